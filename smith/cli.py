@@ -1,0 +1,250 @@
+"""The `smith` command: list, run, draw, status, data."""
+
+import contextlib
+import functools
+import importlib
+import io
+import itertools
+import os
+import re
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+
+from smith import engine, results, scales
+from smith.data import DATASETS, default_data_dir
+from smith.errors import UserError, unknown
+from smith.figure import Figure
+
+ROOT = Path(__file__).resolve().parent.parent
+EXPERIMENTS = ROOT / "experiments"
+
+Names = Annotated[tuple[str, ...], tyro.conf.Positional]
+Folder = Annotated[Path | None, tyro.conf.arg(metavar="FOLDER")]
+
+
+def modules() -> dict[str, str]:
+    """Returns the experiments there are: "fig07" -> "experiments.fig07_cyclical_momentum_shallow"."""
+    files = sorted(EXPERIMENTS.glob("*_*.py"))
+    return {file.stem.split("_")[0]: f"experiments.{file.stem}" for file in files if not file.stem.startswith("_")}
+
+
+def experiments(names: Sequence[str]) -> list[Figure]:
+    """Returns the experiments of these names, "all" for every one. Raises UserError for an unknown name or none."""
+    known = modules()
+    if not names:
+        raise UserError(f"name a figure, or several, or all: {' '.join(known)}")
+    for name in names:
+        if name not in known and name != "all":
+            raise unknown("figure", name, [*known, "all"])
+    chosen = known if "all" in names else dict.fromkeys(names)
+    return [importlib.import_module(known[name]).FIGURE for name in chosen]
+
+
+def _results_dir(folder: Path | None) -> Path:
+    return folder or ROOT / "results"
+
+
+def _figures_dir(folder: Path | None) -> Path:
+    return folder or ROOT / "figures"
+
+
+def list_(scale: str = "quick", seeds: int | None = None, results_dir: Folder = None) -> None:
+    """List every experiment: its panels, its runs, how many are done, and how long the rest will take.
+
+    Args:
+      scale: smoke, quick, short or paper
+      seeds: seeds per run; the scale's own number if not given
+      results_dir: where the results are (default: results/ in the project)
+    """
+    from rich.console import Console
+    from rich.table import Table
+
+    chosen = scales.named(scale)
+    seeds = scales.check_seeds(chosen.seeds if seeds is None else seeds)
+    folder = _results_dir(results_dir) / scale
+    rates = engine.measured_rates(folder)
+    table = Table(title=f"{scale}: {chosen.what}; {seeds} seed{'s' * (seeds > 1)}", title_justify="left", box=None)
+    for column in ("name", "panels", "what it shows", "done", "time left"):
+        table.add_column(column, justify="right" if column in ("done", "time left") else "left", no_wrap=column != "what it shows")
+    every: dict[engine.Job, None] = {}
+    for figure in experiments(["all"]):
+        jobs = engine.plan(figure.runs(), chosen, seeds)
+        every |= dict.fromkeys(jobs)
+        table.add_row(figure.name, "".join(p.label for p in figure.panels), figure.title, *_left(jobs, folder, rates))
+    table.add_row("all", "", "each run counted once", *_left(list(every), folder, rates), style="bold")
+    Console().print(table)
+
+
+def _left(jobs: Sequence[engine.Job], folder: Path, rates: dict[str, float]) -> tuple[str, str]:
+    todo = engine.missing(jobs, folder)
+    return f"{len(jobs) - len(todo)}/{len(jobs)}", duration(engine.estimate(todo, rates))
+
+
+def run(
+    names: Names = (),
+    /,
+    scale: str = "quick",
+    seeds: int | None = None,
+    data_dir: Folder = None,
+    results_dir: Folder = None,
+    figures_dir: Folder = None,
+    budget: str = "",
+    force: bool = False,
+) -> None:
+    """Train the runs of figures that have no result yet, then draw these figures.
+
+    Args:
+      names: figures such as fig07 fig09, or all
+      scale: smoke, quick, short or paper
+      seeds: seeds per run; the scale's own number if not given
+      data_dir: where the datasets are (default: $TFDS_DATA_DIR, else ~/tensorflow_datasets)
+      results_dir: where the results go (default: results/ in the project)
+      figures_dir: where the figures go (default: figures/ in the project)
+      budget: begin no further run after this time, such as 8m, 90s or 1h; the next call goes on
+      force: train again what has a result
+    """
+    from smith.progress import Display
+
+    figures, chosen = experiments(names), scales.named(scale)
+    seeds = scales.check_seeds(chosen.seeds if seeds is None else seeds)
+    limit = seconds(budget) if budget else None
+    folder = _results_dir(results_dir) / scale
+    jobs = engine.plan([run for figure in figures for run in figure.runs()], chosen, seeds)
+    _compilation_cache()
+    with Display() as display:
+        done = engine.execute(jobs, folder, data_dir or default_data_dir(), display, budget=limit, force=force)
+    print(f"{done.trained} runs trained, {done.diverged} of them diverged; {done.found} were there; {done.left} left")
+    if done.left:
+        print("the budget is used up; the same command goes on from here")
+    _draw(figures, chosen, _results_dir(results_dir), _figures_dir(figures_dir), published=True)
+
+
+def draw(
+    names: Names = ("all",),
+    /,
+    scale: str = "quick",
+    results_dir: Folder = None,
+    figures_dir: Folder = None,
+    published: bool = True,
+) -> None:
+    """Draw figures from the results there are. Needs no data and trains nothing.
+
+    Args:
+      names: figures such as fig07 fig09, or all
+      scale: smoke, quick, short or paper
+      results_dir: where the results are (default: results/ in the project)
+      figures_dir: where the figures go (default: figures/ in the project)
+      published: draw the paper's curves too, dashed
+    """
+    _draw(experiments(names), scales.named(scale), _results_dir(results_dir), _figures_dir(figures_dir), published)
+
+
+def _draw(figures: Sequence[Figure], scale: scales.Scale, source: Path, target: Path, published: bool) -> None:
+    from smith import drawing
+
+    for figure in figures:
+        report = drawing.draw(figure, scale, source / scale.name, target, published=published)
+        print(report)
+
+
+def status(results_dir: Folder = None) -> None:
+    """Say what results there are at each scale, and which files are damaged.
+
+    Args:
+      results_dir: where the results are (default: results/ in the project)
+    """
+    from smith.status import report
+
+    report(_results_dir(results_dir), experiments(["all"]))
+
+
+def data(names: Names = ("mnist", "cifar10"), /, data_dir: Folder = None) -> None:
+    """Make datasets ready: TFDS downloads and prepares what is not there, and the arrays are cached.
+
+    Args:
+      names: mnist, cifar10, cifar100
+      data_dir: where the datasets are (default: $TFDS_DATA_DIR, else ~/tensorflow_datasets)
+    """
+    from smith.data import prepare
+
+    for name in names:
+        if name not in DATASETS:
+            raise unknown("dataset", name, DATASETS)
+    prepare(names, data_dir or default_data_dir())
+
+
+COMMANDS = {"list": list_, "run": run, "draw": draw, "status": status, "data": data}
+
+
+def seconds(text: str) -> float:
+    """Reads a duration such as 8m, 90s or 1.5h. Raises UserError if it is not one."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([smh])", text.strip())
+    if not match:
+        raise UserError(f"--budget {text}: give a time such as 90s, 8m or 1.5h")
+    return float(match[1]) * {"s": 1, "m": 60, "h": 3600}[match[2]]
+
+
+def duration(seconds: float) -> str:
+    """Returns a time for people: "45 s", "8 min", "2.5 h"."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def _compilation_cache() -> None:
+    """Turns JAX's persistent compilation cache on, unless the environment says where or that it is not wanted."""
+    import jax
+
+    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+        home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+        jax.config.update("jax_compilation_cache_dir", str(home / "smith" / "xla"))
+
+
+def _parse(args: Sequence[str]) -> Callable[[], None]:
+    """Returns the command that `args` name, ready to be called.
+
+    Raises:
+      UserError: the arguments are off. Tyro prints a box then; here its first lines become one.
+    """
+
+    def deferred(command: Callable[..., None]) -> Callable[..., Any]:
+        @functools.wraps(command)
+        def bind(*positional: Any, **named: Any) -> Callable[[], None]:
+            return functools.partial(command, *positional, **named)
+
+        return bind
+
+    commands = {name: deferred(command) for name, command in COMMANDS.items()}
+    if args and not args[0].startswith("-") and args[0] not in COMMANDS:
+        raise unknown("command", args[0], COMMANDS)
+    box = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(box):
+            return tyro.extras.subcommand_cli_from_dict(commands, prog="smith", args=args)
+    except SystemExit as stop:
+        if stop.code != 2:
+            raise
+        lines = [line.strip("│╭╮╰╯─ ") for line in box.getvalue().splitlines()[1:]]
+        text = " ".join(line for line in itertools.takewhile(lambda line: line, lines))
+        raise UserError(f"{text.rstrip('.')}; see smith --help") from None
+
+
+def main(args: Sequence[str] | None = None) -> None:
+    """The `smith` command. Exits with status 2 and one line on bad input, 1 on a full disk or the like, 130 on Ctrl-C."""
+    try:
+        _parse(sys.argv[1:] if args is None else args)()
+    except UserError as error:
+        sys.exit(_say(f"{error}", 2))
+    except OSError as error:
+        sys.exit(_say(f"{error.filename or ''}: {error.strerror or error}; finished results are kept", 1))
+    except KeyboardInterrupt:
+        sys.exit(_say("stopped; finished results are kept, and the same command goes on from here", 130))
+
+
+def _say(message: str, code: int) -> int:
+    print(f"smith: {message}", file=sys.stderr)
+    return code

@@ -1,0 +1,197 @@
+"""Draws figures from results: the paper's axes, a mean line and a band over seeds, the published curve dashed.
+
+Needs results only: no data, no JAX, no training.
+"""
+
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from smith import published, results
+from smith.figure import Figure, Panel, YAxis
+from smith.results import Result
+from smith.run import Run
+from smith.scales import Scale
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+LABELS = {
+    "iteration": "Iteration",
+    "learning_rate": "Learning rate",
+    "momentum": "Momentum",
+    "test_loss": "Test loss (nats)",
+    "test_accuracy": "Test accuracy (fraction)",
+    "train_loss": "Training loss (nats)",
+}
+HEADROOM = 3.0  # a loss axis reaches at most this much beyond the paper's; what is above is marked at the edge
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A curve over seeds.
+
+    x, mean, low, high: (points,) the mean over the seeds that have a finite value there, and their range
+    diverged: x at which a seed diverged, one for each that did
+    seeds: how many seeds there are
+    """
+
+    x: np.ndarray
+    mean: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+    diverged: list[float]
+    seeds: int
+
+
+def curve(found: Sequence[Result], x: str, y: str) -> Curve:
+    """Joins the results of one run over its seeds. A seed that diverged counts up to the test before."""
+    iterations = np.unique(np.concatenate([r["iteration"] for r in found]))
+    values = np.full((len(found), len(iterations)), np.nan)
+    position = np.full(len(iterations), np.nan)
+    for row, result in zip(values, found, strict=True):
+        where = np.searchsorted(iterations, result["iteration"])
+        row[where] = result[y]
+        position[where] = result[x]
+    values[~np.isfinite(values)] = np.nan
+    there = np.isfinite(values).any(axis=0)
+    values, position = values[:, there], position[there]
+    ends = [float(r[x][-1]) for r in found if r.status == "diverged"]
+    return Curve(
+        position, np.nanmean(values, 0), np.nanmin(values, 0), np.nanmax(values, 0), ends, seeds=len(found)
+    )
+
+
+def draw(figure: Figure, scale: Scale, source: Path, target: Path, *, published: bool = True) -> str:
+    """Draws a figure as PNG and SVG. Returns a line that says what was drawn.
+
+    Args:
+      source: the scale's folder of results.
+      target: the folder of figures; the paper scale's are right in it, others in a folder named for their scale.
+      published: whether the paper's curves are drawn too.
+    """
+    found = {run: results.seeds(source, scale.apply(run)) for run in figure.runs()}
+    curves = {run: r for panel in figure.panels for run, r in found.items() if run in panel.curves.values()}
+    have = sum(bool(r) for r in curves.values())
+    if not have:
+        return f"{figure.name}: no results at scale {scale.name}; smith run {figure.name} --scale {scale.name}"
+    folder = target if scale.name == "paper" else target / scale.name
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = [folder / f"{figure.name}.{kind}" for kind in ("png", "svg")]
+    _render(figure, scale, found, paths, published)
+    missing = f", {len(curves) - have} without a result" if have < len(curves) else ""
+    return f"{figure.name}: {paths[0]} ({have} curves, {_seeds(curves.values())}, scale {scale.name}{missing})"
+
+
+def _seeds(found: Iterable[Sequence[Result]]) -> str:
+    counts = sorted({len(r) for r in found if r})
+    span = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
+    return f"{span} seed{'s' * (counts[-1] > 1)}"
+
+
+def _render(
+    figure: Figure, scale: Scale, found: dict[Run, list[Result]], paths: Sequence[Path], published: bool
+) -> None:
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    with plt.style.context(Path(__file__).parent / "smith.mplstyle"):
+        columns = min(2, len(figure.panels))
+        rows = -(-len(figure.panels) // columns)
+        size = (4.6 * columns if columns > 1 else 5.6, 3.4 * rows + 0.7)
+        sheet, axes = plt.subplots(rows, columns, figsize=size, squeeze=False)
+        for axis, panel in zip(axes.flat, figure.panels, strict=False):
+            _panel(axis, panel, scale, found, published)
+        number = int("".join(c for c in figure.name if c.isdigit()))
+        what = f"{scale.name} scale ({scale.what}), {_seeds(found.values())}"
+        sheet.suptitle(f"Figure {number}. {figure.title}\n{what}", fontsize=9.5, x=0.01, ha="left")
+        for path in paths:
+            _save(sheet, path)
+        plt.close(sheet)
+
+
+def _save(sheet, path: Path) -> None:
+    """Saves beside and renames, without a date, so that the same results give the same file."""
+    beside = path.with_name(f".{path.name}.part")
+    metadata = {"Software": None} if path.suffix == ".png" else {"Date": None}
+    sheet.savefig(beside, format=path.suffix[1:], metadata=metadata)
+    os.replace(beside, path)
+
+
+def _panel(axis: "Axes", panel: Panel, scale: Scale, found: dict[Run, list[Result]], with_published: bool) -> None:
+    theirs = published.curves(panel.published) if with_published and panel.published else {}
+    factor = 1.0
+    drawn: dict[str, Curve] = {}
+    for number, (name, y, run) in enumerate(panel.series()):
+        colour = f"C{number}"
+        if panel.x == "iteration":
+            factor = scale.apply(run).iterations / run.iterations
+        if name in theirs:
+            x, values = theirs[name]
+            axis.plot(x * (factor if panel.x == "iteration" else 1), values, "--", color=colour, linewidth=0.8, alpha=0.8)
+        if found[run]:
+            drawn[colour] = _draw_curve(axis, found[run], panel.x, y, colour, name)
+        else:
+            axis.plot([], [], color=colour, label=f"{name} (no result)", alpha=0.3)
+    if theirs:
+        axis.plot([], [], "--", color="0.4", linewidth=0.8, label=_published_label(panel, factor))
+    axis.set_title(f"{panel.label}  {panel.title}")
+    axis.set_xlabel(LABELS[panel.x])
+    axis.set_ylabel(_y_label(panel.ys))
+    _limits(axis, panel, factor, list(drawn.values()))
+    _marks(axis, drawn)
+    axis.legend(loc="best")
+
+
+def _published_label(panel: Panel, factor: float) -> str:
+    cut = panel.x == "iteration" and factor < 1
+    return f"published, iterations x {factor:.3g}" if cut else "published"
+
+
+def _y_label(ys: Sequence[YAxis]) -> str:
+    return LABELS[ys[0]] if len(ys) == 1 else " / ".join(LABELS[y] for y in ys)
+
+
+def _draw_curve(axis: "Axes", found: Sequence[Result], x: str, y: str, colour: str, name: str) -> Curve:
+    line = curve(found, x, y)
+    label = f"{name} ({len(line.diverged)}/{line.seeds} diverged)" if line.diverged else name
+    axis.plot(line.x, line.mean, color=colour, label=label)
+    if line.seeds > 1:
+        axis.fill_between(line.x, line.low, line.high, color=colour, alpha=0.18, linewidth=0)
+    return line
+
+
+def _limits(axis: "Axes", panel: Panel, factor: float, drawn: Sequence[Curve]) -> None:
+    """Sets the paper's ranges, widened to hold our curves where they leave them, but not without bounds."""
+    if panel.log:
+        from matplotlib.ticker import LogFormatter, LogLocator, NullFormatter
+
+        axis.set_yscale("log")
+        axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 5, 7)))
+        axis.yaxis.set_major_formatter(LogFormatter(labelOnlyBase=False, minor_thresholds=(np.inf, np.inf)))
+        axis.yaxis.set_minor_formatter(NullFormatter())
+    if panel.xlim:
+        axis.set_xlim(*(np.array(panel.xlim) * (factor if panel.x == "iteration" else 1)))
+    if panel.ylim:
+        low, high = panel.ylim
+        ours = np.concatenate([[low, high], *(np.r_[c.low, c.high] for c in drawn)])
+        bounds = (low / HEADROOM, high * HEADROOM) if panel.log else (0.0, 1.0)
+        low, high = np.clip([ours.min(), ours.max()], *bounds)
+        margin = (high / low) ** 0.02 if panel.log else 0.02 * (high - low)
+        axis.set_ylim(*((low / margin, high * margin) if panel.log else (low - margin, high + margin)))
+
+
+def _marks(axis: "Axes", drawn: dict[str, Curve]) -> None:
+    """Marks at the top edge where a seed diverged (x), and where a mean leaves the axis (a triangle)."""
+    top = axis.get_ylim()[1]
+    for colour, line in drawn.items():
+        style = {"color": colour, "linestyle": "none", "clip_on": False, "zorder": 5}
+        axis.plot(line.diverged, [top] * len(line.diverged), marker="x", markersize=7, **style)
+        above = line.x[line.mean > top]
+        axis.plot(above, [top] * len(above), marker="^", markersize=3.5, **style)

@@ -1,0 +1,187 @@
+"""From descriptions to result files: which runs are missing, in which order, trained and written one by one."""
+
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from smith import results
+from smith.data import DATASETS
+from smith.progress import Display
+from smith.run import Run
+from smith.scales import Scale
+
+# Training images per second of each network, on 2 cores of an AMD EPYC (Zen 4), for the first estimate; as soon as
+# there are results of this scale, their own rates are used. A test image costs about a third of a training image.
+RATES = {"shallow3": 1500.0, "lenet": 6000.0}
+START_UP_SECONDS = 8.0  # imports, data, compilation
+TEST_COST = 1 / 3
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run with one seed."""
+
+    run: Run
+    seed: int
+
+
+@dataclass
+class Summary:
+    """What `execute` did: numbers of runs by how they went, and what is left."""
+
+    trained: int = 0
+    diverged: int = 0
+    found: int = 0
+    left: int = 0
+
+
+def plan(runs: Iterable[Run], scale: Scale, seeds: int) -> list[Job]:
+    """Returns the jobs at a scale: every run with its first seed, then every run with the second, and so on.
+
+    Parents of snapshots come before the runs that start from them.
+    """
+    scaled = list(dict.fromkeys(scale.apply(run) for run in runs))
+    return [Job(run, seed) for seed in range(seeds) for run in scaled]
+
+
+def missing(jobs: Sequence[Job], folder: Path) -> list[Job]:
+    """Returns the jobs without a result file."""
+    return [job for job in jobs if not results.path_of(folder, job.run, job.seed).exists()]
+
+
+def estimate(jobs: Iterable[Job], rates: dict[str, float]) -> float:
+    """Returns how many seconds the jobs will take, at so many training images per second for each network."""
+    seconds = 0.0
+    for run in (job.run for job in jobs):
+        steps = run.iterations - run.first_iteration
+        tests = steps / run.count(run.test_every) * (run.test_images or DATASETS[run.data].test_images)
+        seconds += (steps * run.batch_size + tests * TEST_COST) / rates[run.network]
+    return seconds + START_UP_SECONDS if seconds else 0.0
+
+
+def measured_rates(folder: Path) -> dict[str, float]:
+    """Returns images per second for each network: from the folder's newest result if there is one, else `RATES`."""
+    rates = dict(RATES)
+    for path in sorted(folder.glob("*.parquet"), key=lambda p: p.stat().st_mtime):
+        try:
+            result = results.read(path)
+        except results.DamagedResult:
+            continue
+        rates[result.run.network] = float(result.facts.get("images_per_second", 0)) or rates[result.run.network]
+    return rates
+
+
+def execute(
+    jobs: Sequence[Job], folder: Path, data_dir: Path, display: Display, *, budget: float | None = None, force: bool = False
+) -> Summary:
+    """Trains the jobs that have no result and writes a result for each.
+
+    Args:
+      folder: the scale's folder of results.
+      data_dir: where the datasets are.
+      budget: seconds after which no further run is begun; the one in hand is finished.
+      force: trains also the jobs that have a result, which is replaced.
+
+    Raises:
+      UserError: data that is not there, a folder that can not be written.
+    """
+    results.make_folder(folder)
+    todo = [job for job in jobs if force or not _usable(folder, job, display)]
+    summary = Summary(found=len(jobs) - len(todo))
+    display.plan(len(todo), summary.found)
+    trainer = _Trainer(folder, data_dir, todo)
+    started = time.perf_counter()
+    for done, job in enumerate(todo):
+        if budget is not None and time.perf_counter() - started >= budget:
+            summary.left = len(todo) - done
+            break
+        display.begin(job.run, job.seed)
+        status = trainer.train(job, display)
+        display.end(job.run, job.seed, status)
+        summary.trained += 1
+        summary.diverged += status == "diverged"
+    return summary
+
+
+def _usable(folder: Path, job: Job, display: Display) -> bool:
+    """Says whether a job's result is there. One that can not be read is reported and set aside."""
+    try:
+        return results.find(folder, job.run, job.seed) is not None
+    except results.DamagedResult as error:
+        kept = results.set_aside(results.path_of(folder, job.run, job.seed))
+        display.warn(f"damaged result: {error}; kept as {kept.name}, trained again")
+        return False
+
+
+class _Trainer:
+    """Trains jobs, keeping the dataset on the device from one to the next, and the snapshots that others start from."""
+
+    def __init__(self, folder: Path, data_dir: Path, jobs: Sequence[Job]) -> None:
+        self._folder, self._data_dir, self._jobs = folder, data_dir, list(jobs)
+        self._problem = None
+
+    def train(self, job: Job, display: Display) -> str:
+        """Trains one job and writes its result. Returns its status."""
+        from smith import training
+
+        start = self._snapshot(job, display) if job.run.start else None
+        outcome = training.train(
+            job.run,
+            job.seed,
+            self._data(job.run.data),
+            watcher=display,
+            start=start,
+            snapshots=self._wanted(job),
+        )
+        steps = int(outcome.rows[-1]["iteration"]) - job.run.first_iteration
+        measured = results.facts(
+            seconds=round(outcome.seconds, 3),
+            compile_seconds=round(outcome.compile_seconds, 3),
+            images_per_second=round((steps - 1) * job.run.batch_size / max(outcome.training_seconds, 1e-9), 1),
+        )
+        results.write(self._folder, job.run, job.seed, outcome.status, outcome.rows, measured)
+        self._jobs.remove(job)
+        self._clean(job)
+        return outcome.status
+
+    def _data(self, name: str):
+        from smith import data, training
+
+        if self._problem is None or self._problem.name != name:
+            self._problem = None  # one at a time
+            splits = [data.load(name, split, self._data_dir) for split in ("train", "test")]
+            self._problem = training.Problem.put(name, *splits)
+        return self._problem
+
+    def _place(self, run: Run, seed: int) -> Path:
+        """Returns where the snapshot is kept that `run` starts from."""
+        assert run.start
+        return self._folder / "snapshots" / f"{run.start.run.key}-seed{seed}-at{run.first_iteration}"
+
+    def _wanted(self, job: Job) -> dict[int, Path]:
+        """Returns the snapshots that jobs still to come need from this one: iteration -> folder."""
+        children = (j for j in self._jobs if j.seed == job.seed and j.run.start and j.run.start.run == job.run)
+        return {child.run.first_iteration: self._place(child.run, child.seed) for child in children}
+
+    def _snapshot(self, job: Job, display: Display) -> Path:
+        """Returns the folder of the snapshot that a job starts from; trains the parent up to it if it is not there."""
+        from smith import checkpoints, training
+
+        assert job.run.start
+        place, parent, at = self._place(job.run, job.seed), job.run.start.run, job.run.first_iteration
+        if not checkpoints.exists(place):
+            training.train(parent, job.seed, self._data(parent.data), watcher=display, snapshots={at: place}, until=at)
+        return place
+
+    def _clean(self, job: Job) -> None:
+        """Removes the job's snapshot once no other job needs it."""
+        from smith import checkpoints
+
+        if not job.run.start:
+            return
+        place = self._place(job.run, job.seed)
+        if not any(j.run.start and self._place(j.run, j.seed) == place for j in self._jobs):
+            checkpoints.remove(place)
+            if not any(place.parent.iterdir()):
+                place.parent.rmdir()

@@ -1,0 +1,53 @@
+"""Lengths of training, with their unit: `iterations(9_277)`, `epochs(95)`, or a plain fraction of the run."""
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+from smith.errors import UserError
+
+
+@dataclass(frozen=True)
+class Length:
+    """A length of training. An iteration is one optimiser step on one batch, an epoch one pass over the training set."""
+
+    value: float
+    unit: Literal["iterations", "epochs"]
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.value) and self.value > 0):
+            raise UserError(f"a length must be positive, not {self.value:g} {self.unit}")
+
+    def __str__(self) -> str:
+        return f"{self.value:g} {self.unit}"
+
+    def __mul__(self, factor: float) -> "Length":
+        return Length(self.value * factor, self.unit)
+
+
+def iterations(n: float) -> Length:
+    """A length of `n` iterations."""
+    return Length(n, "iterations")
+
+
+def epochs(n: float) -> Length:
+    """A length of `n` epochs."""
+    return Length(n, "epochs")
+
+
+Time = Length | float
+"""A point in a run or a part of it: a Length, or a fraction of the run's length (0 to 1)."""
+
+
+def resolve(time: Time, total: int, iterations_per_epoch: float) -> int:
+    """Returns `time` in whole iterations, rounded down as the author did (95 epochs of 97.656 are 9,277).
+
+    Args:
+      time: a Length, or a fraction of the run.
+      total: iterations of the run, which a fraction refers to.
+      iterations_per_epoch: training images over batch size; not rounded.
+    """
+    if not isinstance(time, Length):
+        return math.floor(time * total + 1e-9)
+    per_unit = iterations_per_epoch if time.unit == "epochs" else 1
+    return max(1, math.floor(time.value * per_unit + 1e-9))

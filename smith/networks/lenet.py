@@ -1,0 +1,28 @@
+"""LeNet: Caffe's MNIST example, the network of the paper's MNIST experiments."""
+
+import jax
+from flax import nnx
+from jax.nn.initializers import variance_scaling
+
+from smith.networks.layers import max_pool
+
+# Caffe's "xavier" filler: uniform within +-sqrt(3 / fan_in), which is a variance of 1 / fan_in.
+xavier = variance_scaling(1.0, "fan_in", "uniform")
+
+
+class LeNet(nnx.Module):
+    """Two 5x5 convolutions without padding, each with a 2x2 max pool, and two dense layers; one ReLU, between these."""
+
+    def __init__(self, classes: int, *, rngs: nnx.Rngs) -> None:
+        self.conv1 = nnx.Conv(1, 20, (5, 5), padding="VALID", kernel_init=xavier, rngs=rngs)
+        self.conv2 = nnx.Conv(20, 50, (5, 5), padding="VALID", kernel_init=xavier, rngs=rngs)
+        self.dense1 = nnx.Linear(4 * 4 * 50, 500, kernel_init=xavier, rngs=rngs)
+        self.dense2 = nnx.Linear(500, classes, kernel_init=xavier, rngs=rngs)
+
+    def __call__(self, images: jax.Array, *, train: bool = False, key: jax.Array | None = None) -> jax.Array:
+        """images: (batch, 28, 28, 1) float32, divided by 256. Returns logits: (batch, classes) float32."""
+        del train, key  # the same in training and evaluation
+        x = max_pool(self.conv1(images), 2, 2)
+        x = max_pool(self.conv2(x), 2, 2)
+        x = nnx.relu(self.dense1(x.reshape(len(x), -1)))
+        return self.dense2(x)

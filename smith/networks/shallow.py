@@ -1,0 +1,30 @@
+"""shallow3: Caffe's `cifar10_full`, the three-layer network of the paper's CIFAR-10 experiments."""
+
+import jax
+from flax import nnx
+from jax.nn.initializers import normal
+
+from smith.networks.layers import avg_pool, lrn_within_channel, max_pool
+
+
+class Shallow3(nnx.Module):
+    """Three 5x5 convolutions with pooling and local response normalisation, and one dense layer.
+
+    Image sides go 32, 16, 8, 4. The initial weights are Gaussian with the deviations that Caffe's file gives.
+    """
+
+    def __init__(self, classes: int, *, rngs: nnx.Rngs) -> None:
+        self.conv1 = nnx.Conv(3, 32, (5, 5), padding=2, kernel_init=normal(1e-4), rngs=rngs)
+        self.conv2 = nnx.Conv(32, 32, (5, 5), padding=2, kernel_init=normal(1e-2), rngs=rngs)
+        self.conv3 = nnx.Conv(32, 64, (5, 5), padding=2, kernel_init=normal(1e-2), rngs=rngs)
+        self.dense = nnx.Linear(4 * 4 * 64, classes, kernel_init=normal(1e-2), rngs=rngs)
+
+    def __call__(self, images: jax.Array, *, train: bool = False, key: jax.Array | None = None) -> jax.Array:
+        """images: (batch, 32, 32, 3) float32, mean image subtracted. Returns logits: (batch, classes) float32."""
+        del train, key  # the same in training and evaluation
+        x = nnx.relu(max_pool(self.conv1(images), 3, 2))
+        x = lrn_within_channel(x)
+        x = avg_pool(nnx.relu(self.conv2(x)), 3, 2)
+        x = lrn_within_channel(x)
+        x = avg_pool(nnx.relu(self.conv3(x)), 3, 2)
+        return self.dense(x.reshape(len(x), -1))

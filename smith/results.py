@@ -1,0 +1,219 @@
+"""Results: one Parquet file per run and seed, written once, whole, never edited.
+
+    results/<scale>/<run key>-seed<n>.parquet
+
+One row per test, columns and units as in `COLUMNS`. The file's metadata has the run's JSON, the seed, how the run
+ended, what it cost and where and with what it was made; `pandas.read_parquet(path)` is all that is needed for the rows.
+"""
+
+import json
+import os
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from smith.errors import UserError
+from smith.run import Run
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+SCHEMA_VERSION = "1"
+
+COLUMNS: dict[str, tuple[str, str]] = {  # name: (Arrow type, unit)
+    "iteration": ("int64", "optimiser steps done when the test was made"),
+    "epoch": ("float64", "passes over the training set"),
+    "learning_rate": ("float64", "per iteration, at this iteration"),
+    "momentum": ("float64", "fraction of the velocity kept per iteration"),
+    "weight_decay": ("float64", "coefficient of the L2 gradient"),
+    "train_loss": ("float64", "nats; mean over the iterations since the last test"),
+    "test_loss": ("float64", "nats; mean over the test images"),
+    "test_accuracy": ("float64", "fraction of the test images"),
+}
+
+
+class DamagedResult(Exception):
+    """A file that is there but can not be read as a result. The message says why, in one line."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """One run with one seed, done.
+
+    columns: the rows, as an array of float64 for each name of COLUMNS
+    status: "done" or "diverged"
+    facts: what else the file's metadata says: versions, device, git commit, date, seconds, images/s
+    """
+
+    run: Run
+    seed: int
+    status: str
+    columns: Mapping[str, np.ndarray]
+    facts: Mapping[str, str] = field(default_factory=dict)
+
+    def __getitem__(self, column: str) -> np.ndarray:
+        return self.columns[column]
+
+
+def path_of(folder: Path, run: Run, seed: int) -> Path:
+    """Returns where a result belongs in a scale's folder."""
+    return folder / f"{run.key}-seed{seed}.parquet"
+
+
+def make_folder(folder: Path) -> None:
+    """Makes sure that results can be written to a folder. Raises UserError if they can not."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / f".probe-{uuid.uuid4().hex[:8]}"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise UserError(f"{folder}: results can not be written there ({error.strerror}); choose --results-dir") from error
+
+
+def _schema(metadata: Mapping[str, str]) -> "pa.Schema":
+    import pyarrow as pa
+
+    fields = [pa.field(name, kind, metadata={"unit": unit}) for name, (kind, unit) in COLUMNS.items()]
+    return pa.schema(fields, metadata=dict(metadata))
+
+
+def write(
+    folder: Path, run: Run, seed: int, status: str, rows: Sequence[Mapping[str, float]], facts: Mapping[str, str]
+) -> Path:
+    """Writes a result whole: beside its place, synchronised, renamed. Returns its path."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    own = {"schema_version": SCHEMA_VERSION, "run": run.to_json(), "seed": str(seed), "status": status}
+    columns = {name: [row[name] for row in rows] for name in COLUMNS}
+    table = pa.table(columns, schema=_schema({**facts, **own}))
+    target = path_of(folder, run, seed)
+    beside = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.part")
+    try:
+        with beside.open("wb") as file:
+            pq.write_table(table, file, write_page_checksum=True)
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(target)
+    finally:
+        beside.unlink(missing_ok=True)
+    return target
+
+
+def read(path: Path) -> Result:
+    """Reads a result.
+
+    Raises:
+      DamagedResult: the file is truncated, altered, of another schema, or not a result at all.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        table = pq.read_table(path, page_checksum_verification=True)
+    except (OSError, pa.ArrowException) as error:
+        raise DamagedResult(f"{path}: {str(error).splitlines()[0]}") from error
+    metadata = {k.decode(): v.decode() for k, v in (table.schema.metadata or {}).items() if not k.startswith(b"ARROW")}
+    version = metadata.pop("schema_version", None)
+    if version != SCHEMA_VERSION:
+        raise DamagedResult(f"{path}: schema version {version}, this program reads {SCHEMA_VERSION}")
+    if table.schema.names != list(COLUMNS):
+        raise DamagedResult(f"{path}: columns {table.schema.names}")
+    try:
+        run, seed, status = Run.from_json(metadata.pop("run")), int(metadata.pop("seed")), metadata.pop("status")
+    except (KeyError, ValueError, UserError) as error:
+        raise DamagedResult(f"{path}: {error}") from error
+    columns = {name: table[name].to_numpy().astype(np.float64) for name in COLUMNS}
+    return Result(run, seed, status, columns, metadata)
+
+
+def find(folder: Path, run: Run, seed: int) -> Result | None:
+    """Returns the result of a run and seed, or None. Raises DamagedResult for one that can not be read."""
+    path = path_of(folder, run, seed)
+    if not path.exists():
+        return None
+    result = read(path)
+    if (result.run, result.seed) != (run, seed):
+        raise DamagedResult(f"{path}: the file holds another run than its name says")
+    return result
+
+
+def seeds(folder: Path, run: Run) -> list[Result]:
+    """Returns the readable results of a run, by seed."""
+    return sorted(_readable(folder.glob(f"{_glob_escaped(run.key)}-seed*.parquet"), run), key=lambda r: r.seed)
+
+
+def _readable(paths: Iterator[Path], run: Run) -> Iterator[Result]:
+    for path in paths:
+        try:
+            result = read(path)
+        except DamagedResult:
+            continue
+        if result.run == run:
+            yield result
+
+
+def _glob_escaped(text: str) -> str:
+    return text.replace("[", "[[]")
+
+
+def set_aside(path: Path) -> Path:
+    """Renames a damaged file, so that it is kept for inspection and no longer taken for a result."""
+    target = path.with_name(f"{path.name}.damaged-{uuid.uuid4().hex[:6]}")
+    path.rename(target)
+    return target
+
+
+def facts(**measured: Any) -> dict[str, str]:
+    """Returns what a result's metadata says of its making: versions, device, git commit, and what was `measured`."""
+    import datetime
+    import platform
+
+    import flax
+    import jax
+    import optax
+
+    device = jax.devices()[0]
+    versions = {"jax": jax.__version__, "flax": flax.__version__, "optax": optax.__version__}
+    return {
+        **versions,
+        "python": platform.python_version(),
+        "device": f"{device.platform}: {_processor() if device.platform == 'cpu' else device.device_kind}",
+        "git_commit": git_commit(),
+        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        **{name: value if isinstance(value, str) else json.dumps(value) for name, value in measured.items()},
+    }
+
+
+def _processor() -> str:
+    """Returns the processor's name and how many cores this process may use."""
+    import platform
+
+    name = platform.processor() or platform.machine()
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        lines = [line.split(":", 1)[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")]
+        name = lines[0] if lines else name
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return f"{name}, {cores} cores"
+
+
+def git_commit() -> str:
+    """Returns the commit of the code, with "+" if files were changed since; "unknown" outside a checkout."""
+    import subprocess
+
+    here = Path(__file__).resolve().parent
+
+    def git(*words: str) -> str:
+        done = subprocess.run(["git", "-C", here, *words], capture_output=True, text=True, timeout=10, check=True)
+        return done.stdout.strip()
+
+    try:
+        return git("rev-parse", "HEAD") + ("+" if git("status", "--porcelain", "--", "*.py") else "")
+    except (OSError, subprocess.SubprocessError):
+        return "unknown"

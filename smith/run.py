@@ -1,0 +1,164 @@
+"""A Run: the complete description of one training run, nothing hidden, that goes to JSON and back.
+
+Its key is a readable slug and a hash of that JSON. JSON leaves out what has its default value, so a field that is
+added later does not change the key of the runs that do not use it.
+"""
+
+import dataclasses
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from smith.data import DATASETS
+from smith.errors import UserError, unknown
+from smith.lengths import Length, epochs, iterations, resolve
+from smith.networks import NETWORKS
+from smith.schedules import SCHEDULES, Constant, Schedule
+
+__all__ = ["Length", "Run", "Snapshot", "epochs", "iterations"]
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """The state of another run after `at`: figure 12 starts from one instead of from fresh parameters."""
+
+    run: "Run"
+    at: Length
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training run.
+
+    data: name of the dataset
+    network: name of the network
+    batch_size: images in one iteration (TBS in the paper)
+    length: how long it trains; a run that starts from a snapshot counts the snapshot's iterations too
+    lr, momentum, weight_decay: schedules; a number means a constant
+    solver: Caffe's Nesterov or plain momentum SGD (protocol of the author's solver files)
+    test_every: distance between two tests, each of which is one row of the result
+    test_images: how many of the test images are used, the first ones; None for all of them
+    start: where the parameters and the optimizer's state come from; None for a fresh initialisation
+
+    Raises:
+      UserError: an unknown dataset or network, a batch size below 1, a network that does not fit the dataset's images.
+    """
+
+    data: str
+    network: str
+    batch_size: int
+    length: Length
+    lr: Schedule | float
+    momentum: Schedule | float = 0.9
+    weight_decay: Schedule | float = 0.0
+    solver: Literal["nesterov", "sgd"] = "nesterov"
+    test_every: Length = iterations(200)
+    test_images: int | None = None
+    start: Snapshot | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("lr", "momentum", "weight_decay"):
+            value = getattr(self, name)
+            if not isinstance(value, Schedule):
+                object.__setattr__(self, name, Constant(float(value)))
+        _check(self)
+
+    def replace(self, **changes: Any) -> "Run":
+        """Returns a copy with some fields changed."""
+        return dataclasses.replace(self, **changes)
+
+    @property
+    def iterations_per_epoch(self) -> float:
+        """Training images over batch size, not rounded: an epoch may end inside a batch."""
+        return DATASETS[self.data].train_images / self.batch_size
+
+    def count(self, length: Length) -> int:
+        """Returns a length of this run in iterations."""
+        return resolve(length, 0, self.iterations_per_epoch)
+
+    @property
+    def iterations(self) -> int:
+        """The number of iterations at which the run ends."""
+        return self.count(self.length)
+
+    @property
+    def first_iteration(self) -> int:
+        """0, or the iteration of the snapshot that the run starts from."""
+        return self.start.run.count(self.start.at) if self.start else 0
+
+    def schedules(self) -> tuple[Schedule, Schedule, Schedule]:
+        """Returns the schedules of learning rate, momentum and weight decay."""
+        schedules = (self.lr, self.momentum, self.weight_decay)
+        assert all(isinstance(s, Schedule) for s in schedules)
+        return schedules  # pyright: ignore[reportReturnType]
+
+    @property
+    def key(self) -> str:
+        """A name for the run's files: a readable slug and the first digits of the SHA-256 of its JSON."""
+        digest = hashlib.sha256(self.to_json().encode()).hexdigest()[:10]
+        start = f"-from{self.first_iteration}" if self.start else ""
+        slug = f"{self.data}-{self.network}-b{self.batch_size}-lr{self.lr}-m{self.momentum}-wd{self.weight_decay}{start}"
+        return f"{slug}-{digest}"
+
+    def to_json(self) -> str:
+        """Returns the run as one line of JSON, keys sorted, defaults left out."""
+        return json.dumps(_encode(self), sort_keys=True, separators=(",", ":"))
+
+    @classmethod
+    def from_json(cls, text: str) -> "Run":
+        """Reads a run back. Raises UserError if `text` does not describe one."""
+        try:
+            run = _decode(json.loads(text))
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise UserError(f"this is not a run's description ({error!r}): {text[:80]}") from error
+        if not isinstance(run, cls):
+            raise UserError(f"this is not a run's description: {text[:80]}")
+        return run
+
+
+def _check(run: Run) -> None:
+    if run.data not in DATASETS:
+        raise unknown("dataset", run.data, DATASETS)
+    if run.network not in NETWORKS:
+        raise unknown("network", run.network, NETWORKS)
+    train_images, image_shape = DATASETS[run.data].train_images, DATASETS[run.data].image_shape
+    if not (isinstance(run.batch_size, int) and 1 <= run.batch_size <= train_images):
+        raise UserError(f"batch size {run.batch_size}: give a whole number from 1 to the {train_images} training images")
+    if NETWORKS[run.network].image_shape != image_shape:
+        raise UserError(f"{run.network} does not take {run.data}'s images of {image_shape}")
+    if run.solver not in ("nesterov", "sgd"):
+        raise unknown("solver", run.solver, ("nesterov", "sgd"))
+    if run.first_iteration >= run.iterations:
+        raise UserError(f"the snapshot at {run.first_iteration} is not inside a run of {run.iterations} iterations")
+    for schedule in run.schedules():  # a time that does not fit the run shows here, before anything is trained
+        schedule.build(run.iterations, run.iterations_per_epoch)
+
+
+_TYPES: dict[str, type] = {"Run": Run, "Snapshot": Snapshot, **SCHEDULES}
+
+
+def _encode(value: Any) -> Any:
+    if isinstance(value, Length):
+        return {value.unit: value.value}
+    if isinstance(value, Constant):
+        return value.value
+    if isinstance(value, tuple):
+        return [_encode(v) for v in value]
+    if dataclasses.is_dataclass(value):
+        fields = {f.name: (getattr(value, f.name), f.default) for f in dataclasses.fields(value)}
+        changed = {name: _encode(v) for name, (v, default) in fields.items() if _encode(v) != _encode(default)}
+        return {"type": type(value).__name__, **changed}
+    return value
+
+
+def _decode(value: Any) -> Any:
+    if isinstance(value, list):
+        return tuple(_decode(v) for v in value)
+    if not isinstance(value, dict):
+        return value
+    if "type" not in value:
+        ((unit, number),) = value.items()
+        return Length(number, unit)
+    fields = {name: _decode(v) for name, v in value.items() if name != "type"}
+    return _TYPES[value["type"]](**fields)
