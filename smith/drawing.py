@@ -170,11 +170,11 @@ def _draw_curve(axis: "Axes", found: Sequence[Result], x: str, y: str, colour: s
 def _limits(axis: "Axes", panel: Panel, factor: float, drawn: Sequence[Curve]) -> None:
     """Sets the paper's ranges, widened to hold our curves where they leave them, but not without bounds."""
     if panel.log:
-        from matplotlib.ticker import LogFormatter, LogLocator, NullFormatter
+        from matplotlib.ticker import LogLocator, NullFormatter
 
         axis.set_yscale("log")
-        axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 5, 7)))
-        axis.yaxis.set_major_formatter(LogFormatter(labelOnlyBase=False, minor_thresholds=(np.inf, np.inf)))
+        axis.yaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 4, 5, 6, 7, 8)))
+        axis.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
         axis.yaxis.set_minor_formatter(NullFormatter())
     if panel.xlim:
         axis.set_xlim(*(np.array(panel.xlim) * (factor if panel.x == "iteration" else 1)))
@@ -191,7 +191,7 @@ def _marks(axis: "Axes", drawn: dict[str, Curve]) -> None:
     """Marks at the top edge where a seed diverged (x), and where a mean leaves the axis (a triangle)."""
     top = axis.get_ylim()[1]
     for colour, line in drawn.items():
-        style = {"color": colour, "linestyle": "none", "clip_on": False, "zorder": 5}
+        style = {"color": colour, "linestyle": "none", "clip_on": False, "zorder": 5, "in_layout": False}
         axis.plot(line.diverged, [top] * len(line.diverged), marker="x", markersize=7, **style)
         above = line.x[line.mean > top]
         axis.plot(above, [top] * len(above), marker="^", markersize=3.5, **style)

@@ -75,7 +75,7 @@ def default_data_dir() -> Path:
 def load(name: str, split: Split, data_dir: Path, *, allow_partial: bool = False) -> Arrays:
     """Returns one split, from the cache or else from TFDS (which may download it); writes the cache.
 
-    The order of the images is that of the prepared files. With allow_partial, fewer images than published will do.
+    The images come in an order of their own (see `in_order`). With allow_partial, fewer images than published will do.
 
     Raises UserError: an unknown name or split; a wrong number of images; a data set that is neither here nor to be had.
     """
@@ -110,6 +110,17 @@ def mean_image(images: np.ndarray) -> np.ndarray:
     The sum is exact: float64 holds it, and NumPy converts a small buffer at a time, not all the images.
     """
     return images.mean(axis=0, dtype=np.float64).astype(np.float32)
+
+
+def in_order(arrays: Arrays) -> Arrays:
+    """Returns the images ordered by their SHA-256, so that a seed means the same wherever the files were prepared.
+
+    TFDS keeps them in an order that depends on how they were written. By digest, classes are mixed too.
+    """
+    images = np.ascontiguousarray(arrays.images)
+    digests = [hashlib.sha256(i.tobytes() + bytes([n])).digest() for i, n in zip(images, arrays.labels, strict=True)]
+    order = np.array(sorted(range(len(digests)), key=digests.__getitem__), np.int64)
+    return Arrays(arrays.images[order], arrays.labels[order])
 
 
 def cache_file(name: str, split: Split, data_dir: Path) -> Path:
@@ -167,7 +178,8 @@ def _read_cache(file: Path, info: DatasetInfo) -> Arrays | None:
     if damage:
         _set_aside(file, damage)
         return None
-    return Arrays(content["images"], content["labels"])
+    arrays = Arrays(content["images"], content["labels"])
+    return arrays if "sha256" in content else in_order(arrays)
 
 
 def _damage(content: dict[str, np.ndarray], info: DatasetInfo) -> str:
@@ -244,7 +256,7 @@ def _read_tfds(name: str, split: Split, data_dir: Path) -> Arrays:
 
 
 def _decode(source: Any, info: DatasetInfo) -> Arrays:
-    """Returns every record of a TFDS data source, in its order."""
+    """Returns every record of a TFDS data source."""
     images = np.empty((len(source), *info.image_shape), np.uint8)
     labels = np.empty(len(source), np.uint8)
     for start in range(0, len(source), RECORDS_AT_ONCE):
@@ -254,7 +266,7 @@ def _decode(source: Any, info: DatasetInfo) -> Arrays:
         labels[numbers] = [record["label"] for record in records]
     if damage := _damage({"images": images, "labels": labels}, info):
         raise ValueError(damage)
-    return Arrays(images, labels)
+    return in_order(Arrays(images, labels))
 
 
 def _download(builder: Any, name: str, data_dir: Path) -> None:
@@ -275,7 +287,7 @@ def _download(builder: Any, name: str, data_dir: Path) -> None:
         with _impatient():
             builder.download_and_prepare(file_format="array_record", download_config=config)
     except Exception as error:
-        if not builder.is_prepared():
+        if not builder.is_prepared():  # where it is, another process was faster, and that made this one fail
             raise _explain(error, name, data_dir, elsewhere) from error
 
 

@@ -1,14 +1,17 @@
-"""Caffe's pooling and local response normalisation, written so that XLA runs them fast on a CPU too.
+"""Caffe's pooling and local response normalisation, with gradients that XLA compiles to fast loops on a CPU too.
 
-All images are (batch, height, width, channels). Each fast path is tested against the plain `jax.lax` version.
+All images are (batch, height, width, channels). A pool is done along one side, then along the other, and so is its
+gradient. The gradient asks of every input pixel which windows it is in, where XLA's own scatters from every window.
 """
 
-from functools import partial
+from functools import partial, reduce
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+
+HEIGHT, WIDTH = 1, 2
 
 
 def pooled_size(size: int, window: int, stride: int) -> int:
@@ -16,81 +19,130 @@ def pooled_size(size: int, window: int, stride: int) -> int:
     return -(-(size - window) // stride) + 1
 
 
-def _windows(x: jax.Array, window: int, stride: int, fill: float) -> list[jax.Array]:
-    """Returns, for each place in the window, what every window has there: window**2 arrays of the pooled shape."""
-    rows, columns = (pooled_size(side, window, stride) for side in x.shape[1:3])
-    pads = [(0, (n - 1) * stride + window - side) for n, side in zip((rows, columns), x.shape[1:3], strict=True)]
-    x = jnp.pad(x, ((0, 0), *[(a, max(b, 0)) for a, b in pads], (0, 0)), constant_values=fill)
-    last = ((rows - 1) * stride + 1, (columns - 1) * stride + 1)
-    places = [(i, j) for i in range(window) for j in range(window)]
-    return [x[:, i : i + last[0] : stride, j : j + last[1] : stride] for i, j in places]
-
-
-def _unwindow(parts: list[jax.Array], shape: tuple[int, ...], window: int, stride: int) -> jax.Array:
-    """Adds up what every window has at each of its places: the transpose of `_windows`."""
-    _, rows, columns, _ = parts[0].shape
-    total = jnp.zeros(shape, parts[0].dtype)
-    for k, part in enumerate(parts):
-        i, j = divmod(k, window)
-        spans = zip(shape[1:3], (i, j), (rows, columns), strict=True)
-        high = [size - (start + (n - 1) * stride + 1) for size, start, n in spans]
-        edges = ((0, 0, 0), (i, high[0], stride - 1), (j, high[1], stride - 1), (0, 0, 0))
-        total += lax.pad(part, np.float32(0), edges)
-    return total
-
-
-@partial(jax.custom_vjp, nondiff_argnums=(1, 2))
 def max_pool(x: jax.Array, window: int, stride: int) -> jax.Array:
-    """Takes the largest value of each window, Caffe's ceil mode.
+    """Takes the largest value of each window, in Caffe's ceil mode.
 
     x: (batch, height, width, channels). Returns (batch, pooled height, pooled width, channels).
-    The gradient goes to the first of equal values in reading order.
+    Of equal values the first in reading order gets the gradient.
     """
-    return _max_pool_forward(x, window, stride)[0]
-
-
-def _max_pool_forward(x: jax.Array, window: int, stride: int) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
-    y = jnp.stack(_windows(x, window, stride, -jnp.inf)).max(0)
-    return y, (x, y)
-
-
-def _max_pool_backward(window: int, stride: int, saved: tuple[jax.Array, jax.Array], dy: jax.Array) -> tuple[jax.Array]:
-    x, y = saved
-    free = jnp.ones(y.shape, bool)
-    parts = []
-    for value in _windows(x, window, stride, -jnp.inf):
-        chosen = free & (value == y)
-        free &= ~chosen
-        parts.append(jnp.where(chosen, dy, 0))
-    return (_unwindow(parts, x.shape, window, stride),)
-
-
-max_pool.defvjp(_max_pool_forward, _max_pool_backward)
+    rows, columns = x.shape[1:3]
+    return _max_windows(_max_windows(x, WIDTH, columns, window, stride), HEIGHT, rows, window, stride)
 
 
 def avg_pool(x: jax.Array, window: int, stride: int) -> jax.Array:
-    """Takes the mean over the pixels of each window that lie inside the image, Caffe's ceil mode.
+    """Takes the mean over the pixels of each window that lie inside the image, in Caffe's ceil mode.
 
     x: (batch, height, width, channels). Returns (batch, pooled height, pooled width, channels).
     """
-    inside = [_inside(side, window, stride) for side in x.shape[1:3]]
-    return sum(_windows(x, window, stride, 0.0)) / np.outer(*inside)[:, :, None].astype(np.float32)
+    rows, columns = x.shape[1:3]
+    total = _sum_windows(_sum_windows(x, WIDTH, columns, window, stride), HEIGHT, rows, window, stride)
+    inside = [_pixels_inside(size, window, stride) for size in x.shape[1:3]]
+    return total * (1 / np.outer(*inside)[:, :, None]).astype(x.dtype)
 
 
-def _inside(side: int, window: int, stride: int) -> np.ndarray:
-    """Returns, for each window along one side, how many of its pixels lie inside the image."""
-    starts = np.arange(pooled_size(side, window, stride)) * stride
-    return np.minimum(starts + window, side) - starts
+def _pixels_inside(size: int, window: int, stride: int) -> np.ndarray:
+    """Returns, for each window along a side of this size, how many of its pixels lie inside the image."""
+    starts = np.arange(pooled_size(size, window, stride)) * stride
+    return np.minimum(starts + window, size) - starts
 
 
+def _gather(x: jax.Array, axis: int, window: int, stride: int, fill: float) -> list[jax.Array]:
+    """Returns, for each place in a window along this axis, what all windows have there; `fill` over the border."""
+    last = (pooled_size(x.shape[axis], window, stride) - 1) * stride
+    x = _pad(x, axis, 0, last + window - x.shape[axis], fill)
+    return [lax.slice_in_dim(x, place, place + last + 1, stride, axis) for place in range(window)]
+
+
+def _spread(parts: list[jax.Array], axis: int, stride: int, size: int) -> jax.Array:
+    """Adds up what all windows have for each pixel: the transpose of `_gather`, on an axis of this size."""
+    slots, windows = -(-size // stride), parts[0].shape[axis]
+    moved = [_pad(part, axis, k // stride, slots - windows - k // stride, 0) for k, part in enumerate(parts)]
+    phases = jnp.stack([sum(moved[first::stride]) for first in range(stride)], axis + 1)
+    shape = parts[0].shape
+    whole = phases.reshape(*shape[:axis], slots * stride, *shape[axis + 1 :])
+    return lax.slice_in_dim(whole, 0, size, 1, axis)
+
+
+def _pad(x: jax.Array, axis: int, low: int, high: int, fill: float) -> jax.Array:
+    """Pads one axis; a negative width cuts."""
+    widths = [(0, 0, 0)] * x.ndim
+    widths[axis] = (low, high, 0)
+    return lax.pad(x, jnp.asarray(fill, x.dtype), widths)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(1, 2, 3, 4))
+def _max_windows(x: jax.Array, axis: int, size: int, window: int, stride: int) -> jax.Array:
+    return reduce(jnp.maximum, _gather(x, axis, window, stride, -np.inf))
+
+
+def _max_forward(x: jax.Array, axis: int, size: int, window: int, stride: int) -> tuple[jax.Array, jax.Array]:
+    parts = _gather(x, axis, window, stride, -np.inf)
+    largest = reduce(jnp.maximum, parts)
+    place = jnp.full(largest.shape, window - 1, np.int8)
+    for k in reversed(range(window - 1)):
+        place = jnp.where(parts[k] == largest, np.int8(k), place)
+    return largest, place
+
+
+def _max_backward(axis: int, size: int, window: int, stride: int, place: jax.Array, dy: jax.Array) -> tuple[jax.Array]:
+    return (_spread([jnp.where(place == k, dy, 0) for k in range(window)], axis, stride, size),)
+
+
+_max_windows.defvjp(_max_forward, _max_backward)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(1, 2, 3, 4))
+def _sum_windows(x: jax.Array, axis: int, size: int, window: int, stride: int) -> jax.Array:
+    return sum(_gather(x, axis, window, stride, 0))
+
+
+def _sum_forward(x: jax.Array, axis: int, size: int, window: int, stride: int) -> tuple[jax.Array, None]:
+    return _sum_windows(x, axis, size, window, stride), None
+
+
+def _sum_backward(axis: int, size: int, window: int, stride: int, _: None, dy: jax.Array) -> tuple[jax.Array]:
+    return (_spread([dy] * window, axis, stride, size),)
+
+
+_sum_windows.defvjp(_sum_forward, _sum_backward)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(1, 2, 3))
 def lrn_within_channel(x: jax.Array, size: int = 3, alpha: float = 5e-5, beta: float = 0.75) -> jax.Array:
     """Local response normalisation as Caffe's WITHIN_CHANNEL: x * (1 + alpha * mean)^-beta.
 
     The mean is of x^2 over the size x size pixels around each pixel, zeros outside, always divided by size^2.
+    x: (batch, height, width, channels). Returns the same shape.
     """
-    half = size // 2
-    squares = jnp.pad(jnp.square(x), ((0, 0), (half, half), (half, half), (0, 0)))
-    height, width = x.shape[1:3]
-    rows = sum(squares[:, i : i + height] for i in range(size))
-    total = sum(rows[:, :, j : j + width] for j in range(size))
-    return x * (1 + (alpha / size**2) * total) ** -beta
+    return x * _power(_lrn_scale(x, size, alpha), beta)
+
+
+def _lrn_forward(x: jax.Array, size: int, alpha: float, beta: float) -> tuple[jax.Array, jax.Array]:
+    return lrn_within_channel(x, size, alpha, beta), x
+
+
+def _lrn_backward(size: int, alpha: float, beta: float, x: jax.Array, dy: jax.Array) -> tuple[jax.Array]:
+    # With s the scale: dx = dy s^-beta - 2 (alpha / size^2) beta x * (sum over the window of dy x s^(-beta - 1)).
+    scale = _lrn_scale(x, size, alpha)
+    direct = dy * _power(scale, beta)
+    return (direct - (2 * alpha * beta / size**2) * x * _sum_around(direct * x / scale, size),)
+
+
+lrn_within_channel.defvjp(_lrn_forward, _lrn_backward)
+
+
+def _lrn_scale(x: jax.Array, size: int, alpha: float) -> jax.Array:
+    return 1 + (alpha / size**2) * _sum_around(jnp.square(x), size)
+
+
+def _power(scale: jax.Array, beta: float) -> jax.Array:
+    """Returns scale^-beta; Caffe's 0.75 by square roots, which a CPU does many times faster than a power."""
+    return lax.rsqrt(scale) * jnp.sqrt(lax.rsqrt(scale)) if beta == 0.75 else scale**-beta
+
+
+def _sum_around(x: jax.Array, size: int) -> jax.Array:
+    """Sums the size x size pixels around each pixel, zeros outside."""
+    half, (height, width) = size // 2, x.shape[1:3]
+    x = _pad(_pad(x, HEIGHT, half, half, 0), WIDTH, half, half, 0)
+    x = sum(x[:, i : i + height] for i in range(size))
+    return sum(x[:, :, j : j + width] for j in range(size))

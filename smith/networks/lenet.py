@@ -4,6 +4,7 @@ import jax
 from flax import nnx
 from jax.nn.initializers import variance_scaling
 
+from smith.networks import batch_last
 from smith.networks.layers import max_pool
 
 # Caffe's "xavier" filler: uniform within +-sqrt(3 / fan_in), which is a variance of 1 / fan_in.
@@ -22,7 +23,19 @@ class LeNet(nnx.Module):
     def __call__(self, images: jax.Array, *, train: bool = False, key: jax.Array | None = None) -> jax.Array:
         """images: (batch, 28, 28, 1) float32, divided by 256. Returns logits: (batch, classes) float32."""
         del train, key  # the same in training and evaluation
+        features = self._features_batch_last if jax.default_backend() == "cpu" else self._features
+        return self.dense2(nnx.relu(self.dense1(features(images))))
+
+    def _features(self, images: jax.Array) -> jax.Array:
+        """Returns what the convolutions give: (batch, 4 * 4 * 50), by row, column, channel."""
         x = max_pool(self.conv1(images), 2, 2)
         x = max_pool(self.conv2(x), 2, 2)
-        x = nnx.relu(self.dense1(x.reshape(len(x), -1)))
-        return self.dense2(x)
+        return x.reshape(len(x), -1)
+
+    def _features_batch_last(self, images: jax.Array) -> jax.Array:
+        """The same, faster on a CPU."""
+        x = batch_last.from_nhwc(images)
+        for layer in (self.conv1, self.conv2):
+            assert layer.bias is not None
+            x = batch_last.max_pool_2x2(batch_last.convolve(x, layer.kernel[...], layer.bias[...]))
+        return x.transpose(3, 1, 2, 0).reshape(len(images), -1)
