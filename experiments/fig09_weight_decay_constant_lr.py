@@ -26,9 +26,7 @@ FIGURE = Figure(
     "fig09",
     "Weight decay at a constant learning rate",
     panels=(
-        Panel(
-            "a", TITLE, RUNS, log=True, xlim=(0, 16_000), ylim=(0.5, 1.45), published=Published("fig09a", shift=200)
-        ),
+        Panel("a", TITLE, RUNS, log=True, xlim=(0, 16_000), ylim=(0.5, 1.45), published=Published("fig09a", shift=200)),
         Panel(
             "b",
             TITLE,

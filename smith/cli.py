@@ -5,7 +5,6 @@ import functools
 import importlib
 import io
 import itertools
-import os
 import re
 import sys
 from collections.abc import Callable, Sequence
@@ -14,7 +13,7 @@ from typing import Annotated, Any
 
 import tyro
 
-from smith import engine, results, scales
+from smith import engine, scales
 from smith.data import DATASETS, default_data_dir
 from smith.errors import UserError, unknown
 from smith.figure import Figure
@@ -69,7 +68,9 @@ def list_(scale: str = "quick", seeds: int | None = None, results_dir: Folder = 
     rates = engine.measured_rates(folder)
     table = Table(title=f"{scale}: {chosen.what}; {seeds} seed{'s' * (seeds > 1)}", title_justify="left", box=None)
     for column in ("name", "panels", "what it shows", "done", "time left"):
-        table.add_column(column, justify="right" if column in ("done", "time left") else "left", no_wrap=column != "what it shows")
+        table.add_column(
+            column, justify="right" if column in ("done", "time left") else "left", no_wrap=column != "what it shows"
+        )
     every: dict[engine.Job, None] = {}
     for figure in experiments(["all"]):
         jobs = engine.plan(figure.runs(), chosen, seeds)
@@ -114,7 +115,6 @@ def run(
     limit = seconds(budget) if budget else None
     folder = _results_dir(results_dir) / scale
     jobs = engine.plan([run for figure in figures for run in figure.runs()], chosen, seeds)
-    _compilation_cache()
     with Display() as display:
         done = engine.execute(jobs, folder, data_dir or default_data_dir(), display, budget=limit, force=force)
     print(f"{done.trained} runs trained, {done.diverged} of them diverged; {done.found} were there; {done.left} left")
@@ -195,15 +195,6 @@ def duration(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
-def _compilation_cache() -> None:
-    """Turns JAX's persistent compilation cache on, unless the environment says where or that it is not wanted."""
-    import jax
-
-    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
-        home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-        jax.config.update("jax_compilation_cache_dir", str(home / "smith" / "xla"))
-
-
 def _parse(args: Sequence[str]) -> Callable[[], None]:
     """Returns the command that `args` name, ready to be called.
 
@@ -234,7 +225,7 @@ def _parse(args: Sequence[str]) -> Callable[[], None]:
 
 
 def main(args: Sequence[str] | None = None) -> None:
-    """The `smith` command. Exits with status 2 and one line on bad input, 1 on a full disk or the like, 130 on Ctrl-C."""
+    """The `smith` command. Exits with 2 and one line on bad input, 1 where the disk is full or so, 130 on Ctrl-C."""
     try:
         _parse(sys.argv[1:] if args is None else args)()
     except UserError as error:

@@ -4,6 +4,7 @@ Needs results only: no data, no JAX, no training.
 """
 
 import os
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,9 +62,7 @@ def curve(found: Sequence[Result], x: str, y: str) -> Curve:
     there = np.isfinite(values).any(axis=0)
     values, position = values[:, there], position[there]
     ends = [float(r[x][-1]) for r in found if r.status == "diverged"]
-    return Curve(
-        position, np.nanmean(values, 0), np.nanmin(values, 0), np.nanmax(values, 0), ends, seeds=len(found)
-    )
+    return Curve(position, np.nanmean(values, 0), np.nanmin(values, 0), np.nanmax(values, 0), ends, seeds=len(found))
 
 
 def draw(figure: Figure, scale: Scale, source: Path, target: Path, *, published: bool = True) -> str:
@@ -108,9 +107,9 @@ def _render(
         sheet, axes = plt.subplots(rows, columns, figsize=size, squeeze=False)
         for axis, panel in zip(axes.flat, figure.panels, strict=False):
             _panel(axis, panel, scale, found, published)
-        number = int("".join(c for c in figure.name if c.isdigit()))
+        name = re.sub(r"^fig0*(\d+)$", r"Figure \1", figure.name)
         what = f"{scale.name} scale ({scale.what}), {_seeds(found.values())}"
-        sheet.suptitle(f"Figure {number}. {figure.title}\n{what}", fontsize=9.5, x=0.01, ha="left")
+        sheet.suptitle(f"{name}. {figure.title}\n{what}", fontsize=9.5, x=0.01, ha="left")
         for path in paths:
             _save(sheet, path)
         plt.close(sheet)
@@ -134,7 +133,9 @@ def _panel(axis: "Axes", panel: Panel, scale: Scale, found: dict[Run, list[Resul
             factor = scale.apply(run).iterations / run.iterations
         if name in theirs:
             x, values = theirs[name]
-            axis.plot(x * (factor if panel.x == "iteration" else 1), values, "--", color=colour, linewidth=0.8, alpha=0.8)
+            axis.plot(
+                x * (factor if panel.x == "iteration" else 1), values, "--", color=colour, linewidth=0.8, alpha=0.8
+            )
         if found[run]:
             drawn[colour] = _draw_curve(axis, found[run], panel.x, y, colour, name)
         else:

@@ -1,5 +1,6 @@
 """From descriptions to result files: which runs are missing, in which order, trained and written one by one."""
 
+import os
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -73,7 +74,13 @@ def measured_rates(folder: Path) -> dict[str, float]:
 
 
 def execute(
-    jobs: Sequence[Job], folder: Path, data_dir: Path, display: Display, *, budget: float | None = None, force: bool = False
+    jobs: Sequence[Job],
+    folder: Path,
+    data_dir: Path,
+    display: Display,
+    *,
+    budget: float | None = None,
+    force: bool = False,
 ) -> Summary:
     """Trains the jobs that have no result and writes a result for each.
 
@@ -90,6 +97,8 @@ def execute(
     todo = [job for job in jobs if force or not _usable(folder, job, display)]
     summary = Summary(found=len(jobs) - len(todo))
     display.plan(len(todo), summary.found)
+    if todo:
+        _compilation_cache()
     trainer = _Trainer(folder, data_dir, todo)
     started = time.perf_counter()
     for done, job in enumerate(todo):
@@ -102,6 +111,15 @@ def execute(
         summary.trained += 1
         summary.diverged += status == "diverged"
     return summary
+
+
+def _compilation_cache() -> None:
+    """Turns JAX's persistent compilation cache on, unless the environment says where it is to be."""
+    import jax
+
+    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+        home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+        jax.config.update("jax_compilation_cache_dir", str(home / "smith" / "xla"))
 
 
 def _usable(folder: Path, job: Job, display: Display) -> bool:

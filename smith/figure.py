@@ -90,7 +90,7 @@ class Figure:
         return list(found)
 
     def main(self) -> None:
-        """Runs and draws this figure alone, with the options of `smith run`: what `python -m experiments.<file>` does."""
+        """Runs and draws this figure alone, with the options of `smith run`: `python -m experiments.<file>`."""
         import sys
 
         from smith import cli

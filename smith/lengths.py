@@ -9,7 +9,7 @@ from smith.errors import UserError
 
 @dataclass(frozen=True)
 class Length:
-    """A length of training. An iteration is one optimiser step on one batch, an epoch one pass over the training set."""
+    """A length of training. An iteration is one step on one batch, an epoch one pass over the training set."""
 
     value: float
     unit: Literal["iterations", "epochs"]

@@ -35,7 +35,9 @@ def multipliers(params: Tree, named: Mapping[str, float]) -> Tree:
       KeyError: a path that is not in `params`.
     """
     missing = dict(named)
-    tree = jax.tree.map_with_path(lambda path, _: missing.pop(jax.tree_util.keystr(path, simple=True, separator="/"), 1.0), params)
+    tree = jax.tree.map_with_path(
+        lambda path, _: missing.pop(jax.tree_util.keystr(path, simple=True, separator="/"), 1.0), params
+    )
     if missing:
         raise KeyError(f"no parameter at {', '.join(missing)}")
     return tree

@@ -72,7 +72,9 @@ def make_folder(folder: Path) -> None:
         probe.touch()
         probe.unlink()
     except OSError as error:
-        raise UserError(f"{folder}: results can not be written there ({error.strerror}); choose --results-dir") from error
+        raise UserError(
+            f"{folder}: results can not be written there ({error.strerror}); choose --results-dir"
+        ) from error
 
 
 def _schema(metadata: Mapping[str, str]) -> "pa.Schema":
@@ -197,7 +199,9 @@ def _processor() -> str:
     name = platform.processor() or platform.machine()
     info = Path("/proc/cpuinfo")
     if info.exists():
-        lines = [line.split(":", 1)[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")]
+        lines = [
+            line.split(":", 1)[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")
+        ]
         name = lines[0] if lines else name
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return f"{name}, {cores} cores"

@@ -98,7 +98,9 @@ class Run:
         """A name for the run's files: a readable slug and the first digits of the SHA-256 of its JSON."""
         digest = hashlib.sha256(self.to_json().encode()).hexdigest()[:10]
         start = f"-from{self.first_iteration}" if self.start else ""
-        slug = f"{self.data}-{self.network}-b{self.batch_size}-lr{self.lr}-m{self.momentum}-wd{self.weight_decay}{start}"
+        slug = (
+            f"{self.data}-{self.network}-b{self.batch_size}-lr{self.lr}-m{self.momentum}-wd{self.weight_decay}{start}"
+        )
         return f"{slug}-{digest}"
 
     def to_json(self) -> str:
@@ -124,7 +126,9 @@ def _check(run: Run) -> None:
         raise unknown("network", run.network, NETWORKS)
     train_images, image_shape = DATASETS[run.data].train_images, DATASETS[run.data].image_shape
     if not (isinstance(run.batch_size, int) and 1 <= run.batch_size <= train_images):
-        raise UserError(f"batch size {run.batch_size}: give a whole number from 1 to the {train_images} training images")
+        raise UserError(
+            f"batch size {run.batch_size}: give a whole number from 1 to the {train_images} training images"
+        )
     if NETWORKS[run.network].image_shape != image_shape:
         raise UserError(f"{run.network} does not take {run.data}'s images of {image_shape}")
     if run.solver not in ("nesterov", "sgd"):

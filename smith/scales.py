@@ -1,6 +1,6 @@
 """Scales: how much of the paper's training is done. Each turns a run of the protocol into the run that is trained.
 
-Everything is cut in proportion: step sizes, the times of drops, snapshots. The learning rates and the other values stay.
+Everything is cut in proportion: step sizes, the times of drops, snapshots. Learning rates and other values stay.
 """
 
 import dataclasses
@@ -72,7 +72,9 @@ class _Cut:
         if isinstance(value, tuple):
             return tuple(self(v) for v in value)
         if dataclasses.is_dataclass(value) and not isinstance(value, type):
-            return dataclasses.replace(value, **{f.name: self(getattr(value, f.name)) for f in dataclasses.fields(value)})
+            return dataclasses.replace(
+                value, **{f.name: self(getattr(value, f.name)) for f in dataclasses.fields(value)}
+            )
         return value
 
     def _length(self, length: Length) -> Length:

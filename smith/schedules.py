@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from smith.errors import UserError
-from smith.lengths import Length, Time, resolve
+from smith.lengths import Time, resolve
 
 if TYPE_CHECKING:
     import optax
@@ -372,4 +372,3 @@ class FastaiMomentum(Schedule):
 
 SCHEDULES: dict[str, type[Schedule]] = {cls.__name__: cls for cls in Schedule.__subclasses__()}
 
-__all__ = ["SCHEDULES", "Length", "Schedule", *SCHEDULES]

@@ -251,7 +251,9 @@ def train(
     hyper, tests = hyperparameters(run), test_iterations(run)
     batches = Batches(program, seed, len(problem.train_images), run.batch_size)
     data = (problem.train_images, problem.train_labels, problem.mean)
-    noise = jax.random.fold_in(jax.random.key(seed), 2**31 - 1)  # for dropout and augmentation; no epoch has this number
+    noise = jax.random.fold_in(
+        jax.random.key(seed), 2**31 - 1
+    )  # for dropout and augmentation; no epoch has this number
     ahead = deque(maxlen=STEPS_AHEAD.get(jax.default_backend(), 64))
     first = last_test = run.first_iteration
     rows: list[Row] = []
