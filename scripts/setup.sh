@@ -13,8 +13,8 @@ files=(requirements-cpu.txt)
 if command -v nvidia-smi >/dev/null && nvidia-smi >/dev/null 2>&1; then files=(requirements.txt); fi
 if [ "${1:-}" = test ]; then files+=(requirements-test.txt); fi
 
-done_file="$venv/.smith-$(cat "${files[@]}" requirements-cpu.txt requirements-prepare.txt pyproject.toml | cksum | tr ' ' -)${1:+-$1}"
-if [ -e "$done_file" ]; then exit 0; fi
+mark="$venv/.smith-$(cat "${files[0]}" requirements-*.txt pyproject.toml | cksum | tr ' ' -)"
+if [ -e "$mark${1:+-$1}" ]; then exit 0; fi
 
 new_enough() { "$1" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; }
 if [ ! -x "$venv/bin/python" ]; then
@@ -33,4 +33,4 @@ arguments=()
 for file in "${files[@]}"; do arguments+=(-r "$file"); done
 "$venv/bin/python" -m pip install --quiet --disable-pip-version-check "${arguments[@]}"
 "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps --editable .
-touch "$done_file"
+touch "$mark" "$mark${1:+-$1}"

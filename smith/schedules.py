@@ -371,4 +371,3 @@ class FastaiMomentum(Schedule):
 
 
 SCHEDULES: dict[str, type[Schedule]] = {cls.__name__: cls for cls in Schedule.__subclasses__()}
-

@@ -28,7 +28,7 @@ Tree = Any  # a pytree of arrays
 Row = dict[str, float]  # one test: a value for each column of the result
 
 EVALUATION_BATCH = 500  # images; small enough for a CPU's cache, and a divisor of 10,000
-CACHED_BATCH = 128  # images of which a CPU computes the gradient at once
+CACHED_BATCH = 64  # images of which a CPU computes the gradient at once
 STEPS_AHEAD = {"cpu": 2}  # how many steps the loop may run ahead of the device, so that Ctrl-C is heard; elsewhere 64
 DISPLAY_EVERY = 20  # iterations between two reports of progress
 
@@ -95,6 +95,7 @@ def cross_entropy(logits: Array, labels: Array) -> Array:
 def compiled(network: str, classes: int, solver: str, batch_size: int) -> Program:
     """Returns the program that every run with these four shares. Hyper-parameters are arguments of its step."""
     info = networks.info(network)
+    networks.keep_freed_memory()
     graphdef, example, _ = networks.create(network, 0, classes)
     update = optimizer.caffe(
         optimizer.multipliers(example, info.lr_multipliers),
@@ -122,7 +123,9 @@ def compiled(network: str, classes: int, solver: str, batch_size: int) -> Progra
         assert total
         return total[0], rest, total[1]
 
-    @functools.partial(jax.jit, donate_argnums=0)
+    options = networks.compiler_options()
+
+    @functools.partial(jax.jit, donate_argnums=0, compiler_options=options)
     def step(
         state: Tree, data: tuple[Array, Array, Array], orders: Array, at: Array, hyper: Array, key: Array
     ) -> tuple[Tree, Array]:
@@ -150,7 +153,7 @@ def compiled(network: str, classes: int, solver: str, batch_size: int) -> Progra
         """Returns a shuffled order of n training images."""
         return jax.random.permutation(key, n)
 
-    @functools.partial(jax.jit, static_argnames="size")
+    @functools.partial(jax.jit, static_argnames="size", compiler_options=options)
     def evaluate(state: Tree, data: tuple[Array, Array, Array], first: int, size: int) -> Array:
         """Returns (sum of losses, number correct) of `size` test images from `first` on."""
         params, rest, (images, labels, mean) = state["params"], state["rest"], data

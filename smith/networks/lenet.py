@@ -5,7 +5,7 @@ from flax import nnx
 from jax.nn.initializers import variance_scaling
 
 from smith.networks import batch_last
-from smith.networks.layers import max_pool
+from smith.networks.layers import Conv, max_pool
 
 # Caffe's "xavier" filler: uniform within +-sqrt(3 / fan_in), which is a variance of 1 / fan_in.
 xavier = variance_scaling(1.0, "fan_in", "uniform")
@@ -15,27 +15,29 @@ class LeNet(nnx.Module):
     """Two 5x5 convolutions without padding, each with a 2x2 max pool, and two dense layers; one ReLU, between these."""
 
     def __init__(self, classes: int, *, rngs: nnx.Rngs) -> None:
-        self.conv1 = nnx.Conv(1, 20, (5, 5), padding="VALID", kernel_init=xavier, rngs=rngs)
-        self.conv2 = nnx.Conv(20, 50, (5, 5), padding="VALID", kernel_init=xavier, rngs=rngs)
+        self.conv1 = Conv(1, 20, (5, 5), padding="VALID", kernel_init=xavier, rngs=rngs)
+        self.conv2 = Conv(20, 50, (5, 5), padding="VALID", kernel_init=xavier, rngs=rngs)
         self.dense1 = nnx.Linear(4 * 4 * 50, 500, kernel_init=xavier, rngs=rngs)
         self.dense2 = nnx.Linear(500, classes, kernel_init=xavier, rngs=rngs)
 
     def __call__(self, images: jax.Array, *, train: bool = False, key: jax.Array | None = None) -> jax.Array:
         """images: (batch, 28, 28, 1) float32, divided by 256. Returns logits: (batch, classes) float32."""
         del train, key  # the same in training and evaluation
-        features = self._features_batch_last if jax.default_backend() == "cpu" else self._features
-        return self.dense2(nnx.relu(self.dense1(features(images))))
+        hidden = self._hidden_batch_last(images) if jax.default_backend() == "cpu" else self._hidden(images)
+        return self.dense2(hidden)
 
-    def _features(self, images: jax.Array) -> jax.Array:
-        """Returns what the convolutions give: (batch, 4 * 4 * 50), by row, column, channel."""
-        x = max_pool(self.conv1(images), 2, 2)
-        x = max_pool(self.conv2(x), 2, 2)
-        return x.reshape(len(x), -1)
+    def _hidden(self, images: jax.Array) -> jax.Array:
+        """Returns the hidden layer, (batch, 500)."""
+        x = self.conv1.add_bias(max_pool(self.conv1.convolve(images), 2, 2))
+        x = self.conv2.add_bias(max_pool(self.conv2.convolve(x), 2, 2))
+        return nnx.relu(self.dense1(x.reshape(len(x), -1)))
 
-    def _features_batch_last(self, images: jax.Array) -> jax.Array:
-        """The same, faster on a CPU."""
+    def _hidden_batch_last(self, images: jax.Array) -> jax.Array:
+        """The same, about three times as fast on a CPU."""
         x = batch_last.from_nhwc(images)
         for layer in (self.conv1, self.conv2):
-            assert layer.bias is not None
-            x = batch_last.max_pool_2x2(batch_last.convolve(x, layer.kernel[...], layer.bias[...]))
-        return x.transpose(3, 1, 2, 0).reshape(len(images), -1)
+            x = batch_last.max_pool_2x2(batch_last.convolve(x, layer.kernel[...]))
+            x += batch_last.along_batch(layer.bias, axes=4)
+        x = x.transpose(1, 2, 0, 3).reshape(-1, len(images))  # rows by row, column, channel
+        x = self.dense1.kernel[...].T @ x + batch_last.along_batch(self.dense1.bias, axes=2)
+        return nnx.relu(x).T

@@ -4,7 +4,7 @@ import jax
 from flax import nnx
 from jax.nn.initializers import normal
 
-from smith.networks.layers import avg_pool, lrn_within_channel, max_pool
+from smith.networks.layers import Conv, avg_pool, lrn_within_channel, max_pool
 
 
 class Shallow3(nnx.Module):
@@ -14,15 +14,15 @@ class Shallow3(nnx.Module):
     """
 
     def __init__(self, classes: int, *, rngs: nnx.Rngs) -> None:
-        self.conv1 = nnx.Conv(3, 32, (5, 5), padding=2, kernel_init=normal(1e-4), rngs=rngs)
-        self.conv2 = nnx.Conv(32, 32, (5, 5), padding=2, kernel_init=normal(1e-2), rngs=rngs)
-        self.conv3 = nnx.Conv(32, 64, (5, 5), padding=2, kernel_init=normal(1e-2), rngs=rngs)
+        self.conv1 = Conv(3, 32, (5, 5), padding=2, kernel_init=normal(1e-4), rngs=rngs)
+        self.conv2 = Conv(32, 32, (5, 5), padding=2, kernel_init=normal(1e-2), rngs=rngs)
+        self.conv3 = Conv(32, 64, (5, 5), padding=2, kernel_init=normal(1e-2), rngs=rngs)
         self.dense = nnx.Linear(4 * 4 * 64, classes, kernel_init=normal(1e-2), rngs=rngs)
 
     def __call__(self, images: jax.Array, *, train: bool = False, key: jax.Array | None = None) -> jax.Array:
         """images: (batch, 32, 32, 3) float32, mean image subtracted. Returns logits: (batch, classes) float32."""
         del train, key  # the same in training and evaluation
-        x = nnx.relu(max_pool(self.conv1(images), 3, 2))
+        x = nnx.relu(self.conv1.add_bias(max_pool(self.conv1.convolve(images), 3, 2)))
         x = lrn_within_channel(x)
         x = avg_pool(nnx.relu(self.conv2(x)), 3, 2)
         x = lrn_within_channel(x)

@@ -1,0 +1,279 @@
+"""Result files: what is in them, that they are written whole, and that a damaged one is never taken for a result."""
+
+import datetime
+import json
+import os
+import re
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from smith import results
+from smith.errors import UserError
+from smith.results import COLUMNS, DamagedResult, Result
+
+SOURCE = Path(results.__file__).parent
+FACTS = {"jax": "0.10.2", "device": "cpu: made up, 2 cores", "date": "2018-03-26T00:00:00+00:00", "seconds": "1.5"}
+INTEGERS = {"iteration"}
+
+
+def made_up_rows(count: int = 3, seed: int = 0) -> list[dict[str, float]]:
+    random = np.random.default_rng(seed)
+    return [
+        {name: 4 * (i + 1) if name in INTEGERS else float(random.normal()) for name in COLUMNS} for i in range(count)
+    ]
+
+
+def equal(one: Result, other: Result) -> bool:
+    told = [(r.run, r.seed, r.status, dict(r.facts), list(r.columns)) for r in (one, other)]
+    return told[0] == told[1] and all(np.array_equal(one[c], other[c], equal_nan=True) for c in COLUMNS)
+
+
+def damage_of(path: Path) -> str:
+    """Returns why a file is refused."""
+    with pytest.raises(DamagedResult) as caught:
+        results.read(path)
+    message = str(caught.value)
+    assert str(path) in message and "\n" not in message
+    return message
+
+
+@pytest.fixture
+def written(tmp_path, small_run) -> Path:
+    return results.write(tmp_path, small_run, 3, "done", made_up_rows(), FACTS)
+
+
+# --- what is in a file ---
+
+
+def test_what_is_written_is_read_back(written, small_run):
+    result = results.read(written)
+    assert (result.run, result.seed, result.status, result.facts) == (small_run, 3, "done", FACTS)
+    for name in COLUMNS:
+        assert result[name].dtype == np.float64
+        assert result[name].tolist() == [row[name] for row in made_up_rows()]
+
+
+def test_values_that_are_not_finite_are_kept(tmp_path, small_run):
+    rows = made_up_rows()
+    rows[-1] |= {"train_loss": np.nan, "test_loss": np.inf, "test_accuracy": -np.inf}
+    result = results.read(results.write(tmp_path, small_run, 0, "diverged", rows, {}))
+    assert result.status == "diverged"
+    assert np.isnan(result["train_loss"][-1])
+    assert (result["test_loss"][-1], result["test_accuracy"][-1]) == (np.inf, -np.inf)
+    assert np.isfinite(result["test_loss"][:-1]).all()
+
+
+def test_columns_have_their_names_types_and_units(written):
+    schema = pq.read_schema(written)
+    assert schema.names == [
+        "iteration",
+        "epoch",
+        "learning_rate",
+        "momentum",
+        "weight_decay",
+        "train_loss",
+        "test_loss",
+        "test_accuracy",
+    ]
+    for field in schema:
+        kind, unit = COLUMNS[field.name]
+        assert str(field.type).replace("double", "float64") == kind
+        assert field.metadata[b"unit"].decode() == unit != ""
+
+
+def test_metadata_say_how_the_result_was_made(tmp_path, small_run):
+    facts = results.facts(seconds=1.25, images_per_second=100)
+    path = results.write(tmp_path, small_run, 7, "done", made_up_rows(), facts)
+    metadata = {key.decode(): value.decode() for key, value in pq.read_schema(path).metadata.items()}
+    wanted = {"run", "seed", "status", "jax", "flax", "optax", "python", "device", "git_commit", "date", "seconds"}
+    assert wanted <= metadata.keys()
+    assert json.loads(metadata["run"])["network"] == "lenet"
+    assert (metadata["seed"], metadata["status"], metadata["seconds"]) == ("7", "done", "1.25")
+    assert metadata["device"].startswith("cpu: ")
+    assert datetime.datetime.fromisoformat(metadata["date"]).utcoffset() == datetime.timedelta(0)
+    assert re.fullmatch(r"[0-9a-f]{40}\+?|unknown", metadata["git_commit"])
+
+
+def test_git_commit_is_unknown_outside_a_checkout(tmp_path, monkeypatch):
+    monkeypatch.setattr(results, "__file__", str(tmp_path / "results.py"))
+    assert results.git_commit() == "unknown"
+
+
+def test_pandas_reads_the_rows(written):
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.read_parquet(written)
+    assert list(frame.columns) == list(COLUMNS)
+    assert frame["test_loss"].tolist() == [row["test_loss"] for row in made_up_rows()]
+
+
+def test_nothing_is_pickled():
+    for file in SOURCE.rglob("*.py"):
+        code = file.read_text().replace("allow_pickle=False", "")
+        assert not re.search(r"pickle|joblib|dill", code), file
+
+
+# --- written whole ---
+
+
+def test_the_folder_holds_the_result_and_nothing_else(written):
+    assert list(written.parent.iterdir()) == [written]
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()])
+@pytest.mark.parametrize(("where", "name"), [(pq, "write_table"), (os, "fsync"), (os, "replace")])
+def test_a_write_that_fails_leaves_nothing(where, name, error, tmp_path, small_run, monkeypatch):
+    def fail(*_, **__):
+        raise error
+
+    monkeypatch.setattr(where, name, fail)
+    with pytest.raises(type(error)):
+        results.write(tmp_path, small_run, 0, "done", made_up_rows(), FACTS)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_write_that_fails_keeps_the_result_there_was(written, small_run, monkeypatch):
+    before = written.read_bytes()
+
+    def fail(table, file, **_):
+        file.write(b"half a fi")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(pq, "write_table", fail)
+    with pytest.raises(OSError, match="No space"):
+        results.write(written.parent, small_run, 3, "done", made_up_rows(seed=1), FACTS)
+    assert list(written.parent.iterdir()) == [written]
+    assert written.read_bytes() == before
+
+
+def test_a_second_result_of_the_same_job_replaces_the_first(written, small_run):
+    results.write(written.parent, small_run, 3, "done", made_up_rows(seed=1), FACTS)
+    assert list(written.parent.iterdir()) == [written]
+    assert results.read(written)["epoch"].tolist() == [row["epoch"] for row in made_up_rows(seed=1)]
+
+
+def test_a_folder_is_made_and_no_probe_left_in_it(tmp_path):
+    results.make_folder(tmp_path / "a" / "b")
+    results.make_folder(tmp_path / "a" / "b")
+    assert list((tmp_path / "a" / "b").iterdir()) == []
+
+
+def test_a_folder_that_cannot_be_made_is_a_users_mistake(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match="can not be written there .*choose --results-dir") as caught:
+        results.make_folder(tmp_path / "file" / "results")
+    assert "\n" not in str(caught.value)
+
+
+# --- damaged files ---
+
+
+def test_a_truncated_file_is_damaged(written):
+    whole = written.read_bytes()
+    for length in [*range(0, len(whole), 97), len(whole) - 1]:
+        written.write_bytes(whole[:length])
+        damage_of(written)
+
+
+@pytest.mark.parametrize("part", ["anywhere", "in the footer"])
+def test_a_flipped_byte_is_noticed_or_does_not_matter(part, written):
+    whole, expected = written.read_bytes(), results.read(written)
+    footer = int.from_bytes(whole[-8:-4], "little") + 8
+    random = np.random.default_rng(0)
+    first = 0 if part == "anywhere" else len(whole) - footer
+    for position, flip in zip(random.integers(first, len(whole), 300), random.integers(1, 256, 300), strict=True):
+        damaged = bytearray(whole)
+        damaged[position] ^= flip
+        written.write_bytes(damaged)
+        try:
+            result = results.read(written)
+        except DamagedResult as error:
+            assert "\n" not in str(error)
+        else:
+            assert equal(result, expected), f"byte {position} flipped with {flip}"
+
+
+@pytest.mark.parametrize("content", [b"", b"PAR1", b"iteration,test_loss\n200,1.2\n", bytes(5000)])
+def test_a_file_of_another_kind_is_damaged(content, written):
+    written.write_bytes(content)
+    damage_of(written)
+
+
+def with_metadata(table: pa.Table, **changes: str | bytes | None) -> pa.Table:
+    """Returns a table with some metadata changed, or removed where None."""
+    metadata = table.schema.metadata | {key.encode(): value for key, value in changes.items()}
+    return table.replace_schema_metadata({k: v for k, v in metadata.items() if v is not None})
+
+
+OTHERS = {
+    "a later schema": (lambda t: with_metadata(t, schema_version="2"), "schema version 2, this program reads 1"),
+    "no schema version": (lambda t: with_metadata(t, schema_version=None), "schema version None"),
+    "no metadata": (lambda t: t.replace_schema_metadata(None), "schema version None"),
+    "no run": (lambda t: with_metadata(t, run=None), ""),
+    "no seed": (lambda t: with_metadata(t, seed=None), ""),
+    "no status": (lambda t: with_metadata(t, status=None), ""),
+    "seed of letters": (lambda t: with_metadata(t, seed="three"), ""),
+    "half a run": (lambda t: with_metadata(t, run='{"type":"Run"'), ""),
+    "another type of run": (lambda t: with_metadata(t, run='{"type":"Jog"}'), ""),
+    "an impossible run": (
+        lambda t: with_metadata(t, run=t.schema.metadata[b"run"].decode().replace("lenet", "linnet")),
+        "",
+    ),
+    "bytes that are no text": (lambda t: with_metadata(t, device=b"\xff\xfe"), ""),
+    "a missing column": (lambda t: t.drop_columns(["momentum"]), "columns"),
+    "a further column": (lambda t: t.append_column("top5", t["test_accuracy"]), "columns"),
+    "another order": (lambda t: t.select(list(reversed(t.column_names))), "columns"),
+    "a column of text": (lambda t: t.set_column(1, "epoch", pa.array(["one", "two", "three"])), ""),
+}
+
+
+@pytest.mark.parametrize("other", OTHERS)
+def test_a_parquet_file_that_is_no_result_is_damaged(other, written):
+    change, reason = OTHERS[other]
+    pq.write_table(change(pq.read_table(written)), written)
+    assert reason in damage_of(written)
+
+
+# --- finding ---
+
+
+def test_find_returns_the_result_or_none(written, small_run):
+    found = results.find(written.parent, small_run, 3)
+    assert found and equal(found, results.read(written))
+    assert results.find(written.parent, small_run, 4) is None
+    assert results.find(written.parent, small_run.replace(batch_size=17), 3) is None
+    assert results.find(written.parent / "nowhere", small_run, 3) is None
+
+
+def test_find_refuses_a_file_that_holds_another_run_than_its_name_says(written, small_run):
+    for run, seed in ((small_run, 4), (small_run.replace(weight_decay=0.0), 3)):
+        path = results.path_of(written.parent, run, seed)
+        path.write_bytes(written.read_bytes())
+        with pytest.raises(DamagedResult, match="another run than its name says"):
+            results.find(written.parent, run, seed)
+
+
+def test_find_reports_a_damaged_file(written, small_run):
+    written.write_bytes(b"")
+    with pytest.raises(DamagedResult):
+        results.find(written.parent, small_run, 3)
+
+
+def test_seeds_are_in_order_without_damaged_files_and_other_runs(tmp_path, small_run):
+    for seed in (10, 2, 0, 1):
+        results.write(tmp_path, small_run, seed, "done", made_up_rows(), FACTS)
+    results.write(tmp_path, small_run.replace(weight_decay=0.0), 5, "done", made_up_rows(), FACTS)
+    results.path_of(tmp_path, small_run, 1).write_bytes(b"")
+    assert [r.seed for r in results.seeds(tmp_path, small_run)] == [0, 2, 10]
+    assert results.seeds(tmp_path / "nowhere", small_run) == []
+
+
+def test_a_file_set_aside_keeps_its_bytes_and_is_no_result_any_more(written, small_run):
+    content = written.read_bytes()
+    aside = results.set_aside(written)
+    assert aside.read_bytes() == content and aside.parent == written.parent
+    assert results.find(written.parent, small_run, 3) is None
+    assert results.seeds(written.parent, small_run) == []

@@ -1,0 +1,305 @@
+"""Runs: to JSON and back, their keys, and the mistakes in them."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from smith.errors import UserError
+from smith.run import Run, Snapshot, epochs, iterations
+from smith.schedules import (
+    SCHEDULES,
+    Constant,
+    CyclicalMomentum,
+    Exponential,
+    FastaiMomentum,
+    FastaiOneCycle,
+    Inverse,
+    Join,
+    Multistep,
+    OneCycle,
+    PyTorchMomentum,
+    PyTorchOneCycle,
+    RangeTest,
+    Triangular,
+)
+
+ROOT = Path(__file__).resolve().parent.parent
+
+RUN = Run(
+    data="cifar10",
+    network="shallow3",
+    batch_size=512,
+    length=epochs(95),
+    lr=OneCycle(0.08, 0.8, epochs(41)),
+    momentum=CyclicalMomentum(0.95, 0.85, epochs(41)),
+    weight_decay=1e-4,
+)
+KEY = "cifar10-shallow3-b512-lr1cycle0.08-0.8-mcm0.95-0.85-wd0.0001-209cadb7e6"
+JSON = (
+    '{"batch_size":512,"data":"cifar10","length":{"epochs":95},'
+    '"lr":{"base":0.08,"peak":0.8,"step_size":{"epochs":41},"type":"OneCycle"},'
+    '"momentum":{"high":0.95,"low":0.85,"step_size":{"epochs":41},"type":"CyclicalMomentum"},'
+    '"network":"shallow3","type":"Run","weight_decay":0.0001}'
+)
+
+SCHEDULE_EXAMPLES = [
+    Constant(0.1),
+    RangeTest(0.001, 0.01),
+    RangeTest(0.001, 0.01, iterations(2_000)),
+    Triangular(0.1, 3),
+    Triangular(0.1, 3, epochs(2.5)),
+    OneCycle(0.1, 1, 0.45),
+    OneCycle(0.1, 1, epochs(41)),
+    CyclicalMomentum(0.95, 0.85),
+    CyclicalMomentum(0.95, 0.85, iterations(100), rising=True),
+    Multistep(0.1, 0.316, (0.5, iterations(3_000), epochs(50))),
+    Exponential(0.1, 0.94, iterations(200)),
+    Inverse(0.01, iterations(10_000)),
+    Inverse(0.01, epochs(10), power=0.5),
+    Join((RangeTest(0.001, 0.007), Multistep(0.007, 0.316, (0.0, 0.5))), at=(0.5,)),
+    Join((Constant(0.1), Join((Constant(0.2), Constant(0.3)), at=(0.1,))), at=(iterations(10),)),
+    PyTorchOneCycle(0.8),
+    PyTorchOneCycle(0.8, True, 0.4, 10.0, 100.0, "linear"),
+    PyTorchMomentum(),
+    PyTorchMomentum(0.9, 0.8, True, 0.4, "linear"),
+    FastaiOneCycle(0.8),
+    FastaiOneCycle(0.8, 0.3, 10.0, 1e4),
+    FastaiMomentum(),
+    FastaiMomentum(0.9, 0.8, 0.3),
+]
+CHILD = RUN.replace(start=Snapshot(RUN, at=epochs(20)), weight_decay=3e-4)
+
+
+def one_line(error) -> str:
+    """Returns the message of a caught UserError, which has to be one line."""
+    message = str(error.value)
+    assert message and "\n" not in message
+    return message
+
+
+# JSON and keys.
+
+
+def test_there_is_an_example_of_every_schedule():
+    assert {type(schedule).__name__ for schedule in SCHEDULE_EXAMPLES} == set(SCHEDULES)
+
+
+@pytest.mark.parametrize("schedule", SCHEDULE_EXAMPLES, ids=repr)
+@pytest.mark.parametrize("field", ["lr", "momentum", "weight_decay"])
+def test_a_run_with_any_schedule_comes_back_from_json(field, schedule):
+    run = RUN.replace(**{field: schedule})
+    back = Run.from_json(run.to_json())
+    assert back == run and hash(back) == hash(run)
+    assert back.key == run.key and back.to_json() == run.to_json()
+
+
+@pytest.mark.parametrize(
+    "run",
+    [
+        CHILD,
+        CHILD.replace(start=Snapshot(CHILD, at=epochs(40))),
+        RUN.replace(solver="sgd", test_every=epochs(1), test_images=1_000),
+        Run("mnist", "lenet", 64, iterations(10), lr=0.01),
+    ],
+)
+def test_a_run_with_any_field_comes_back_from_json(run):
+    assert Run.from_json(run.to_json()) == run
+
+
+@given(st.floats(1e-12, 1e6), st.integers(1, 50_000), st.floats(1, 1e6))
+def test_no_digit_is_lost_in_json(value, batch_size, length):
+    run = Run("cifar10", "shallow3", batch_size, iterations(length), lr=value, momentum=value / 1e6, weight_decay=value)
+    assert Run.from_json(run.to_json()) == run
+
+
+# A key that changes means that everything is trained again. Change these two only on purpose.
+def test_the_key_of_a_run_is_what_it_was():
+    assert RUN.key == KEY
+
+
+def test_json_is_one_sorted_line_without_defaults():
+    assert RUN.to_json() == JSON
+
+
+def test_a_default_that_is_written_out_changes_nothing():
+    written = RUN.replace(solver="nesterov", test_every=iterations(200), test_images=None, start=None)
+    assert written == RUN and written.key == RUN.key
+    short = RUN.replace(lr=RangeTest(0.1, 1), momentum=0.9)
+    assert "step_size" not in short.to_json() and "momentum" not in short.to_json()
+    assert RUN.replace(lr=RangeTest(0.1, 1, 1.0), momentum=0.9).key == short.key
+
+
+def test_a_key_is_a_file_name():
+    for schedule in SCHEDULE_EXAMPLES:
+        key = RUN.replace(lr=schedule, momentum=schedule).key
+        assert not set(key) & set(' /\\:*?"<>|\n') and len(key) < 200
+
+
+def test_every_field_is_in_the_key():
+    changes = [
+        {"data": "cifar100"},
+        {"batch_size": 513},
+        {"length": epochs(96)},
+        {"lr": OneCycle(0.08, 0.8, epochs(42))},
+        {"momentum": 0.9},
+        {"weight_decay": 1e-5},
+        {"solver": "sgd"},
+        {"test_every": iterations(100)},
+        {"test_images": 100},
+        {"start": Snapshot(RUN, epochs(1))},
+        {"start": Snapshot(RUN, epochs(2))},
+        {"start": Snapshot(RUN.replace(weight_decay=0), epochs(2))},
+    ]
+    assert len({run.key for run in [RUN, *(RUN.replace(**change) for change in changes)]}) == len(changes) + 1
+
+
+def test_the_key_of_a_run_from_a_snapshot_says_so():
+    assert "-from1953-" in CHILD.key
+
+
+@pytest.mark.parametrize("number", [0.05, 1, 0])
+def test_a_number_means_a_constant(number):
+    short = RUN.replace(lr=number, momentum=number, weight_decay=number)
+    constant = Constant(number)
+    written = RUN.replace(lr=constant, momentum=constant, weight_decay=constant)
+    assert short == written and short.lr == constant
+    assert short.key == written.key
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (RUN.replace(length=iterations(9_277)), RUN.replace(length=iterations(9_277.0))),
+        (RUN.replace(lr=RangeTest(0, 1)), RUN.replace(lr=RangeTest(0.0, 1.0))),
+        (RUN.replace(lr=OneCycle(0.1, 1, epochs(41))), RUN.replace(lr=OneCycle(0.1, 1.0, epochs(41.0)))),
+    ],
+)
+def test_equal_runs_have_equal_keys(one, other):
+    assert one == other
+    assert one.key == other.key
+
+
+# What a run says about itself.
+
+
+def test_lengths_of_a_run():
+    assert RUN.iterations_per_epoch == 97.65625
+    assert RUN.iterations == 9_277
+    assert RUN.count(epochs(41)) == 4_003
+    assert RUN.first_iteration == 0
+    assert CHILD.first_iteration == 1_953
+    assert [str(schedule) for schedule in RUN.schedules()] == ["1cycle0.08-0.8", "cm0.95-0.85", "0.0001"]
+
+
+def test_describing_and_naming_a_run_does_not_import_jax():
+    code = f"""
+import sys
+from smith.run import Run, Snapshot, epochs
+from smith.scales import SCALES
+run = Run.from_json({CHILD.to_json()!r})
+assert run.key and SCALES["short"].apply(run).key and str(run.lr)
+slow = {{"jax", "flax", "optax", "orbax", "matplotlib", "tensorflow", "tensorflow_datasets"}} & set(sys.modules)
+assert not slow, slow
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+# Mistakes.
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"data": "cifar_10"}, ["dataset", "cifar_10", "'cifar10'"]),
+        ({"data": "imagenet21k"}, ["dataset"]),
+        ({"network": "shalow3"}, ["network", "'shallow3'"]),
+        ({"network": "resnet"}, ["network"]),
+        ({"solver": "nestrov"}, ["solver", "'nesterov'"]),
+        ({"solver": "adam"}, ["solver"]),
+        ({"batch_size": 0}, ["batch size 0"]),
+        ({"batch_size": -1}, ["batch size -1"]),
+        ({"batch_size": 10**6}, ["batch size 1000000", "50000"]),
+        ({"batch_size": 1.5}, ["batch size 1.5"]),
+        ({"network": "lenet"}, ["lenet", "cifar10"]),
+        ({"data": "mnist"}, ["shallow3", "mnist"]),
+        ({"lr": OneCycle(0.1, 1, epochs(96))}, ["96 epochs"]),
+        ({"momentum": CyclicalMomentum(0.95, 0.85, iterations(9_278))}, ["9278"]),
+        ({"weight_decay": Join((Constant(0), Constant(1)), at=(1.0,))}, ["join"]),
+        ({"start": Snapshot(RUN, epochs(95))}, ["snapshot", "9277"]),
+        ({"start": Snapshot(RUN, iterations(20_000))}, ["snapshot", "20000"]),
+    ],
+    ids=str,
+)
+def test_a_run_that_cannot_be_is_refused_in_one_line(change, words):
+    with pytest.raises(UserError) as error:
+        RUN.replace(**change)
+    message = one_line(error)
+    assert all(word in message for word in words), message
+
+
+def test_a_snapshot_outside_its_own_run_is_refused():
+    with pytest.raises(UserError) as error:
+        RUN.replace(start=Snapshot(RUN.replace(length=epochs(50)), epochs(60)))
+    one_line(error)
+
+
+GARBAGE = [
+    "",
+    "no json",
+    "null",
+    "3",
+    '"text"',
+    "[]",
+    "[1, 2]",
+    "{}",
+    '{"type": "Run"}',
+    '{"type": "Walk"}',
+    '{"type": []}',
+    '{"type": "Constant", "value": 1}',
+    '{"iterations": 10}',
+    '{"iterations": "ten"}',
+    '{"iterations": 1, "epochs": 2}',
+    JSON.replace('"epochs":95', '"epochs":-95'),
+    JSON.replace('"epochs":95', '"epochs":1e999'),
+    JSON.replace('"epochs":95', '"epochs":1' + 400 * "0"),
+    JSON.replace('"epochs":95', '"hours":95'),
+    JSON.replace("shallow3", "deep3"),
+    JSON.replace('"data"', '"date"'),
+    JSON.replace('"cifar10"', "{}"),
+    JSON.replace("512", '"512"'),
+    JSON.replace("0.0001", '"much"'),
+    JSON.replace("OneCycle", "TwoCycle"),
+    JSON.replace("}", ""),
+    json.dumps({"not": "a run"}, indent=2),
+    JSON.replace(",", ",\n").replace("OneCycle", "TwoCycle"),
+]
+
+
+@pytest.mark.parametrize("text", GARBAGE)
+def test_what_is_no_run_is_refused_in_one_line(text):
+    with pytest.raises(UserError) as error:
+        Run.from_json(text)
+    one_line(error)
+
+
+WORDS = st.sampled_from(["type", "Run", "Snapshot", "iterations", "epochs", "data", "cifar10", *SCHEDULES])
+SCALARS = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), WORDS, st.text(max_size=5))
+TREES = st.recursive(
+    SCALARS, lambda t: st.one_of(st.lists(t, max_size=3), st.dictionaries(WORDS, t, max_size=4)), max_leaves=8
+)
+
+
+@settings(max_examples=200)
+@given(st.sampled_from(["", *json.loads(JSON)]), TREES)
+def test_any_json_is_a_run_or_refused(field, tree):
+    text = json.dumps({**json.loads(JSON), field: tree} if field else tree)
+    try:
+        assert isinstance(Run.from_json(text), Run)
+    except UserError as error:
+        assert "\n" not in str(error)

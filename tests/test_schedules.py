@@ -1,0 +1,444 @@
+"""The schedules: against every logged value of the author, PyTorch's and fastai's policies, and their own promises."""
+
+import csv
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from smith.errors import UserError
+from smith.lengths import Length, epochs, iterations, resolve
+from smith.schedules import (
+    SCHEDULES,
+    Constant,
+    CyclicalMomentum,
+    Exponential,
+    FastaiMomentum,
+    FastaiOneCycle,
+    Inverse,
+    Join,
+    Multistep,
+    OneCycle,
+    PyTorchMomentum,
+    PyTorchOneCycle,
+    RangeTest,
+    Schedule,
+    Triangular,
+)
+
+LOGS = Path(__file__).parent / "author_runs"
+CIFAR_EPOCH = 50_000 / 512
+
+
+def values(schedule: Schedule, total: int, counts, per_epoch: float = CIFAR_EPOCH) -> np.ndarray:
+    """Returns a schedule's values at `counts` in a run of `total` iterations, jitted and vmapped."""
+    result = jax.jit(jax.vmap(schedule.build(total, per_epoch)))(jnp.asarray(counts))
+    assert result.dtype == jnp.float32
+    return np.asarray(result)
+
+
+def at(schedule: Schedule, total: int, count: int) -> float:
+    return float(schedule.build(total, CIFAR_EPOCH)(count))
+
+
+def printed(value: float) -> str:
+    """Returns a number as Caffe prints it, with six digits."""
+    return f"{float(value):.6g}"
+
+
+# The author's logs.
+
+DENSENET_DROPS = (19_531, 29_296, 34_178, 36_619)
+# Caffe passes at most one step value per iteration, and the author's fifth, 35,398, stands behind the fourth: it acts
+# one iteration after that.
+DENSENET_AT = tuple(iterations(n) for n in (*DENSENET_DROPS, DENSENET_DROPS[-1] + 1))
+WIDE32, RESNET50_A, RESNET50_B, INCEPTION = map(iterations, (2_246, 75_000, 95_000, 108_000))
+
+AUTHOR = {
+    "cifar10_resnet56_1cycle_tbs512": (9_277, OneCycle(0.08, 0.8, iterations(4_003)), Constant(0.95)),
+    "cifar10_wide32_1cycle_50ep": (4_882, OneCycle(0.1, 1, WIDE32), CyclicalMomentum(0.95, 0.85, WIDE32)),
+    "cifar10_densenet40_step_400ep": (39_062, Multistep(0.1, 0.316, DENSENET_AT), Constant(0.9)),
+    "imagenet_resnet50_standard": (1_340_000, Exponential(0.1, 0.94, iterations(20_000)), Constant(0.9)),
+    "imagenet_resnet50_1cycle_wd1e-6": (
+        200_000,
+        OneCycle(0.05, 1, RESNET50_A),
+        CyclicalMomentum(0.95, 0.85, RESNET50_A),
+    ),
+    "imagenet_resnet50_1cycle_wd3e-6": (
+        200_000,
+        OneCycle(0.05, 1, RESNET50_B),
+        CyclicalMomentum(0.95, 0.85, RESNET50_B),
+    ),
+} | {
+    # The momentum's step size was set to ten times the rate's, beyond the run.
+    f"imagenet_inception_resnet_v2_1cycle_{name}": (
+        1_080_000,
+        OneCycle(0.05, 1, INCEPTION),
+        CyclicalMomentum(0.95, 0.85, iterations(1_080_000)),
+    )
+    for name in ("wd1e-5", "wd1e-6_1", "wd3e-6_1", "wd3e-6_2")
+}
+
+
+def logged(name: str) -> tuple[np.ndarray, list[str], list[str]]:
+    """Returns the iterations of a log, and the learning rate and momentum printed at each."""
+    with open(LOGS / f"{name}.csv", newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["lr"]]
+    return np.array([int(r["iteration"]) for r in rows]), [r["lr"] for r in rows], [r["momentum"] for r in rows]
+
+
+def test_every_log_is_compared():
+    assert {file.stem for file in LOGS.glob("*.csv")} == set(AUTHOR)
+
+
+@pytest.mark.parametrize("name", AUTHOR)
+def test_every_digit_of_the_authors_logs(name):
+    total, lr, momentum = AUTHOR[name]
+    counts, rates, momenta = logged(name)
+    assert len(counts) > 20
+    assert list(map(printed, values(lr, total, counts))) == list(map(printed, rates))
+    assert list(map(printed, values(momentum, total, counts))) == list(map(printed, momenta))
+
+
+ONE_CYCLE = OneCycle(base=0.08, peak=0.8, step_size=iterations(4_003))
+CYCLICAL = CyclicalMomentum(high=0.95, low=0.85, step_size=iterations(2_246))
+
+
+@pytest.mark.parametrize(
+    ("t", "value"),
+    {200: 0.115973, 4_200: 0.76063, 8_000: 0.00119905, 8_200: 8e-05, 9_277: 8e-05}.items(),
+)
+def test_1cycle_at_the_iterations_of_the_protocol(t, value):
+    assert printed(ONE_CYCLE.build(9_277, 97.656)(t)) == printed(value)
+
+
+@pytest.mark.parametrize(("t", "value"), {2_400: 0.856857, 4_400: 0.945904, 4_600: 0.947596, 4_800: 0.943143}.items())
+def test_cyclical_momentum_at_the_iterations_of_the_protocol(t, value):
+    assert printed(CYCLICAL.build(4_882, 97.656)(t)) == printed(value)
+
+
+# Lengths.
+
+
+@pytest.mark.parametrize(("count", "expected"), [(95, 9_277), (41, 4_003), (50, 4_882), (23, 2_246), (400, 39_062)])
+def test_epochs_are_rounded_down_as_the_author_did(count, expected):
+    assert resolve(epochs(count), 0, CIFAR_EPOCH) == expected
+
+
+def test_fractions_refer_to_the_run_and_whole_iterations_stay():
+    assert resolve(0.1 + 0.2, 1_000, CIFAR_EPOCH) == 300
+    assert resolve(7 / 8, 16_000, CIFAR_EPOCH) == 14_000
+    assert resolve(iterations(9_277), 0, CIFAR_EPOCH) == 9_277
+    assert resolve(epochs(0.001), 0, CIFAR_EPOCH) == 1
+
+
+def test_a_length_says_its_unit():
+    assert str(epochs(95)) == "95 epochs"
+    assert epochs(95) * 2 == Length(190, "epochs")
+
+
+# Where the pieces meet.
+
+
+@pytest.mark.parametrize(
+    ("schedule", "total", "expected"),
+    [
+        (ONE_CYCLE, 9_277, {0: 0.08, 4_003: 0.8, 8_006: 8e-5, 9_277: 8e-5}),
+        (OneCycle(0.1, 1, epochs(41)), 9_277, {4_003: 1, 8_006: 1e-4}),
+        (OneCycle(0.1, 1, 0.5), 100, {50: 1, 75: 0.5, 100: 1e-4}),
+        (CYCLICAL, 9_000, {0: 0.95, 2_246: 0.85, 4_492: 0.95, 6_738: 0.9, 8_984: 0.95}),
+        (CyclicalMomentum(0.98, 0.8), 8_000, {0: 0.98, 4_000: 0.89, 8_000: 0.8}),
+        (CyclicalMomentum(1, 0.8, 0.25, rising=True), 8_000, {0: 0.8, 2_000: 1, 4_000: 0.8, 6_000: 0.9, 8_000: 0.8}),
+        (RangeTest(0, 0.01), 20_000, {0: 0, 5_000: 0.0025, 20_000: 0.01}),
+        (RangeTest(0.1, 1, iterations(10)), 20, {0: 0.1, 10: 1, 11: 1, 20: 1}),
+        (Triangular(0.1, 3), 10_000, {0: 0.1, 5_000: 3, 10_000: 0.1}),
+        (Triangular(0.1, 3, iterations(10)), 45, {10: 3, 20: 0.1, 30: 3, 40: 0.1, 45: 1.55}),
+        (
+            Multistep(0.35, 0.1, (iterations(50), iterations(70))),
+            80,
+            {0: 0.35, 49: 0.35, 50: 0.035, 69: 0.035, 70: 0.0035},
+        ),
+        (
+            Multistep(0.005, 0.316, (1 / 2, 3 / 4, 7 / 8, 15 / 16)),
+            16_000,
+            {7_999: 0.005, 8_000: 0.00158, 12_000: 0.00049928},
+        ),
+        (Exponential(0.1, 0.94, iterations(20)), 100, {19: 0.1, 20: 0.094, 39: 0.094, 40: 0.08836}),
+        (Inverse(0.01, iterations(10_000)), 10_000, {0: 0.01, 10_000: 0.01 * 2**-0.75}),
+        (Constant(0.95), 10, {0: 0.95, 10: 0.95}),
+    ],
+    ids=lambda value: str(value) if isinstance(value, Schedule) else "",
+)
+def test_values_where_the_pieces_meet(schedule, total, expected):
+    assert values(schedule, total, list(expected)) == pytest.approx(list(expected.values()), rel=1e-6, abs=1e-9)
+
+
+def test_figure_7d_warms_up_and_drops_four_times():
+    schedule = Join((RangeTest(0.001, 0.007), Multistep(0.007, 0.316, (0, 0.5, 0.75, 0.9))), at=(0.5,))
+    rates = values(schedule, 20_000, np.arange(20_001))
+    assert list(np.flatnonzero(np.diff(rates) < 0) + 1) == [10_000, 15_000, 17_500, 19_000]
+    assert rates[[0, 5_000]] == pytest.approx([0.001, 0.004])
+    assert rates[[10_000, 15_000, 17_500, 19_000]] == pytest.approx(0.007 * 0.316 ** np.array([1, 2, 3, 4]))
+
+
+def test_a_part_of_a_join_counts_from_its_own_beginning():
+    schedule = Join((Constant(0.5), RangeTest(0, 1), Constant(0.25)), at=(iterations(10), 0.9))
+    assert values(schedule, 100, [0, 9, 10, 50, 89, 90, 100]) == pytest.approx([0.5, 0.5, 0, 0.5, 0.9875, 0.25, 0.25])
+
+
+# Every schedule, of any run.
+
+SHARES = st.floats(0.01, 1)
+RATES = st.floats(1e-5, 10)
+PAIRS = st.tuples(RATES, RATES).map(sorted)
+MOMENTA = st.tuples(st.floats(0, 1), st.floats(0, 1)).map(lambda pair: sorted(pair, reverse=True))
+ANNEAL = st.sampled_from(["cosine", "linear"])
+TOTALS = st.integers(100, 200_000)
+
+CYCLES = st.builds(lambda pair, share: OneCycle(*pair, share), PAIRS, SHARES)
+RANGES = st.builds(lambda pair, share: RangeTest(*pair, share), PAIRS, SHARES)
+CYCLICAL_MOMENTA = st.one_of(
+    st.builds(lambda pair, share, rising: CyclicalMomentum(*pair, share, rising), MOMENTA, SHARES, st.booleans()),
+    st.builds(lambda pair, three, shape: PyTorchMomentum(*pair, three, anneal=shape), MOMENTA, st.booleans(), ANNEAL),
+    st.builds(lambda pair: FastaiMomentum(*pair), MOMENTA),
+)
+SIMPLE = st.one_of(
+    st.builds(Constant, RATES),
+    CYCLES,
+    RANGES,
+    CYCLICAL_MOMENTA,
+    st.builds(lambda pair, share: Triangular(*pair, share), PAIRS, SHARES),
+    st.builds(lambda value, share: Multistep(value, 0.316, (share, 1.0)), RATES, SHARES),
+    st.builds(lambda value, share: Exponential(value, 0.94, share), RATES, SHARES),
+    st.builds(lambda value, share: Inverse(value, share), RATES, SHARES),
+    st.builds(lambda peak, three, shape: PyTorchOneCycle(peak, three, anneal=shape), RATES, st.booleans(), ANNEAL),
+    st.builds(FastaiOneCycle, RATES),
+)
+ANY = st.one_of(SIMPLE, st.builds(lambda a, b: Join((a, b), at=(0.5,)), SIMPLE, SIMPLE))
+COUNTS = st.lists(st.integers(-10, 400_000), min_size=8, max_size=8)
+
+
+@settings(max_examples=40)
+@given(ANY, TOTALS, COUNTS)
+def test_any_schedule_is_finite_and_vmapped_as_it_is_alone(schedule, total, counts):
+    together = values(schedule, total, counts)
+    assert np.isfinite(together).all() and (together >= 0).all()
+    assert at(schedule, total, counts[0]) == pytest.approx(together[0], rel=1e-4, abs=1e-6)
+
+
+@settings(max_examples=15)
+@given(ANY, TOTALS)
+def test_any_schedule_keeps_its_last_value_past_the_end(schedule, total):
+    first, last, *past = values(schedule, total, [0, total, total + 1, 2 * total, 10 * total, -1])
+    assert past == [last, last, last, first]
+
+
+def check_momentum(schedule, total, counts):
+    momenta = values(schedule, total, [0, total, *counts])
+    assert (momenta >= schedule.low - 1e-6).all() and (momenta <= schedule.high + 1e-6).all()
+    assert (momenta >= 0).all() and (momenta <= 1).all()
+
+
+@settings(max_examples=25)
+@given(CYCLICAL_MOMENTA, TOTALS, COUNTS)
+def test_momentum_stays_between_its_bounds_and_between_0_and_1(schedule, total, counts):
+    check_momentum(schedule, total, counts)
+
+
+@pytest.mark.parametrize("low", [0, 0.1, 0.3, 0.7, 0.8, 0.99])
+def test_momentum_that_reaches_1_does_not_pass_it(low):
+    check_momentum(CyclicalMomentum(1, low, 0.25, rising=True), 4_003, np.arange(4_003))
+
+
+@settings(max_examples=15)
+@given(RANGES, TOTALS, COUNTS)
+def test_a_range_test_never_falls(schedule, total, counts):
+    rates = values(schedule, total, sorted(counts))
+    assert (np.diff(rates) >= 0).all()
+    assert rates == pytest.approx(np.clip(rates, schedule.start, schedule.stop))
+
+
+@settings(max_examples=25)
+@given(CYCLES, TOTALS, COUNTS)
+@example(ONE_CYCLE, 9_277, [0, 1, 4_002, 4_003, 4_004, 8_006, 8_007, 9_277])
+def test_1cycle_stays_between_a_thousandth_of_the_base_and_the_peak(schedule, total, counts):
+    rates = values(schedule, total, counts)
+    assert (rates >= np.float32(schedule.base / 1000) * (1 - 1e-6)).all()
+    assert (rates <= schedule.peak * (1 + 1e-6)).all()
+
+
+# PyTorch and fastai.
+
+PYTORCH = [(three, anneal) for three in (False, True) for anneal in ("cosine", "linear")]
+
+
+def pytorchs(torch, total: int, three_phase: bool, anneal: str, pct_start: float) -> tuple[list[float], list[float]]:
+    """Returns learning rate and momentum of torch's OneCycleLR at every step."""
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.1, momentum=0.9)
+    scheduler = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer,
+        max_lr=0.8,
+        total_steps=total,
+        pct_start=pct_start,
+        anneal_strategy={"cosine": "cos", "linear": "linear"}[anneal],
+        three_phase=three_phase,
+    )
+    rates, momenta = [], []
+    for step in range(total):
+        rates.append(optimizer.param_groups[0]["lr"])
+        momenta.append(optimizer.param_groups[0]["momentum"])
+        optimizer.step()
+        if step < total - 1:
+            scheduler.step()
+    return rates, momenta
+
+
+@pytest.mark.parametrize("pct_start", [0.3, 0.45])
+@pytest.mark.parametrize(("three_phase", "anneal"), PYTORCH)
+def test_pytorchs_policy_at_every_step(three_phase, anneal, pct_start):
+    torch = pytest.importorskip("torch")
+    rates, momenta = pytorchs(torch, 237, three_phase, anneal, pct_start)
+    ours = values(PyTorchOneCycle(0.8, three_phase, pct_start, anneal=anneal), 237, np.arange(237))
+    assert ours == pytest.approx(rates, rel=1e-5, abs=2e-7)
+    ours = values(PyTorchMomentum(0.95, 0.85, three_phase, pct_start, anneal=anneal), 237, np.arange(237))
+    assert ours == pytest.approx(momenta, rel=1e-6)
+
+
+# OneCycleLR(max_lr=0.8, total_steps=237), printed by torch 2.13.0: (learning rate, momentum) at these steps.
+PYTORCH_STEPS = (0, 35, 70, 71, 140, 200, 236)
+PYTORCH_PRINTED = {
+    (False, "cosine"): [
+        (0.032, 0.95),
+        (0.415139536, 0.90011204),
+        (0.799996144, 0.850000502),
+        (0.799941909, 0.850007261),
+        (0.497847543, 0.887769208),
+        (0.0894068054, 0.938824505),
+        (3.2e-06, 0.95),
+    ],
+    (False, "linear"): [
+        (0.032, 0.95),
+        (0.415452211, 0.900071327),
+        (0.798904422, 0.850142653),
+        (0.795660054, 0.850542495),
+        (0.462930824, 0.892133816),
+        (0.173601059, 0.928300181),
+        (3.2e-06, 0.95),
+    ],
+    (True, "cosine"): [
+        (0.032, 0.95),
+        (0.415139536, 0.90011204),
+        (0.799996144, 0.850000502),
+        (0.799687686, 0.850040666),
+        (0.0320154249, 0.949997992),
+        (0.00991564863, 0.95),
+        (3.2e-06, 0.95),
+    ],
+    (True, "linear"): [
+        (0.032, 0.95),
+        (0.415452211, 0.900071327),
+        (0.798904422, 0.850142653),
+        (0.7901398, 0.85128388),
+        (0.0341911555, 0.949714693),
+        (0.0120270497, 0.95),
+        (3.2e-06, 0.95),
+    ],
+}
+
+
+@pytest.mark.parametrize(("three_phase", "anneal"), PYTORCH)
+def test_pytorchs_policy_at_steps_that_torch_printed(three_phase, anneal):
+    rates, momenta = zip(*PYTORCH_PRINTED[three_phase, anneal], strict=True)
+    ours = values(PyTorchOneCycle(0.8, three_phase, anneal=anneal), 237, PYTORCH_STEPS)
+    assert ours == pytest.approx(rates, rel=1e-5, abs=2e-7)
+    assert values(PyTorchMomentum(three_phase=three_phase, anneal=anneal), 237, PYTORCH_STEPS) == pytest.approx(momenta)
+
+
+def combined_cosine(share: float, start: float, middle: float, end: float, position: np.ndarray) -> np.ndarray:
+    """Returns fastai's `combined_cos`: half a cosine from start to middle, then half a cosine from there to end."""
+
+    def cosine(a: float, b: float, x: np.ndarray) -> np.ndarray:
+        return a + (1 + np.cos(np.pi * (1 - x))) * (b - a) / 2
+
+    down = cosine(middle, end, (position - share) / (1 - share))
+    return np.where(position < share, cosine(start, middle, position / share), down)
+
+
+@pytest.mark.parametrize("share", [0.25, 0.4])
+def test_fastais_policy_at_every_step(share):
+    steps = np.arange(1001)
+    rates = combined_cosine(share, 0.8 / 25, 0.8, 0.8 / 1e5, steps / 1000)
+    assert values(FastaiOneCycle(0.8, share), 1000, steps) == pytest.approx(rates, rel=1e-5, abs=2e-7)
+    momenta = combined_cosine(share, 0.95, 0.85, 0.95, steps / 1000)
+    assert values(FastaiMomentum(0.95, 0.85, share), 1000, steps) == pytest.approx(momenta, rel=1e-6)
+
+
+# Mistakes.
+
+
+@pytest.mark.parametrize(
+    "mistake",
+    [
+        lambda: OneCycle(0.8, 0.08, iterations(100)),
+        lambda: OneCycle(float("nan"), 0.08, iterations(100)),
+        lambda: Triangular(3, 0.1),
+        lambda: RangeTest(0.01, 0.001),
+        lambda: CyclicalMomentum(0.85, 0.95),
+        lambda: PyTorchMomentum(0.85, 0.95),
+        lambda: FastaiMomentum(0.85, 0.95),
+        lambda: iterations(0),
+        lambda: iterations(-1),
+        lambda: iterations(float("inf")),
+        lambda: epochs(-0.5),
+        lambda: epochs(float("nan")),
+        lambda: epochs(2) * -1,
+    ],
+)
+def test_values_that_make_no_schedule_are_refused(mistake):
+    with pytest.raises(UserError) as error:
+        mistake()
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "schedule",
+    [
+        OneCycle(0.08, 0.8, iterations(1_001)),
+        OneCycle(0.08, 0.8, epochs(11)),
+        OneCycle(0.08, 0.8, 1.1),
+        OneCycle(0.08, 0.8, 0.0),
+        OneCycle(0.08, 0.8, -0.5),
+        OneCycle(0.08, 0.8, float("nan")),
+        CyclicalMomentum(0.95, 0.85, iterations(1_080_000)),
+        RangeTest(0, 1, 2.0),
+        Triangular(0, 1, epochs(100)),
+        Multistep(0.1, 0.1, (iterations(1_001),)),
+        Multistep(0.1, 0.1, (1.5,)),
+        Multistep(0.1, 0.1, (-0.5,)),
+        Exponential(0.1, 0.94, 0.0),
+        Inverse(0.1, 0.0),
+        Join((Constant(1), Constant(2)), at=()),
+        Join((Constant(1), Constant(2)), at=(0.2, 0.5)),
+        Join((Constant(1), Constant(2)), at=(1.0,)),
+        Join((Constant(1), Constant(2)), at=(0.0,)),
+        Join((Constant(1), Constant(2)), at=(iterations(2_000),)),
+        Join((Constant(1), Constant(2), Constant(3)), at=(0.6, 0.5)),
+        Join((OneCycle(0.1, 1, iterations(600)), Constant(1)), at=(0.5,)),
+    ],
+    ids=repr,
+)
+def test_times_that_do_not_fit_the_run_are_refused(schedule):
+    with pytest.raises(UserError) as error:
+        schedule.build(1_000, CIFAR_EPOCH)
+    assert "\n" not in str(error.value)
+
+
+def test_every_schedule_has_a_short_name_for_keys_and_legends():
+    assert set(SCHEDULES) >= {"Constant", "OneCycle", "RangeTest", "CyclicalMomentum", "Join", "PyTorchOneCycle"}
+    assert str(ONE_CYCLE) == "1cycle0.08-0.8"
+    assert str(CYCLICAL) == "cm0.95-0.85"
+    assert str(CyclicalMomentum(0.95, 0.85, rising=True)) == "cm0.85-0.95"
