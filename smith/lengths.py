@@ -46,8 +46,13 @@ def resolve(time: Time, total: int, iterations_per_epoch: float) -> int:
       time: a Length, or a fraction of the run.
       total: iterations of the run, which a fraction refers to.
       iterations_per_epoch: training images over batch size; not rounded.
+
+    Raises:
+      UserError: a fraction outside 0 to 1.
     """
     if not isinstance(time, Length):
+        if not 0 <= time <= 1:
+            raise UserError(f"{time:g} is not a fraction of the run; give 0 to 1, or iterations(n) or epochs(n)")
         return math.floor(time * total + 1e-9)
     per_unit = iterations_per_epoch if time.unit == "epochs" else 1
     return max(1, math.floor(time.value * per_unit + 1e-9))

@@ -112,10 +112,10 @@ class Run:
         """Reads a run back. Raises UserError if `text` does not describe one."""
         try:
             run = _decode(json.loads(text))
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise UserError(f"this is not a run's description ({error!r}): {text[:80]}") from error
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
+            raise UserError(f"this is not a run's description ({error!r}): {text[:80]!r}") from error
         if not isinstance(run, cls):
-            raise UserError(f"this is not a run's description: {text[:80]}")
+            raise UserError(f"this is not a run's description: {text[:80]!r}")
         return run
 
 
@@ -133,8 +133,13 @@ def _check(run: Run) -> None:
         raise UserError(f"{run.network} does not take {run.data}'s images of {image_shape}")
     if run.solver not in ("nesterov", "sgd"):
         raise unknown("solver", run.solver, ("nesterov", "sgd"))
-    if run.first_iteration >= run.iterations:
-        raise UserError(f"the snapshot at {run.first_iteration} is not inside a run of {run.iterations} iterations")
+    for whole in (run, run.start.run) if run.start else ():
+        if run.first_iteration >= whole.iterations:
+            raise UserError(
+                f"the snapshot at {run.first_iteration} is not inside a run of {whole.iterations} iterations"
+            )
+    if run.test_images is not None and run.test_images < 1:
+        raise UserError(f"{run.test_images} test images: give at least 1, or None for all")
     for schedule in run.schedules():  # a time that does not fit the run shows here, before anything is trained
         schedule.build(run.iterations, run.iterations_per_epoch)
 
@@ -144,16 +149,17 @@ _TYPES: dict[str, type] = {"Run": Run, "Snapshot": Snapshot, **SCHEDULES}
 
 def _encode(value: Any) -> Any:
     if isinstance(value, Length):
-        return {value.unit: value.value}
-    if isinstance(value, Constant):
-        return value.value
+        return {value.unit: _encode(value.value)}
     if isinstance(value, tuple):
         return [_encode(v) for v in value]
-    if dataclasses.is_dataclass(value):
-        fields = {f.name: (getattr(value, f.name), f.default) for f in dataclasses.fields(value)}
-        changed = {name: _encode(v) for name, (v, default) in fields.items() if _encode(v) != _encode(default)}
-        return {"type": type(value).__name__, **changed}
-    return value
+    if isinstance(value, float) and value.is_integer():
+        return int(value)  # equal runs have equal JSON, whether 1 or 1.0 was written
+    if not dataclasses.is_dataclass(value):
+        return value
+    fields = [(f.name, getattr(value, f.name), f.default) for f in dataclasses.fields(value)]
+    if isinstance(value, Run):  # a constant is a number there, as experiments write it
+        fields = [(name, v.value if isinstance(v, Constant) else v, default) for name, v, default in fields]
+    return {"type": type(value).__name__, **{name: _encode(v) for name, v, default in fields if v != default}}
 
 
 def _decode(value: Any) -> Any:

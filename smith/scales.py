@@ -4,6 +4,7 @@ Everything is cut in proportion: step sizes, the times of drops, snapshots. Lear
 """
 
 import dataclasses
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -42,15 +43,15 @@ class Scale:
         if self.name == "paper":
             return run
         target = min(run.iterations, self.length(run.iterations))
-        cut = _Cut(run, target / run.iterations, self)
-        every = max(run.count(run.test_every) * cut.factor, target / (self.tests or run.iterations))
+        cut = _Cut(run, target, self)
+        every = max(cut(run.test_every).value, math.ceil(target / (self.tests or target)))
         fields = {f.name: cut(getattr(run, f.name)) for f in dataclasses.fields(run)}
         return Run(
             **fields
             | {
                 "length": iterations(target),
                 "batch_size": self.batch_size(run.batch_size),
-                "test_every": iterations(max(1, round(every))),
+                "test_every": iterations(every),
                 "test_images": self.test_images,
             }
         )
@@ -61,7 +62,7 @@ class _Cut:
     """Cuts all lengths in a description, at any depth, to iterations of the shorter run."""
 
     run: Run
-    factor: float
+    target: int
     scale: Scale
 
     def __call__(self, value: Any) -> Any:
@@ -78,7 +79,7 @@ class _Cut:
         return value
 
     def _length(self, length: Length) -> Length:
-        return iterations(max(1, int(self.run.count(length) * self.factor)))
+        return iterations(max(1, self.run.count(length) * self.target // self.run.iterations))
 
 
 SCALES: dict[str, Scale] = {

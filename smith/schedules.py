@@ -39,6 +39,20 @@ def _step_size(time: Time, total: int, per_epoch: float) -> int:
     return steps
 
 
+def _moment(time: Time, total: int, per_epoch: float) -> int:
+    steps = resolve(time, total, per_epoch)
+    if steps > total:
+        raise UserError(f"{time} ({steps} iterations) lies outside a run of {total} iterations")
+    return steps
+
+
+def _period(time: Time, total: int, per_epoch: float) -> int:
+    steps = resolve(time, total, per_epoch)
+    if steps < 1:
+        raise UserError(f"a period of {time} of {total} iterations is less than one iteration")
+    return steps
+
+
 @dataclass(frozen=True)
 class Schedule:
     """The common part of all schedules."""
@@ -196,7 +210,7 @@ class Multistep(Schedule):
     at: tuple[Time, ...]
 
     def _formula(self, total: int, per_epoch: float) -> Formula:
-        steps = [resolve(time, total, per_epoch) for time in self.at]
+        steps = [_moment(time, total, per_epoch) for time in self.at]
         return lambda jnp, t: self.value * self.factor ** sum((t >= step).astype(jnp.float32) for step in steps)
 
     def __str__(self) -> str:
@@ -212,7 +226,7 @@ class Exponential(Schedule):
     every: Time
 
     def _formula(self, total: int, per_epoch: float) -> Formula:
-        steps = resolve(self.every, total, per_epoch)
+        steps = _period(self.every, total, per_epoch)
         return lambda jnp, t: self.value * self.factor ** jnp.floor(t / steps)
 
     def __str__(self) -> str:
@@ -228,7 +242,7 @@ class Inverse(Schedule):
     power: float = 0.75
 
     def _formula(self, total: int, per_epoch: float) -> Formula:
-        steps = resolve(self.time, total, per_epoch)
+        steps = _period(self.time, total, per_epoch)
         return lambda jnp, t: self.value * (1 + t / steps) ** -self.power
 
     def __str__(self) -> str:
@@ -246,7 +260,7 @@ class Join(Schedule):
     at: tuple[Time, ...]
 
     def _formula(self, total: int, per_epoch: float) -> Formula:
-        ends = [*(resolve(time, total, per_epoch) for time in self.at), total]
+        ends = [*(_moment(time, total, per_epoch) for time in self.at), total]
         starts = [0, *ends[:-1]]
         if len(self.schedules) != len(ends) or any(a >= b for a, b in zip(starts, ends, strict=True)):
             raise UserError(f"joined schedules: {len(self.schedules)} parts do not fit between 0, {ends}")

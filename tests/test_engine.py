@@ -115,7 +115,7 @@ def test_a_plan_has_every_run_with_one_seed_before_the_next_seed(small_run):
 def test_a_plan_has_parents_before_their_children(scale):
     jobs = engine.plan([run for figure in experiments(["all"]) for run in figure.runs()], scale, seeds=2)
     children = [job for job in jobs if job.run.start]
-    assert len(children) == 4
+    assert children
     for job in children:
         assert jobs.index(Job(job.run.start.run, job.seed)) < jobs.index(job)
     assert len(set(jobs)) == len(jobs)
