@@ -5,6 +5,7 @@ import functools
 import importlib
 import io
 import itertools
+import os
 import re
 import sys
 from collections.abc import Callable, Sequence
@@ -13,7 +14,7 @@ from typing import Annotated, Any
 
 import tyro
 
-from smith import engine, scales
+from smith import engine, results, scales
 from smith.data import DATASETS, default_data_dir
 from smith.errors import UserError, unknown
 from smith.figure import Figure
@@ -114,10 +115,12 @@ def run(
     seeds = scales.check_seeds(chosen.seeds if seeds is None else seeds)
     limit = seconds(budget) if budget else None
     folder = _results_dir(results_dir) / scale
+    results.make_folder(_figures_dir(figures_dir), option="--figures-dir")
     jobs = engine.plan([run for figure in figures for run in figure.runs()], chosen, seeds)
     with Display() as display:
         done = engine.execute(jobs, folder, data_dir or default_data_dir(), display, budget=limit, force=force)
-    print(f"{done.trained} runs trained, {done.diverged} of them diverged; {done.found} were there; {done.left} left")
+    plural = "s" * (done.trained != 1)
+    print(f"{done.trained} run{plural} trained, {done.diverged} diverged; {done.found} were there; {done.left} left")
     if done.left:
         print("the budget is used up; the same command goes on from here")
     _draw(figures, chosen, _results_dir(results_dir), _figures_dir(figures_dir), published=True)
@@ -230,6 +233,9 @@ def main(args: Sequence[str] | None = None) -> None:
         _parse(sys.argv[1:] if args is None else args)()
     except UserError as error:
         sys.exit(_say(f"{error}", 2))
+    except BrokenPipeError:  # the reader of our output has gone; whatever is still to be flushed goes nowhere
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(141)
     except OSError as error:
         sys.exit(_say(f"{error.filename or ''}: {error.strerror or error}; finished results are kept", 1))
     except KeyboardInterrupt:

@@ -119,8 +119,11 @@ def _save(sheet, path: Path) -> None:
     """Saves beside and renames, without a date, so that the same results give the same file."""
     beside = path.with_name(f".{path.name}.part")
     metadata = {"Software": None} if path.suffix == ".png" else {"Date": None}
-    sheet.savefig(beside, format=path.suffix[1:], metadata=metadata)
-    os.replace(beside, path)
+    try:
+        sheet.savefig(beside, format=path.suffix[1:], metadata=metadata)
+        os.replace(beside, path)
+    finally:
+        beside.unlink(missing_ok=True)
 
 
 def _panel(axis: "Axes", panel: Panel, scale: Scale, found: dict[Run, list[Result]], with_published: bool) -> None:
@@ -182,7 +185,7 @@ def _limits(axis: "Axes", panel: Panel, factor: float, drawn: Sequence[Curve]) -
     if panel.ylim:
         low, high = panel.ylim
         ours = np.concatenate([[low, high], *(np.r_[c.low, c.high] for c in drawn)])
-        bounds = (low / HEADROOM, high * HEADROOM) if panel.log else (0.0, 1.0)
+        bounds = (0.0, 1.0) if panel.ys == ("test_accuracy",) else (low / HEADROOM, high * HEADROOM)
         low, high = np.clip([ours.min(), ours.max()], *bounds)
         margin = (high / low) ** 0.02 if panel.log else 0.02 * (high - low)
         axis.set_ylim(*((low / margin, high * margin) if panel.log else (low - margin, high + margin)))

@@ -5,12 +5,16 @@ import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from smith import results
 from smith.data import DATASETS
 from smith.progress import Display
 from smith.run import Run
 from smith.scales import Scale
+
+if TYPE_CHECKING:
+    from smith import training
 
 # Training images per second of each network, on 2 cores of an AMD EPYC (Zen 4), for the first estimate; as soon as
 # there are results of this scale, their own rates are used. A test image costs about a third of a training image.
@@ -144,19 +148,16 @@ class _Trainer:
         from smith import training
 
         start = self._snapshot(job, display) if job.run.start else None
-        outcome = training.train(
-            job.run,
-            job.seed,
-            self._data(job.run.data),
-            watcher=display,
-            start=start,
-            snapshots=self._wanted(job),
-        )
-        steps = int(outcome.rows[-1]["iteration"]) - job.run.first_iteration
+        if isinstance(start, training.Outcome):  # the parent diverged before the snapshot, and with it this run
+            outcome = start
+        else:
+            data, wanted = self._data(job.run.data), self._wanted(job)
+            outcome = training.train(job.run, job.seed, data, watcher=display, start=start, snapshots=wanted)
+        steps = max(0, int(outcome.rows[-1]["iteration"]) - job.run.first_iteration - 1)  # the first one is not timed
         measured = results.facts(
             seconds=round(outcome.seconds, 3),
             compile_seconds=round(outcome.compile_seconds, 3),
-            images_per_second=round((steps - 1) * job.run.batch_size / max(outcome.training_seconds, 1e-9), 1),
+            images_per_second=round(steps * job.run.batch_size / max(outcome.training_seconds, 1e-9), 1),
         )
         results.write(self._folder, job.run, job.seed, outcome.status, outcome.rows, measured)
         self._jobs.remove(job)
@@ -182,14 +183,20 @@ class _Trainer:
         children = (j for j in self._jobs if j.seed == job.seed and j.run.start and j.run.start.run == job.run)
         return {child.run.first_iteration: self._place(child.run, child.seed) for child in children}
 
-    def _snapshot(self, job: Job, display: Display) -> Path:
-        """Returns the folder of the snapshot that a job starts from; trains the parent up to it if it is not there."""
+    def _snapshot(self, job: Job, display: Display) -> "Path | training.Outcome":
+        """Returns the folder of the snapshot that a job starts from; trains the parent up to it if it is not there.
+
+        A parent that diverges before has no snapshot to give: its outcome is returned then.
+        """
         from smith import checkpoints, training
 
         assert job.run.start
         place, parent, at = self._place(job.run, job.seed), job.run.start.run, job.run.first_iteration
         if not checkpoints.exists(place):
-            training.train(parent, job.seed, self._data(parent.data), watcher=display, snapshots={at: place}, until=at)
+            data = self._data(parent.data)
+            outcome = training.train(parent, job.seed, data, watcher=display, snapshots={at: place}, until=at)
+            if outcome.status == "diverged":
+                return outcome
         return place
 
     def _clean(self, job: Job) -> None:
@@ -201,5 +208,5 @@ class _Trainer:
         place = self._place(job.run, job.seed)
         if not any(j.run.start and self._place(j.run, j.seed) == place for j in self._jobs):
             checkpoints.remove(place)
-            if not any(place.parent.iterdir()):
+            if place.parent.exists() and not any(place.parent.iterdir()):
                 place.parent.rmdir()

@@ -43,7 +43,7 @@ class Display:
     def plan(self, todo: int, found: int) -> None:
         """Says how many runs there are to train, and how many have a result."""
         self._progress.update(self._all, total=todo)
-        self._console.print(f"{todo} runs to train, {found} found")
+        self._console.print(f"{todo} run{'s' * (todo != 1)} to train, {found} found")
 
     def begin(self, run: Run, seed: int) -> None:
         """A run begins."""

@@ -6,6 +6,7 @@ One row per test, columns and units as in `COLUMNS`. The file's metadata has the
 ended, what it cost and where and with what it was made; `pandas.read_parquet(path)` is all that is needed for the rows.
 """
 
+import hashlib
 import json
 import os
 import uuid
@@ -64,17 +65,15 @@ def path_of(folder: Path, run: Run, seed: int) -> Path:
     return folder / f"{run.key}-seed{seed}.parquet"
 
 
-def make_folder(folder: Path) -> None:
-    """Makes sure that results can be written to a folder. Raises UserError if they can not."""
+def make_folder(folder: Path, option: str = "--results-dir") -> None:
+    """Makes sure that files can be written to a folder. Raises UserError, which names the option, if they can not."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         probe = folder / f".probe-{uuid.uuid4().hex[:8]}"
         probe.touch()
         probe.unlink()
     except OSError as error:
-        raise UserError(
-            f"{folder}: results can not be written there ({error.strerror}); choose --results-dir"
-        ) from error
+        raise UserError(f"{folder}: results can not be written there ({error.strerror}); choose {option}") from error
 
 
 def _schema(metadata: Mapping[str, str]) -> "pa.Schema":
@@ -92,8 +91,11 @@ def write(
     import pyarrow.parquet as pq
 
     own = {"schema_version": SCHEMA_VERSION, "run": run.to_json(), "seed": str(seed), "status": status}
-    columns = {name: [row[name] for row in rows] for name in COLUMNS}
-    table = pa.table(columns, schema=_schema({**facts, **own}))
+    columns = {name: np.array([row[name] for row in rows], np.float64) for name in COLUMNS}
+    metadata = {**facts, **own}
+    metadata["sha256"] = _digest(metadata, columns)
+    typed = {name: columns[name].astype(kind) for name, (kind, _) in COLUMNS.items()}
+    table = pa.table(typed, schema=_schema(metadata))
     target = path_of(folder, run, seed)
     beside = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.part")
     try:
@@ -107,6 +109,14 @@ def write(
     return target
 
 
+def _digest(metadata: Mapping[str, str], columns: Mapping[str, np.ndarray]) -> str:
+    """Returns the SHA-256 of all that a result says. Parquet's own checksums do not cover the metadata."""
+    digest = hashlib.sha256(json.dumps(dict(metadata), sort_keys=True).encode())
+    for name in COLUMNS:
+        digest.update(columns[name].tobytes())
+    return digest.hexdigest()
+
+
 def read(path: Path) -> Result:
     """Reads a result.
 
@@ -114,24 +124,30 @@ def read(path: Path) -> Result:
       DamagedResult: the file is truncated, altered, of another schema, or not a result at all.
     """
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
     try:
-        table = pq.read_table(path, page_checksum_verification=True)
-    except (OSError, pa.ArrowException) as error:
-        raise DamagedResult(f"{path}: {str(error).splitlines()[0]}") from error
-    metadata = {k.decode(): v.decode() for k, v in (table.schema.metadata or {}).items() if not k.startswith(b"ARROW")}
-    version = metadata.pop("schema_version", None)
-    if version != SCHEMA_VERSION:
-        raise DamagedResult(f"{path}: schema version {version}, this program reads {SCHEMA_VERSION}")
-    if table.schema.names != list(COLUMNS):
-        raise DamagedResult(f"{path}: columns {table.schema.names}")
-    try:
+        metadata, columns = _content(path)
+        version = metadata.pop("schema_version", None)
+        if version != SCHEMA_VERSION:
+            raise DamagedResult(f"{path}: schema version {version}, this program reads {SCHEMA_VERSION}")
+        if metadata.pop("sha256") != _digest({**metadata, "schema_version": SCHEMA_VERSION}, columns):
+            raise DamagedResult(f"{path}: sha256 differs: the file was altered")
         run, seed, status = Run.from_json(metadata.pop("run")), int(metadata.pop("seed")), metadata.pop("status")
-    except (KeyError, ValueError, UserError) as error:
-        raise DamagedResult(f"{path}: {error}") from error
-    columns = {name: table[name].to_numpy().astype(np.float64) for name in COLUMNS}
+    except (OSError, ValueError, TypeError, KeyError, UserError, pa.ArrowException) as error:
+        raise DamagedResult(f"{path}: {(str(error) or repr(error)).splitlines()[0]}") from error
     return Result(run, seed, status, columns, metadata)
+
+
+def _content(path: Path) -> tuple[dict[str, str], dict[str, np.ndarray]]:
+    """Returns a file's metadata and columns. Raises one of many errors if they can not be had."""
+    import pyarrow.parquet as pq
+
+    table = pq.read_table(path, page_checksum_verification=True)
+    raw = table.schema.metadata or {}
+    metadata = {k.decode(): v.decode() for k, v in raw.items() if not k.startswith(b"ARROW")}
+    if table.schema.names != list(COLUMNS):
+        raise ValueError(f"columns {table.schema.names}")
+    return metadata, {name: table[name].to_numpy().astype(np.float64) for name in COLUMNS}
 
 
 def find(folder: Path, run: Run, seed: int) -> Result | None:

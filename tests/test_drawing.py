@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from matplotlib.collections import PolyCollection
-from matplotlib.colors import to_hex
 
 from smith import cli, drawing, published, results, scales
 from smith.drawing import HEADROOM, LABELS, curve
@@ -81,7 +80,7 @@ def marks(axis, marker: str) -> list[tuple[str, list[float]]]:
     for line in axis.lines:
         if line.get_marker() == marker and len(line.get_xdata()):
             assert set(line.get_ydata()) == {top} and not line.get_clip_on()
-            found.append((to_hex(line.get_color()), list(line.get_xdata())))
+            found.append((line.get_color(), list(line.get_xdata())))
     return found
 
 
@@ -310,9 +309,7 @@ def test_published_iterations_shrink_with_the_scale_and_learning_rates_do_not(tm
     drawn, _ = sheet(figure("fig14"), QUICK)
     axis, panel = drawn.axes[0], figure("fig14").panels[0]
     assert axis.get_xlim() == (0.01, 0.2)
-    np.testing.assert_array_equal(
-        dashed(axis)[0].get_xdata(), published.curves(panel.published)["Momentum=0.9"][0]
-    )
+    np.testing.assert_array_equal(dashed(axis)[0].get_xdata(), published.curves(panel.published)["Momentum=0.9"][0])
     assert legend(axis)[-1] == "published"
 
 
@@ -342,7 +339,7 @@ def test_a_seed_that_diverged_is_marked_at_the_top_and_counted_in_the_legend(tmp
     write_one(tmp_path / "results", first, 1, "diverged", test_loss=np.nan, learning_rate=0.15)
     drawn, _ = sheet(chosen)
     assert legend(drawn.axes[0])[0] == "Momentum=0.9 (1/2 diverged)"
-    assert marks(drawn.axes[0], "x") == [("#0072b2", [0.15])]
+    assert marks(drawn.axes[0], "x") == [("C0", [0.15])]
     assert marks(drawn.axes[1], "x") == []
 
 
@@ -353,7 +350,7 @@ def test_a_loss_above_the_axis_is_marked_at_the_edge(tmp_path, sheet):
     write_one(tmp_path / "results", second, 0, test_loss=1e6)
     drawn, _ = sheet(chosen)
     loss, accuracy = drawn.axes
-    assert marks(loss, "^") == [("#d55e00", [second.iterations])]
+    assert marks(loss, "^") == [("C1", [second.iterations])]
     assert marks(accuracy, "^") == []
     assert loss.get_ylim()[1] < 1.2 * HEADROOM * chosen.panels[0].ylim[1]
 

@@ -1,5 +1,6 @@
 """The networks and their fast layers, against plain versions of `jax.lax`, NumPy and PyTorch."""
 
+import functools
 import subprocess
 import sys
 from functools import partial
@@ -16,7 +17,7 @@ from smith.networks import layers
 
 WINDOWS = [(3, 2), (2, 2)]  # (window, stride) of the pools
 SIZES = [(32, 3, 2, 16), (16, 3, 2, 8), (8, 3, 2, 4), (24, 2, 2, 12), (7, 3, 2, 3)]  # size, window, stride, pooled size
-SHAPES = [(2, 32, 32, 8), (2, 16, 16, 3), (3, 7, 10, 4)]  # the last: sides that no window divides
+SHAPES = [(2, 32, 32, 8), (3, 7, 10, 4)]  # the last: sides that no window divides
 
 
 # The plain versions: the same mathematics, in as few operations of lax as there are.
@@ -72,13 +73,13 @@ PLAIN = {"shallow3": plain_shallow3, "lenet": plain_lenet}
 
 
 def draw(seed, shape, scale=1.0):
-    return scale * jax.random.normal(jax.random.key(seed), shape)
+    return (scale * np.random.default_rng(seed).normal(size=shape)).astype(np.float32)
 
 
 def relative(a, b):
     """Returns the largest relative error (in the Euclidean norm) of the arrays of a tree."""
-    errors = jax.tree.map(lambda x, y: jnp.linalg.norm(x - y) / jnp.maximum(jnp.linalg.norm(y), 1e-30), a, b)
-    return max(float(error) for error in jax.tree.leaves(errors))
+    pairs = zip(jax.tree.leaves(jax.device_get(a)), jax.tree.leaves(jax.device_get(b)), strict=True)
+    return max(np.linalg.norm(x - y) / max(np.linalg.norm(y), 1e-30) for x, y in pairs)
 
 
 def value_and_pullback(function, x):
@@ -96,16 +97,21 @@ def batch_of(name, count, seed=5):
     """Returns (images, labels), of about the size that preprocessing leaves."""
     info = networks.NETWORKS[name]
     scale = 60.0 if info.preprocessing == "mean_image" else 0.5
-    return draw(seed, (count, *info.image_shape), scale), jax.random.randint(jax.random.key(seed + 1), (count,), 0, 10)
+    labels = np.random.default_rng(seed + 1).integers(0, 10, count)
+    return draw(seed, (count, *info.image_shape), scale), labels.astype(np.int32)
 
 
 def cross_entropy(logits, labels):
     return -jnp.take_along_axis(jax.nn.log_softmax(logits), labels[:, None], 1).mean()
 
 
+create = functools.cache(networks.create)
+
+
+@functools.cache
 def create_lively(name):
     """Returns a network whose every parameter, biases too, matters to the loss: at the first init conv1 hardly does."""
-    graphdef, params, rest = networks.create(name, 0)
+    graphdef, params, rest = create(name, 0)
     leaves, tree = jax.tree.flatten(params)
     leaves = [draw(k, x.shape, 0.1 if x.ndim == 1 else np.prod(x.shape[:-1]) ** -0.5) for k, x in enumerate(leaves)]
     return graphdef, jax.tree.unflatten(tree, leaves), rest
@@ -140,12 +146,12 @@ def test_pools_equal_the_plain_ones_in_value_and_gradient(fast, plain, shape, wi
 @pytest.mark.parametrize("window, stride", WINDOWS)
 def test_of_equal_values_the_first_in_reading_order_gets_the_gradient(window, stride):
     """So does XLA's own gradient; and whatever the ties, no gradient is lost or counted twice."""
-    x = jnp.round(draw(2, (4, 9, 9, 5)))
+    x = np.round(draw(2, (4, 9, 9, 5)))
     assert len(np.unique(x)) < 12
     y, dx = value_and_pullback(lambda x: layers.max_pool(x, window, stride), x)
     assert relative((y, dx), value_and_pullback(lambda x: plain_max_pool(x, window, stride), x)) < 1e-6
-    np.testing.assert_allclose(dx.sum((1, 2)), draw(9, y.shape).sum((1, 2)), rtol=1e-4, atol=1e-4)
-    one = jax.grad(lambda x: layers.max_pool(x, window, stride).sum())(jnp.ones((1, window, window, 1)))
+    np.testing.assert_allclose(np.sum(dx, (1, 2)), draw(9, y.shape).sum((1, 2)), rtol=1e-4, atol=1e-4)
+    one = jax.jit(jax.grad(lambda x: layers.max_pool(x, window, stride).sum()))(jnp.ones((1, window, window, 1)))
     assert one.ravel().tolist() == [1.0] + [0.0] * (window**2 - 1)
 
 
@@ -175,16 +181,16 @@ def numpy_lrn(x, size, alpha, beta):
 @pytest.mark.parametrize("size, alpha, beta", [(3, 5e-5, 0.75), (3, 0.3, 0.75), (5, 0.1, 0.5)])
 def test_lrn_equals_caffe_s_definition(size, alpha, beta):
     x = draw(3, (2, 6, 7, 3), 50.0)
-    y = layers.lrn_within_channel(x, size, alpha, beta)
+    y = jax.jit(layers.lrn_within_channel, static_argnums=(1, 2, 3))(x, size, alpha, beta)
     np.testing.assert_allclose(y, numpy_lrn(x, size, alpha, beta), rtol=2e-6, atol=1e-7)
 
 
-@pytest.mark.parametrize("scale", [0.0, 1.0, 300.0])
 @pytest.mark.parametrize("size, beta", [(3, 0.75), (5, 0.5)])
-def test_lrn_equals_the_plain_one_in_value_and_gradient(scale, size, beta):
-    x = draw(4, (2, 16, 16, 4), scale)
+def test_lrn_equals_the_plain_one_in_value_and_gradient(size, beta):
+    x = draw(4, (3, 16, 16, 4)) * np.float32([0, 1, 300])[:, None, None, None]
     results = [value_and_pullback(lambda x: f(x, size, 5e-5, beta), x) for f in (layers.lrn_within_channel, plain_lrn)]  # noqa: B023
-    assert relative(*results) < 2e-6
+    for image in range(3):
+        assert relative(*jax.tree.map(lambda y: y[image], results)) < 2e-6  # noqa: B023
 
 
 # Networks
@@ -192,7 +198,7 @@ def test_lrn_equals_the_plain_one_in_value_and_gradient(scale, size, beta):
 
 @pytest.mark.parametrize("name", networks.NETWORKS)
 def test_parameter_count_and_output_shape(name):
-    graphdef, params, rest = networks.create(name, 0)
+    graphdef, params, rest = create(name, 0)
     assert sum(x.size for x in jax.tree.leaves(params)) == networks.NETWORKS[name].parameters
     assert all(x.dtype == jnp.float32 for x in jax.tree.leaves(params))
     apply = partial(networks.apply, graphdef, train=True)
@@ -273,7 +279,7 @@ def torch_lenet(F, p, x):
 
 
 def test_shallow3_starts_gaussian():
-    params = paths(networks.create("shallow3", 1)[1])
+    params = paths(create("shallow3", 1)[1])
     for path, deviation in {"conv1": 1e-4, "conv2": 1e-2, "conv3": 1e-2, "dense": 1e-2}.items():
         kernel = np.asarray(params[f"{path}/kernel"]) / deviation
         assert kernel.std() == pytest.approx(1, abs=0.05) and kernel.mean() == pytest.approx(0, abs=0.06)
@@ -282,7 +288,7 @@ def test_shallow3_starts_gaussian():
 
 
 def test_lenet_starts_with_caffe_s_xavier():
-    params = paths(networks.create("lenet", 1)[1])
+    params = paths(create("lenet", 1)[1])
     for path, fan_in in {"conv1": 25, "conv2": 500, "dense1": 800, "dense2": 500}.items():
         kernel, bound = np.asarray(params[f"{path}/kernel"]), np.sqrt(3 / fan_in)
         assert 0.98 * bound < np.abs(kernel).max() <= bound
@@ -298,7 +304,7 @@ def test_seeds_give_parameters():
 
 @pytest.mark.parametrize("name", networks.NETWORKS)
 def test_multipliers_name_parameters_that_exist(name):
-    info, known = networks.NETWORKS[name], paths(networks.create(name, 0)[1])
+    info, known = networks.NETWORKS[name], paths(create(name, 0)[1])
     assert {*info.lr_multipliers, *info.decay_multipliers} <= {*known}
 
 
@@ -318,7 +324,7 @@ def test_one_batch_can_be_memorised(name, rate):
     graphdef, params, rest = create_lively(name)
     images, labels = batch_of(name, 8)
     height, width, _ = images.shape[1:]
-    images = jnp.repeat(jnp.repeat(images[:, :4, :4], height // 4, 1), width // 4, 2)  # large patches outlive the pools
+    images = images[:, :4, :4].repeat(height // 4, 1).repeat(width // 4, 2)  # large patches outlive the pools
 
     @partial(jax.jit, compiler_options=networks.compiler_options())
     def step(params, velocity):
