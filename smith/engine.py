@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from smith import results
+from smith import networks, results
 from smith.data import DATASETS
 from smith.progress import Display
 from smith.run import Run
@@ -102,6 +102,7 @@ def execute(
     summary = Summary(found=len(jobs) - len(todo))
     display.plan(len(todo), summary.found)
     if todo:
+        networks.keep_freed_memory()  # before JAX starts its threads
         _compilation_cache()
     trainer = _Trainer(folder, data_dir, todo)
     started = time.perf_counter()

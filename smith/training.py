@@ -95,7 +95,6 @@ def cross_entropy(logits: Array, labels: Array) -> Array:
 def compiled(network: str, classes: int, solver: str, batch_size: int) -> Program:
     """Returns the program that every run with these four shares. Hyper-parameters are arguments of its step."""
     info = networks.info(network)
-    networks.keep_freed_memory()
     graphdef, example, _ = networks.create(network, 0, classes)
     update = optimizer.caffe(
         optimizer.multipliers(example, info.lr_multipliers),

@@ -187,7 +187,7 @@ def test_lrn_equals_caffe_s_definition(size, alpha, beta):
 
 @pytest.mark.parametrize("size, beta", [(3, 0.75), (5, 0.5)])
 def test_lrn_equals_the_plain_one_in_value_and_gradient(size, beta):
-    x = draw(4, (3, 16, 16, 4)) * np.float32([0, 1, 300])[:, None, None, None]
+    x = draw(4, (3, 16, 16, 4)) * np.array([0, 1, 300], np.float32)[:, None, None, None]
     results = [value_and_pullback(lambda x: f(x, size, 5e-5, beta), x) for f in (layers.lrn_within_channel, plain_lrn)]  # noqa: B023
     for image in range(3):
         assert relative(*jax.tree.map(lambda y: y[image], results)) < 2e-6  # noqa: B023

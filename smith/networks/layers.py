@@ -16,12 +16,13 @@ HEIGHT, WIDTH = 1, 2
 
 
 class Conv(nnx.Conv):
-    """A convolution with stride 1, and a bias. The two can be had apart: a bias is cheaper after a max pool."""
+    """A convolution with stride 1, padding "SAME" or "VALID", and a bias, which is cheaper after a max pool."""
 
     def convolve(self, x: jax.Array) -> jax.Array:
         """x: (batch, height, width, inputs). Returns (batch, new height, new width, outputs), without the bias."""
-        pads = self.padding if isinstance(self.padding, str) else [(self.padding, self.padding)] * 2
-        return lax.conv_general_dilated(x, self.kernel[...], (1, 1), pads, dimension_numbers=("NHWC", "HWIO", "NHWC"))
+        assert isinstance(self.padding, str)
+        dimensions = ("NHWC", "HWIO", "NHWC")
+        return lax.conv_general_dilated(x, self.kernel[...], (1, 1), self.padding, dimension_numbers=dimensions)
 
     def add_bias(self, x: jax.Array) -> jax.Array:
         """x: (batch, height, width, outputs). Returns the same shape."""
@@ -91,7 +92,7 @@ def _spread(parts: list[jax.Array], axis: int, stride: int, size: int) -> jax.Ar
     """Adds up what all windows have for each pixel: the transpose of `_gather`, on an axis of this size."""
     slots, windows = -(-size // stride), parts[0].shape[axis]
     moved = [_pad(part, axis, k // stride, slots - windows - k // stride, 0) for k, part in enumerate(parts)]
-    phases = jnp.stack([sum(moved[first::stride]) for first in range(stride)], axis + 1)
+    phases = jnp.stack([reduce(jnp.add, moved[first::stride]) for first in range(stride)], axis + 1)
     shape = parts[0].shape
     whole = phases.reshape(*shape[:axis], slots * stride, *shape[axis + 1 :])
     return lax.slice_in_dim(whole, 0, size, 1, axis)
@@ -127,7 +128,7 @@ _max_windows.defvjp(_max_forward, _max_backward)
 
 @partial(jax.custom_vjp, nondiff_argnums=(1, 2, 3, 4))
 def _sum_windows(x: jax.Array, axis: int, size: int, window: int, stride: int) -> jax.Array:
-    return sum(_gather(x, axis, window, stride, 0))
+    return reduce(jnp.add, _gather(x, axis, window, stride, 0))
 
 
 def _sum_forward(x: jax.Array, axis: int, size: int, window: int, stride: int) -> tuple[jax.Array, None]:
@@ -141,18 +142,22 @@ def _sum_backward(axis: int, size: int, window: int, stride: int, _: None, dy: j
 _sum_windows.defvjp(_sum_forward, _sum_backward)
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(1, 2, 3))
 def lrn_within_channel(x: jax.Array, size: int = 3, alpha: float = 5e-5, beta: float = 0.75) -> jax.Array:
     """Local response normalisation as Caffe's WITHIN_CHANNEL: x * (1 + alpha * mean)^-beta.
 
     The mean is of x^2 over the size x size pixels around each pixel, zeros outside, always divided by size^2.
     x: (batch, height, width, channels). Returns the same shape.
     """
+    return _lrn(x, size, alpha, beta)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(1, 2, 3))
+def _lrn(x: jax.Array, size: int, alpha: float, beta: float) -> jax.Array:
     return x * _power(_lrn_scale(x, size, alpha), beta)
 
 
 def _lrn_forward(x: jax.Array, size: int, alpha: float, beta: float) -> tuple[jax.Array, jax.Array]:
-    return lrn_within_channel(x, size, alpha, beta), x
+    return _lrn(x, size, alpha, beta), x
 
 
 def _lrn_backward(size: int, alpha: float, beta: float, x: jax.Array, dy: jax.Array) -> tuple[jax.Array]:
@@ -162,7 +167,7 @@ def _lrn_backward(size: int, alpha: float, beta: float, x: jax.Array, dy: jax.Ar
     return (direct - (2 * alpha * beta / size**2) * x * _sum_around(direct * x / scale, size),)
 
 
-lrn_within_channel.defvjp(_lrn_forward, _lrn_backward)
+_lrn.defvjp(_lrn_forward, _lrn_backward)
 
 
 def _lrn_scale(x: jax.Array, size: int, alpha: float) -> jax.Array:
@@ -178,5 +183,5 @@ def _sum_around(x: jax.Array, size: int) -> jax.Array:
     """Sums the size x size pixels around each pixel, zeros outside."""
     half, (height, width) = size // 2, x.shape[1:3]
     x = _pad(_pad(x, HEIGHT, half, half, 0), WIDTH, half, half, 0)
-    x = sum(x[:, i : i + height] for i in range(size))
-    return sum(x[:, :, j : j + width] for j in range(size))
+    x = reduce(jnp.add, [x[:, i : i + height] for i in range(size)])
+    return reduce(jnp.add, [x[:, :, j : j + width] for j in range(size)])

@@ -14,9 +14,9 @@ class Shallow3(nnx.Module):
     """
 
     def __init__(self, classes: int, *, rngs: nnx.Rngs) -> None:
-        self.conv1 = Conv(3, 32, (5, 5), padding=2, kernel_init=normal(1e-4), rngs=rngs)
-        self.conv2 = Conv(32, 32, (5, 5), padding=2, kernel_init=normal(1e-2), rngs=rngs)
-        self.conv3 = Conv(32, 64, (5, 5), padding=2, kernel_init=normal(1e-2), rngs=rngs)
+        self.conv1 = Conv(3, 32, (5, 5), padding="SAME", kernel_init=normal(1e-4), rngs=rngs)
+        self.conv2 = Conv(32, 32, (5, 5), padding="SAME", kernel_init=normal(1e-2), rngs=rngs)
+        self.conv3 = Conv(32, 64, (5, 5), padding="SAME", kernel_init=normal(1e-2), rngs=rngs)
         self.dense = nnx.Linear(4 * 4 * 64, classes, kernel_init=normal(1e-2), rngs=rngs)
 
     def __call__(self, images: jax.Array, *, train: bool = False, key: jax.Array | None = None) -> jax.Array:
