@@ -21,7 +21,7 @@ class Scale:
     name, what: what it is called, and what it is, in a few words for the figures and the help text
     seeds: how many seeds it trains unless told otherwise
     length: iterations of the protocol -> iterations trained
-    batch_size: batch size of the protocol -> batch size trained
+    batch_size: run of the protocol -> batch size trained
     tests: at most how many tests a run makes
     test_images: how many test images a test uses; None for all
     """
@@ -30,7 +30,7 @@ class Scale:
     what: str
     seeds: int
     length: Callable[[int], int] = lambda n: n
-    batch_size: Callable[[int], int] = lambda n: n
+    batch_size: Callable[[Run], int] = lambda run: run.batch_size
     tests: int | None = None
     test_images: int | None = None
 
@@ -50,7 +50,7 @@ class Scale:
             **fields
             | {
                 "length": iterations(target),
-                "batch_size": self.batch_size(run.batch_size),
+                "batch_size": self.batch_size(run),
                 "test_every": iterations(every),
                 "test_images": self.test_images,
             }
@@ -90,16 +90,16 @@ SCALES: dict[str, Scale] = {
             "a few iterations: a test of the code, not of the paper",
             seeds=1,
             length=lambda n: 6,
-            batch_size=lambda n: 16,
+            batch_size=lambda run: 16,
             tests=2,
             test_images=100,
         ),
         Scale(
             "quick",
-            "1/50 of the iterations (200 to 400), batches of 64, 1,000 test images",
+            "1/50 of the iterations (200 to 400), batches of 64 (LeNet 256), 1,000 test images",
             seeds=1,
             length=lambda n: min(max(n // 50, 200), 400),
-            batch_size=lambda n: 64,
+            batch_size=lambda run: 256 if run.network == "lenet" else 64,
             tests=12,
             test_images=1000,
         ),
