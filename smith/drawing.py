@@ -5,6 +5,7 @@ Needs results only: no data, no JAX, no training.
 
 import os
 import re
+import textwrap
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -103,13 +104,14 @@ def _render(
     with plt.style.context(Path(__file__).parent / "smith.mplstyle"):
         columns = min(2, len(figure.panels))
         rows = -(-len(figure.panels) // columns)
-        size = (4.6 * columns if columns > 1 else 5.6, 3.4 * rows + 0.7)
+        size = (4.8 * columns if columns > 1 else 5.8, 3.9 * rows + 0.7)
         sheet, axes = plt.subplots(rows, columns, figsize=size, squeeze=False)
         for axis, panel in zip(axes.flat, figure.panels, strict=False):
             _panel(axis, panel, scale, found, published)
         name = re.sub(r"^fig0*(\d+)$", r"Figure \1", figure.name)
-        what = f"{scale.name} scale ({scale.what}), {_seeds(found.values())}"
-        sheet.suptitle(f"{name}. {figure.title}\n{what}", fontsize=9.5, x=0.01, ha="left")
+        what = f"{scale.name} scale, {_seeds(found.values())}: {scale.what}"
+        lines = [f"{name}. {figure.title}", *textwrap.wrap(what, int(14 * size[0]))]
+        sheet.suptitle("\n".join(lines), fontsize=9.5, x=0.01, ha="left")
         for path in paths:
             _save(sheet, path)
         plt.close(sheet)
@@ -150,7 +152,8 @@ def _panel(axis: "Axes", panel: Panel, scale: Scale, found: dict[Run, list[Resul
     axis.set_ylabel(_y_label(panel.ys))
     _limits(axis, panel, factor, list(drawn.values()))
     _marks(axis, drawn)
-    axis.legend(loc="best")
+    columns = 1 if max(map(len, axis.get_legend_handles_labels()[1])) > 30 else 2
+    axis.legend(loc="upper left", bbox_to_anchor=(0, -0.15), ncols=columns, borderaxespad=0)  # below, where no curve is
 
 
 def _published_label(panel: Panel, factor: float) -> str:
