@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 # Training images per second of each network, on 2 cores of an AMD EPYC (Zen 4), for the first estimate; as soon as
 # there are results of this scale, their own rates are used. A test image costs about a third of a training image.
-RATES = {"shallow3": 1500.0, "lenet": 6000.0}
+RATES = {"shallow3": 1400.0, "lenet": 5000.0}
 START_UP_SECONDS = 8.0  # imports, data, compilation
 TEST_COST = 1 / 3
 
