@@ -184,7 +184,8 @@ def _limits(axis: "Axes", panel: Panel, factor: float, drawn: Sequence[Curve]) -
         axis.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
         axis.yaxis.set_minor_formatter(NullFormatter())
     if panel.xlim:
-        axis.set_xlim(*(np.array(panel.xlim) * (factor if panel.x == "iteration" else 1)))
+        left, right = np.array(panel.xlim) * (factor if panel.x == "iteration" else 1)
+        axis.set_xlim(left, max([right, *(x for c in drawn for x in c.diverged)]))
     if panel.ylim:
         low, high = panel.ylim
         ours = np.concatenate([[low, high], *(np.r_[c.low, c.high] for c in drawn)])
@@ -196,9 +197,9 @@ def _limits(axis: "Axes", panel: Panel, factor: float, drawn: Sequence[Curve]) -
 
 def _marks(axis: "Axes", drawn: dict[str, Curve]) -> None:
     """Marks at the top edge where a seed diverged (x), and where a mean leaves the axis (a triangle)."""
-    top = axis.get_ylim()[1]
+    top, right = axis.get_ylim()[1], axis.get_xlim()[1]
     for colour, line in drawn.items():
         style = {"color": colour, "linestyle": "none", "clip_on": False, "zorder": 5, "in_layout": False}
         axis.plot(line.diverged, [top] * len(line.diverged), marker="x", markersize=7, **style)
-        above = line.x[line.mean > top]
+        above = line.x[(line.mean > top) & (line.x <= right)]
         axis.plot(above, [top] * len(above), marker="^", markersize=3.5, **style)

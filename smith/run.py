@@ -36,7 +36,7 @@ class Run:
     batch_size: images in one iteration (TBS in the paper)
     length: how long it trains; a run that starts from a snapshot counts the snapshot's iterations too
     lr, momentum, weight_decay: schedules; a number means a constant
-    solver: Caffe's Nesterov or plain momentum SGD (protocol of the author's solver files)
+    solver: Caffe's Nesterov or plain momentum SGD, as the author's solver files say
     test_every: distance between two tests, each of which is one row of the result
     test_images: how many of the test images are used, the first ones; None for all of them
     start: where the parameters and the optimizer's state come from; None for a fresh initialisation

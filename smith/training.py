@@ -80,7 +80,7 @@ class Program:
 
 
 def preprocess(network: str, images: Array, mean: Array) -> Array:
-    """Returns float32 images as the network wants them (protocol section 3): mean subtracted, or divided by 256."""
+    """Returns float32 images as in the author's network files: the mean image subtracted, or divided by 256."""
     if networks.info(network).preprocessing == "mean_image":
         return images.astype(jnp.float32) - mean
     return images.astype(jnp.float32) / 256

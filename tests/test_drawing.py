@@ -238,9 +238,9 @@ def test_a_figure_says_its_scale_and_its_seeds(scale, seeds, words, tmp_path, sh
     chosen = figure("fig09")
     write(tmp_path / "results", chosen, scale, seeds)
     drawn, line = sheet(chosen, scale)
-    first, second = drawn.get_suptitle().splitlines()
+    first, second, *_ = drawn.get_suptitle().splitlines()
     assert first == "Figure 9. Weight decay at a constant learning rate"
-    assert second == f"{scale.name} scale ({scale.what}), {words}"
+    assert second == f"{scale.name} scale, {words}: {scale.what}"
     assert f"{words}, scale {scale.name}" in line
 
 
@@ -249,7 +249,7 @@ def test_a_figure_whose_runs_differ_in_seeds_says_so(tmp_path, sheet):
     write(tmp_path / "results", chosen, seeds=1)
     write_one(tmp_path / "results", chosen.runs()[0], seed=1)
     drawn, line = sheet(chosen)
-    assert drawn.get_suptitle().endswith("1 to 2 seeds") and "1 to 2 seeds" in line
+    assert "paper scale, 1 to 2 seeds" in drawn.get_suptitle() and "1 to 2 seeds" in line
 
 
 def test_a_figure_with_a_missing_run_is_drawn_and_says_so(tmp_path, sheet):
@@ -303,14 +303,21 @@ def test_published_iterations_shrink_with_the_scale_and_learning_rates_do_not(tm
         write(tmp_path / "results", figure(name), QUICK)
     drawn, _ = sheet(figure("fig09"), QUICK)
     axis, panel = drawn.axes[0], figure("fig09").panels[0]
-    assert axis.get_xlim() == (0, 400)
-    np.testing.assert_allclose(dashed(axis)[0].get_xdata(), published.curves(panel.published)["WD=1e-3"][0] / 40)
-    assert legend(axis)[-1] == "published, iterations x 0.025"
+    assert axis.get_xlim() == (0, 320)
+    np.testing.assert_allclose(dashed(axis)[0].get_xdata(), published.curves(panel.published)["WD=1e-3"][0] / 50)
+    assert legend(axis)[-1] == "published, iterations x 0.02"
     drawn, _ = sheet(figure("fig14"), QUICK)
     axis, panel = drawn.axes[0], figure("fig14").panels[0]
     assert axis.get_xlim() == (0.01, 0.2)
     np.testing.assert_array_equal(dashed(axis)[0].get_xdata(), published.curves(panel.published)["Momentum=0.9"][0])
     assert legend(axis)[-1] == "published"
+
+
+def test_a_long_scale_line_is_wrapped_to_the_width_of_a_single_panel(tmp_path, sheet):
+    write(tmp_path / "results", figure("fig12"), QUICK)
+    drawn, _ = sheet(figure("fig12"), QUICK)
+    lines = drawn.get_suptitle().splitlines()
+    assert len(lines) == 3 and max(map(len, lines)) < 85
 
 
 def test_published_curves_can_be_left_out(tmp_path, sheet):

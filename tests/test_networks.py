@@ -309,7 +309,7 @@ def test_multipliers_name_parameters_that_exist(name):
 
 
 def test_the_multipliers_are_the_author_s():
-    """Protocol section 1."""
+    """As in the author's network files."""
     shallow3, lenet = networks.NETWORKS["shallow3"], networks.NETWORKS["lenet"]
     assert {path: m for path, m in shallow3.lr_multipliers.items() if m != 1} == {
         "conv1/bias": 2, "conv2/bias": 2, "dense/bias": 2,
