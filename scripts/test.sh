@@ -6,5 +6,5 @@ scripts/setup.sh test
 venv=${VENV:-.venv}
 "$venv/bin/ruff" check .
 "$venv/bin/ruff" format --check .
-"$venv/bin/basedpyright"
+"$venv/bin/basedpyright" --pythonpath "$venv/bin/python"
 "$venv/bin/python" -m pytest "$@"

@@ -65,7 +65,7 @@ class Schedule:
         """
         formula = self._formula(iterations, iterations_per_epoch)
 
-        def schedule(count: Array | int) -> Array:
+        def schedule(count: Any) -> Array:
             import jax.numpy as jnp  # here, so that describing and listing runs does not wait for JAX
 
             return formula(jnp, jnp.clip(jnp.asarray(count, jnp.float32), 0, iterations)).astype(jnp.float32)
@@ -211,7 +211,7 @@ class Multistep(Schedule):
 
     def _formula(self, total: int, per_epoch: float) -> Formula:
         steps = [_moment(time, total, per_epoch) for time in self.at]
-        return lambda jnp, t: self.value * self.factor ** sum((t >= step).astype(jnp.float32) for step in steps)
+        return lambda jnp, t: self.value * self.factor ** sum(((t >= n).astype(jnp.float32) for n in steps), 0 * t)
 
     def __str__(self) -> str:
         return f"step{self.value:g}"

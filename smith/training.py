@@ -96,11 +96,9 @@ def compiled(network: str, classes: int, solver: str, batch_size: int) -> Progra
     """Returns the program that every run with these four shares. Hyper-parameters are arguments of its step."""
     info = networks.info(network)
     graphdef, example, _ = networks.create(network, 0, classes)
-    update = optimizer.caffe(
-        optimizer.multipliers(example, info.lr_multipliers),
-        optimizer.multipliers(example, info.decay_multipliers),
-        nesterov=solver == "nesterov",
-    ).update
+    named = (info.lr_multipliers, info.decay_multipliers)
+    factors = [optimizer.multipliers(example, multipliers) for multipliers in named]
+    update: Any = optimizer.caffe(*factors, nesterov=solver == "nesterov").update
 
     def init(seed: int) -> Tree:
         _, params, rest = networks.create(network, seed, classes)
@@ -135,17 +133,13 @@ def compiled(network: str, classes: int, solver: str, batch_size: int) -> Progra
         noise = jax.random.fold_in(key, at[1])
         loss, rest, grads = gradient(state["params"], state["rest"], inputs, labels[chosen], noise)
         lr, momentum, weight_decay = hyper
-        updates, solver_state = update(
-            grads,
-            optimizer.CaffeState(state["velocity"]),
-            state["params"],
-            lr=lr,
-            momentum=momentum,
-            weight_decay=weight_decay,
+        velocity = optimizer.CaffeState(state["velocity"])
+        updates, (velocity,) = update(
+            grads, velocity, state["params"], lr=lr, momentum=momentum, weight_decay=weight_decay
         )
         params = optax.apply_updates(state["params"], updates)
         loss_sum = state["loss_sum"] + loss
-        return {"params": params, "rest": rest, "velocity": solver_state.velocity, "loss_sum": loss_sum}, loss
+        return {"params": params, "rest": rest, "velocity": velocity, "loss_sum": loss_sum}, loss
 
     @functools.partial(jax.jit, static_argnums=1)
     def order(key: Array, n: int) -> Array:

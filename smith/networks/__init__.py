@@ -79,7 +79,8 @@ def create(name: str, seed: int, classes: int = 10) -> tuple[nnx.GraphDef, Tree,
 
     entry = info(name)
     network_class = getattr(importlib.import_module(entry.module), entry.cls)
-    graphdef, params, rest = nnx.split(network_class(classes=classes, rngs=nnx.Rngs(seed)), nnx.Param, ...)
+    parts: Any = nnx.split(network_class(classes=classes, rngs=nnx.Rngs(seed)), nnx.Param, ...)
+    graphdef, params, rest = parts
     return graphdef, nnx.to_pure_dict(params), nnx.to_pure_dict(rest)
 
 
@@ -104,7 +105,8 @@ def apply(
 
     network = nnx.merge(graphdef, params, rest)
     logits = network(images, train=train, key=key)
-    return logits, nnx.to_pure_dict(nnx.split(network, nnx.Param, ...)[2])
+    parts: Any = nnx.split(network, nnx.Param, ...)
+    return logits, nnx.to_pure_dict(parts[2])
 
 
 @functools.cache
