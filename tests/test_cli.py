@@ -336,7 +336,7 @@ def test_run_all_prints_a_line_for_every_run_and_figure(smoke):
     assert first == f"{len(ALL)} runs to train, 0 found" and len(lines) == len(ALL)
     assert all(re.match(r"(done|diverged) +\S+ seed 0: test loss \S+, accuracy [\d.]+, \d+ s$", line) for line in lines)
     summary, *figures = smoke.done.stdout.splitlines()
-    assert re.match(rf"{len(ALL)} runs trained, \d+ of them diverged; 0 were there; 0 left$", summary)
+    assert re.match(rf"{len(ALL)} runs trained, \d+ diverged; 0 were there; 0 left$", summary)
     assert [line.split(":")[0] for line in figures] == FIGURES
     assert all("1 seed, scale smoke" in line for line in figures)
 
@@ -359,7 +359,7 @@ def test_an_experiment_is_a_command_too(smoke, data_dir, tmp_path):
     args = ("-m", "experiments.fig14_mnist_range_test", "--scale", "smoke", *folders)
     done = python(*args, cwd=tmp_path, cache=smoke.folder)
     assert done.returncode == 0, done.stderr
-    assert done.stderr.startswith("1 runs to train, 5 found\n")
+    assert done.stderr.startswith("1 run to train, 5 found\n")
     assert sorted(path.name for path in (tmp_path / "figures" / "smoke").iterdir()) == ["fig14.png", "fig14.svg"]
 
 

@@ -29,5 +29,5 @@ def test_shallow3_learns_cifar10_beyond_chance_in_a_hundred_iterations() -> None
         "cifar10", "shallow3", 64, iterations(100), lr=0.005, momentum=0.95, weight_decay=3.2e-3, test_images=1000
     )
     (row,) = training.train(run, 0, problem("cifar10")).rows
-    assert row["test_loss"] < 2.0
+    assert row["test_loss"] < 2.15  # chance is log 10 = 2.303, where it stays for the first iterations
     assert row["test_accuracy"] > 0.2

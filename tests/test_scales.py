@@ -141,7 +141,7 @@ def test_the_learning_rate_is_the_same_at_the_same_share_of_the_run(scale):
 
 def test_tests_are_as_dense_as_the_protocols_until_there_are_too_many():
     assert SHORT.apply(RUN).test_every == iterations(24)  # a fortieth of 927, rounded up; a tenth of 200 would be 20
-    assert SHORT.apply(RUN.replace(test_every=iterations(1_000))).test_every == iterations(100)
+    assert SHORT.apply(RUN.replace(test_every=iterations(1_000))).test_every == iterations(99)  # 927 / 9,277 of it
 
 
 def test_a_snapshot_is_taken_at_the_same_share_of_the_run():
