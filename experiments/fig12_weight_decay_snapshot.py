@@ -5,6 +5,8 @@ run for each (figures 9 and 10). The snapshot is taken at iteration 1,000 (LR 0.
 of 1e-3 is that run. Panel b needs another network.
 
 Run:     smith run fig12 --scale quick
+Cost:    quick 30 s on 2 CPU cores
+Expect:  published: 3e-3 reaches 0.580, 1e-3 stays above 0.647, 1e-2 gets worse from the snapshot on
 Assumed: batch size 2048, which the paper does not give.
 """
 
