@@ -22,6 +22,7 @@ from jax import Array
 
 from smith import checkpoints, networks, optimizer
 from smith.data import DATASETS, Arrays, mean_image
+from smith.networks import Options
 from smith.run import Run
 
 Tree = Any  # a pytree of arrays
@@ -30,6 +31,7 @@ Row = dict[str, float]  # one test: a value for each column of the result
 EVALUATION_BATCH = 500  # images; small enough for a CPU's cache, and a divisor of 10,000
 CACHED_BATCH = 64  # images of which a CPU computes the gradient at once
 STEPS_AHEAD = {"cpu": 2}  # how many steps the loop may run ahead of the device, so that Ctrl-C is heard; elsewhere 64
+NOISE, TEST_NOISE = 2**31 - 1, 2**31 - 2  # where a seed's streams for training and for tests begin; no epoch has these
 DISPLAY_EVERY = 20  # iterations between two reports of progress
 
 
@@ -68,7 +70,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Program:
-    """The compiled functions for one network, number of classes, solver and batch size (see `compiled`).
+    """The compiled functions for one network, number of classes, solver, batch size and so on (see `compiled`).
 
     A state is a dictionary: `params`, `rest` (batch statistics), `velocity`, and `loss_sum` since the last test.
     """
@@ -86,22 +88,36 @@ def preprocess(network: str, images: Array, mean: Array) -> Array:
     return images.astype(jnp.float32) / 256
 
 
+def mirrored(images: Array, key: Array) -> Array:
+    """Returns the images, each mirrored from left to right or not, at random."""
+    chosen = jax.random.bernoulli(key, 0.5, (len(images), 1, 1, 1))
+    return jnp.where(chosen, images[:, :, ::-1], images)
+
+
 def cross_entropy(logits: Array, labels: Array) -> Array:
     """Returns the softmax cross-entropy of every image, in nats. logits: (batch, classes); labels: (batch,) uint8."""
     return optax.softmax_cross_entropy_with_integer_labels(logits, labels.astype(jnp.int32))
 
 
+def program_of(run: Run) -> Program:
+    """Returns the program of a run, which it shares with all runs that differ in hyper-parameters and lengths only."""
+    classes = DATASETS[run.data].classes
+    return compiled(run.network, classes, run.solver, run.batch_size, run.options, run.mirror)
+
+
 @functools.cache
-def compiled(network: str, classes: int, solver: str, batch_size: int) -> Program:
-    """Returns the program that every run with these four shares. Hyper-parameters are arguments of its step."""
+def compiled(
+    network: str, classes: int, solver: str, batch_size: int, options: Options | None = None, mirror: bool = False
+) -> Program:
+    """Returns the program that every run with these six shares. Hyper-parameters are arguments of its step."""
     info = networks.info(network)
-    graphdef, example, _ = networks.create(network, 0, classes)
+    graphdef, example, _ = networks.create(network, 0, classes, options)
     named = (info.lr_multipliers, info.decay_multipliers)
     factors = [optimizer.multipliers(example, multipliers) for multipliers in named]
     update: Any = optimizer.caffe(*factors, nesterov=solver == "nesterov").update
 
     def init(seed: int) -> Tree:
-        _, params, rest = networks.create(network, seed, classes)
+        _, params, rest = networks.create(network, seed, classes, options)
         velocity = jax.tree.map(jnp.zeros_like, params)
         return {"params": params, "rest": rest, "velocity": velocity, "loss_sum": jnp.zeros(())}
 
@@ -120,17 +136,19 @@ def compiled(network: str, classes: int, solver: str, batch_size: int) -> Progra
         assert total
         return total[0], rest, total[1]
 
-    options = networks.compiler_options()
+    compiler_options = networks.compiler_options()
 
-    @functools.partial(jax.jit, donate_argnums=0, compiler_options=options)
+    @functools.partial(jax.jit, donate_argnums=0, compiler_options=compiler_options)
     def step(
         state: Tree, data: tuple[Array, Array, Array], orders: Array, at: Array, hyper: Array, key: Array
     ) -> tuple[Tree, Array]:
         """One iteration. orders: (2, N), of this epoch and the next; at: (first image, iteration); hyper: lr, m, wd."""
         images, labels, mean = data
         chosen = jax.lax.dynamic_slice(orders.reshape(-1), at[:1], (batch_size,))
+        noise, flips = jax.random.split(jax.random.fold_in(key, at[1]))
         inputs = preprocess(network, images[chosen], mean)
-        noise = jax.random.fold_in(key, at[1])
+        if mirror:
+            inputs = mirrored(inputs, flips)
         loss, rest, grads = gradient(state["params"], state["rest"], inputs, labels[chosen], noise)
         lr, momentum, weight_decay = hyper
         velocity = optimizer.CaffeState(state["velocity"])
@@ -146,13 +164,20 @@ def compiled(network: str, classes: int, solver: str, batch_size: int) -> Progra
         """Returns a shuffled order of n training images."""
         return jax.random.permutation(key, n)
 
-    @functools.partial(jax.jit, static_argnames="size", compiler_options=options)
-    def evaluate(state: Tree, data: tuple[Array, Array, Array], first: int, size: int) -> Array:
-        """Returns (sum of losses, number correct) of `size` test images from `first` on."""
+    @functools.partial(jax.jit, static_argnums=3, compiler_options=compiler_options)
+    def evaluate(
+        state: Tree, data: tuple[Array, Array, Array], first: int, size: int, key: Array | None = None
+    ) -> Array:
+        """Returns (sum of losses, number correct) of `size` test images from `first` on, round the end.
+
+        With a key the images are mirrored at random.
+        """
         params, rest, (images, labels, mean) = state["params"], state["rest"], data
-        batch = jax.lax.dynamic_slice_in_dim(images, first, size)
-        targets = jax.lax.dynamic_slice_in_dim(labels, first, size)
-        logits, _ = networks.apply(graphdef, params, rest, preprocess(network, batch, mean), train=False)
+        chosen = (first + jnp.arange(size)) % len(labels)
+        targets, inputs = labels[chosen], preprocess(network, images[chosen], mean)
+        if key is not None:
+            inputs = mirrored(inputs, jax.random.fold_in(key, first))
+        logits, _ = networks.apply(graphdef, params, rest, inputs, train=False)
         return jnp.stack([cross_entropy(logits, targets).sum(), (logits.argmax(-1) == targets).sum()])
 
     return Program(init, step, order, evaluate)
@@ -196,13 +221,20 @@ class Batches:
         return self._orders, first
 
 
-def test(program: Program, state: Tree, problem: Problem, images: int | None) -> tuple[float, float]:
-    """Returns (mean loss in nats, accuracy as a fraction) over the first `images` test images, or all of them."""
+def test(
+    program: Program, state: Tree, problem: Problem, images: int | None, window: tuple[int, Array] | None = None
+) -> tuple[float, float]:
+    """Returns (mean loss in nats, accuracy as a fraction) over the first `images` test images, or all of them.
+
+    window: (which test this is, key), for one that goes on where the last test ended, on images mirrored at random
+    """
     data = (problem.test_images, problem.test_labels, problem.mean)
     total = min(images or len(problem.test_images), len(problem.test_images))
+    number, key = window or (0, None)
     sums = np.zeros(2)
-    for first in range(0, total, EVALUATION_BATCH):  # one batch at a time: Ctrl-C is heard between them
-        sums += np.asarray(program.evaluate(state, data, first, size=min(EVALUATION_BATCH, total - first)))
+    for done in range(0, total, EVALUATION_BATCH):  # one batch at a time: Ctrl-C is heard between them
+        first = number * total + done
+        sums += np.asarray(program.evaluate(state, data, first, min(EVALUATION_BATCH, total - done), key))
     loss, accuracy = sums / total
     return float(loss), float(accuracy)
 
@@ -240,16 +272,14 @@ def train(
       A row for every test. A run whose test or training loss is not finite ends there, as "diverged".
     """
     snapshots = snapshots or {}
-    program = compiled(run.network, DATASETS[run.data].classes, run.solver, run.batch_size)
+    program = program_of(run)
     state = program.init(seed)
     if start:
         state = checkpoints.load(start, state)
     hyper, tests = hyperparameters(run), test_iterations(run)
     batches = Batches(program, seed, len(problem.train_images), run.batch_size)
     data = (problem.train_images, problem.train_labels, problem.mean)
-    noise = jax.random.fold_in(
-        jax.random.key(seed), 2**31 - 1
-    )  # for dropout and augmentation; no epoch has this number
+    noise = jax.random.fold_in(jax.random.key(seed), NOISE)
     ahead = deque(maxlen=STEPS_AHEAD.get(jax.default_backend(), 64))
     first = last_test = run.first_iteration
     rows: list[Row] = []
@@ -260,7 +290,7 @@ def train(
             checkpoints.save(snapshots[t], state)
         if t in tests:
             with clock.testing(state):
-                rows.append(_row(run, t, hyper[t], program, state, problem, since=t - last_test))
+                rows.append(_row(run, seed, t, hyper[t], program, state, problem, since=t - last_test))
             if watcher:
                 watcher.tested(rows[-1])
             state, last_test = {**state, "loss_sum": jnp.zeros(())}, t
@@ -306,8 +336,11 @@ class Clock:
         return seconds, self._running - self._start, seconds - self._tests
 
 
-def _row(run: Run, t: int, hyper: np.ndarray, program: Program, state: Tree, problem: Problem, since: int) -> Row:
-    test_loss, test_accuracy = test(program, state, problem, run.test_images)
+def _row(
+    run: Run, seed: int, t: int, hyper: np.ndarray, program: Program, state: Tree, problem: Problem, since: int
+) -> Row:
+    window = (t // run.count(run.test_every), jax.random.fold_in(jax.random.key(seed), TEST_NOISE))
+    test_loss, test_accuracy = test(program, state, problem, run.test_images, window if run.moving_test else None)
     lr, momentum, weight_decay = map(float, hyper)
     return {
         "iteration": t,

@@ -2,23 +2,21 @@
 
 import jax
 from flax import nnx
-from jax.nn.initializers import variance_scaling
 
-from smith.networks import batch_last
-from smith.networks.layers import Conv, max_pool
-
-# Caffe's "xavier" filler: uniform within +-sqrt(3 / fan_in), which is a variance of 1 / fan_in.
-xavier = variance_scaling(1.0, "fan_in", "uniform")
+from smith.networks import Options, batch_last
+from smith.networks.layers import Conv, initialiser, max_pool
 
 
 class LeNet(nnx.Module):
     """Two 5x5 convolutions without padding, each with a 2x2 max pool, and two dense layers; one ReLU, between these."""
 
-    def __init__(self, classes: int, *, rngs: nnx.Rngs) -> None:
-        self.conv1 = Conv(1, 20, (5, 5), padding="VALID", kernel_init=xavier, rngs=rngs)
-        self.conv2 = Conv(20, 50, (5, 5), padding="VALID", kernel_init=xavier, rngs=rngs)
-        self.dense1 = nnx.Linear(4 * 4 * 50, 500, kernel_init=xavier, rngs=rngs)
-        self.dense2 = nnx.Linear(500, classes, kernel_init=xavier, rngs=rngs)
+    def __init__(self, classes: int, options: Options, *, rngs: nnx.Rngs) -> None:
+        first, second, hidden = map(options.widen, (20, 50, 500))
+        init = initialiser(options, "xavier")
+        self.conv1 = Conv(1, first, (5, 5), padding="VALID", kernel_init=init, rngs=rngs)
+        self.conv2 = Conv(first, second, (5, 5), padding="VALID", kernel_init=init, rngs=rngs)
+        self.dense1 = nnx.Linear(4 * 4 * second, hidden, kernel_init=init, rngs=rngs)
+        self.dense2 = nnx.Linear(hidden, classes, kernel_init=init, rngs=rngs)
 
     def __call__(self, images: jax.Array, *, train: bool = False, key: jax.Array | None = None) -> jax.Array:
         """images: (batch, 28, 28, 1) float32, divided by 256. Returns logits: (batch, classes) float32."""

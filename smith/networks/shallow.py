@@ -4,7 +4,8 @@ import jax
 from flax import nnx
 from jax.nn.initializers import normal
 
-from smith.networks.layers import Conv, avg_pool, lrn_within_channel, max_pool
+from smith.networks import Options
+from smith.networks.layers import Conv, avg_pool, initialiser, lrn_within_channel, max_pool
 
 
 class Shallow3(nnx.Module):
@@ -13,11 +14,13 @@ class Shallow3(nnx.Module):
     Image sides go 32, 16, 8, 4. The initial weights are Gaussian with the deviations that Caffe's file gives.
     """
 
-    def __init__(self, classes: int, *, rngs: nnx.Rngs) -> None:
-        self.conv1 = Conv(3, 32, (5, 5), padding="SAME", kernel_init=normal(1e-4), rngs=rngs)
-        self.conv2 = Conv(32, 32, (5, 5), padding="SAME", kernel_init=normal(1e-2), rngs=rngs)
-        self.conv3 = Conv(32, 64, (5, 5), padding="SAME", kernel_init=normal(1e-2), rngs=rngs)
-        self.dense = nnx.Linear(4 * 4 * 64, classes, kernel_init=normal(1e-2), rngs=rngs)
+    def __init__(self, classes: int, options: Options, *, rngs: nnx.Rngs) -> None:
+        narrow, wide = options.widen(32), options.widen(64)
+        first, other = (initialiser(options, normal(deviation)) for deviation in (1e-4, 1e-2))
+        self.conv1 = Conv(3, narrow, (5, 5), padding="SAME", kernel_init=first, rngs=rngs)
+        self.conv2 = Conv(narrow, narrow, (5, 5), padding="SAME", kernel_init=other, rngs=rngs)
+        self.conv3 = Conv(narrow, wide, (5, 5), padding="SAME", kernel_init=other, rngs=rngs)
+        self.dense = nnx.Linear(4 * 4 * wide, classes, kernel_init=other, rngs=rngs)
 
     def __call__(self, images: jax.Array, *, train: bool = False, key: jax.Array | None = None) -> jax.Array:
         """images: (batch, 32, 32, 3) float32, mean image subtracted. Returns logits: (batch, classes) float32."""

@@ -1,0 +1,89 @@
+"""Batch normalisation over ghost batches, with Caffe's running averages or Flax's."""
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jax import Array, lax
+
+from smith.networks import Options
+from smith.networks.layers import sum_pixels
+
+EPSILON = 1e-5  # Caffe's default and Flax's
+
+
+class BatchNorm(nnx.Module):
+    """Normalises each channel over a ghost batch in training, by running averages in evaluation; then scale and bias.
+
+    The author trained on several GPUs, each of which normalised over its own images (protocol: TBS/4, or TBS/8).
+
+    Running averages: each step keeps a fraction `keep` of the sums of means and variances. Caffe adds the batch's in
+    full and divides by the sum of the weights when it tests, which corrects the bias of the first steps, and its
+    variances are unbiased; Flax adds the fraction 1 - keep to averages that begin at mean 0 and variance 1. Both take
+    the mean over the ghost batches here; the author's test net had those of one GPU.
+    """
+
+    def __init__(self, channels: int, keep: float, options: Options) -> None:
+        caffe = options.running_average == "caffe"
+        self.keep, self.gain, self.unbiased = keep, 1.0 if caffe else 1 - keep, caffe
+        self.ghost_batch_size = options.ghost_batch_size
+        self.scale = nnx.Param(jnp.ones(channels))
+        self.bias = nnx.Param(jnp.zeros(channels))
+        start = 0.0 if caffe else 1.0
+        self.mean = nnx.BatchStat(jnp.zeros(channels))
+        self.variance = nnx.BatchStat(jnp.full(channels, start))
+        self.weight = nnx.BatchStat(jnp.full((), start))
+
+    def __call__(self, x: Array, *, train: bool) -> Array:
+        """x: (batch, height, width, channels). Returns the same shape."""
+        if train:
+            return self._train(x)
+        weight = jnp.maximum(self.weight[...], 1e-30)  # before the first step it is 0, and so are the sums, as in Caffe
+        gain = self.scale[...] * lax.rsqrt(self.variance[...] / weight + EPSILON)
+        return x * gain + (self.bias[...] - gain * self.mean[...] / weight)
+
+    def _train(self, x: Array) -> Array:
+        groups = len(x) // (self.ghost_batch_size or len(x))
+        grouped = x.reshape(groups, -1, x.shape[-1])
+        y, mean, variance = normalise(grouped, self.scale[...], self.bias[...])
+        pixels = grouped.shape[1]
+        correction = pixels / (pixels - 1) if self.unbiased else 1.0
+        self._add(self.mean, mean.mean((0, 1)))
+        self._add(self.variance, variance.mean((0, 1)) * correction)
+        self._add(self.weight, jnp.ones(()))
+        return y.reshape(x.shape)
+
+    def _add(self, sums: nnx.BatchStat, new: Array) -> None:
+        sums[...] = self.keep * sums[...] + self.gain * new
+
+
+@jax.custom_vjp
+def normalise(x: Array, scale: Array, bias: Array) -> tuple[Array, Array, Array]:
+    """Normalises over the pixels of each group.
+
+    x: (groups, pixels, channels); scale, bias: (channels,)
+    Returns the normalised x, and mean and (biased) variance, (groups, 1, channels), through which no gradient flows.
+    """
+    return _forward(x, scale, bias)[0]
+
+
+def _forward(
+    x: Array, scale: Array, bias: Array
+) -> tuple[tuple[Array, Array, Array], tuple[Array, Array, Array, Array]]:
+    mean = sum_pixels(x) / x.shape[1]
+    variance = sum_pixels(jnp.square(x - mean)) / x.shape[1]
+    deviation = lax.rsqrt(variance + EPSILON)
+    return ((x - mean) * (deviation * scale) + bias, mean, variance), (x, mean, deviation, scale)
+
+
+def _backward(
+    saved: tuple[Array, Array, Array, Array], cotangents: tuple[Array, Array, Array]
+) -> tuple[Array, Array, Array]:
+    x, mean, deviation, scale = saved
+    dy = cotangents[0]
+    normal = (x - mean) * deviation
+    dbias, dscale = sum_pixels(dy), sum_pixels(dy * normal)
+    dx = deviation * scale * (dy - dbias / x.shape[1] - normal * (dscale / x.shape[1]))
+    return dx, dscale.sum((0, 1)), dbias.sum((0, 1))
+
+
+normalise.defvjp(_forward, _backward)
