@@ -7,13 +7,16 @@ added later does not change the key of the runs that do not use it.
 import dataclasses
 import hashlib
 import json
+import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from smith import networks
 from smith.data import DATASETS
 from smith.errors import UserError, unknown
 from smith.lengths import Length, epochs, iterations, resolve
-from smith.networks import NETWORKS
+from smith.networks import NetworkInfo, Options
 from smith.schedules import SCHEDULES, Constant, Schedule
 
 __all__ = ["Length", "Run", "Snapshot", "epochs", "iterations"]
@@ -40,9 +43,14 @@ class Run:
     test_every: distance between two tests, each of which is one row of the result
     test_images: how many of the test images are used, the first ones; None for all of them
     start: where the parameters and the optimizer's state come from; None for a fresh initialisation
+    width, init, ghost_batch_size, running_average: see `smith.networks.Options`
+    mirror: whether each training image is mirrored or not at random
+    moving_test: whether each test goes on where the last one ended, round and round, on images mirrored at random, as
+      the author's do (test_images 6,400 of resnet-56 and wide-32, 7,400 of densenet-40)
 
     Raises:
-      UserError: an unknown dataset or network, a batch size below 1, a network that does not fit the dataset's images.
+      UserError: an unknown dataset or network, a batch size below 1, a network that does not fit the dataset's images,
+        a depth that is not of the network's family, a ghost batch that does not divide the batch, and the like.
     """
 
     data: str
@@ -56,6 +64,12 @@ class Run:
     test_every: Length = iterations(200)
     test_images: int | None = None
     start: Snapshot | None = None
+    width: float = 1.0
+    init: Literal["xavier", "msra"] | None = None
+    ghost_batch_size: int | None = None
+    running_average: Literal["caffe", "flax"] = "caffe"
+    mirror: bool = False
+    moving_test: bool = False
 
     def __post_init__(self) -> None:
         for name in ("lr", "momentum", "weight_decay"):
@@ -86,6 +100,11 @@ class Run:
     def first_iteration(self) -> int:
         """0, or the iteration of the snapshot that the run starts from."""
         return self.start.run.count(self.start.at) if self.start else 0
+
+    @property
+    def options(self) -> Options:
+        """What the run changes in its network."""
+        return Options(self.width, self.init, self.ghost_batch_size, self.running_average)
 
     def schedules(self) -> tuple[Schedule, Schedule, Schedule]:
         """Returns the schedules of learning rate, momentum and weight decay."""
@@ -122,17 +141,20 @@ class Run:
 def _check(run: Run) -> None:
     if run.data not in DATASETS:
         raise unknown("dataset", run.data, DATASETS)
-    if run.network not in NETWORKS:
-        raise unknown("network", run.network, NETWORKS)
+    network = networks.info(run.network)
     train_images, image_shape = DATASETS[run.data].train_images, DATASETS[run.data].image_shape
     if not (isinstance(run.batch_size, int) and 1 <= run.batch_size <= train_images):
         raise UserError(
             f"batch size {run.batch_size}: give a whole number from 1 to the {train_images} training images"
         )
-    if NETWORKS[run.network].image_shape != image_shape:
+    if network.image_shape != image_shape:
         raise UserError(f"{run.network} does not take {run.data}'s images of {image_shape}")
-    if run.solver not in ("nesterov", "sgd"):
-        raise unknown("solver", run.solver, ("nesterov", "sgd"))
+    for field, known in _CHOICES.items():
+        if getattr(run, field) not in known:
+            raise unknown(field.replace("_", " "), str(getattr(run, field)), [str(k) for k in known])
+    if not 0 < run.width < math.inf:
+        raise UserError(f"width {run.width}: give a number above 0")
+    _check_ghost_batch(run, network)
     for whole in (run, run.start.run) if run.start else ():
         if run.first_iteration >= whole.iterations:
             raise UserError(
@@ -140,8 +162,51 @@ def _check(run: Run) -> None:
             )
     if run.test_images is not None and run.test_images < 1:
         raise UserError(f"{run.test_images} test images: give at least 1, or None for all")
+    _check_epochs(run)
     for schedule in run.schedules():  # a time that does not fit the run shows here, before anything is trained
         schedule.build(run.iterations, run.iterations_per_epoch)
+
+
+_CHOICES: dict[str, tuple[str | None, ...]] = {
+    "solver": ("nesterov", "sgd"),
+    "init": ("xavier", "msra", None),
+    "running_average": ("caffe", "flax"),
+}
+
+
+def _check_ghost_batch(run: Run, network: NetworkInfo) -> None:
+    ghost = run.ghost_batch_size
+    if ghost is None:
+        return
+    if not network.batch_norm:
+        raise UserError(f"{run.network} has no BatchNorm: leave ghost_batch_size out")
+    if not isinstance(ghost, int) or ghost < 1 or run.batch_size % ghost:
+        raise UserError(
+            f"ghost batch size {ghost} does not divide the batch of {run.batch_size}: "
+            "choose one that does, or None for all of it"
+        )
+
+
+def _check_epochs(run: Run) -> None:
+    """A schedule in epochs says nothing in a run that does not see every image once."""
+    lengths = [length for schedule in run.schedules() for length in _lengths(schedule)]
+    if any(length.unit == "epochs" for length in lengths) and run.iterations < run.iterations_per_epoch:
+        raise UserError(
+            f"{run.iterations} iterations of {run.batch_size} images are less than one epoch, "
+            "and a schedule is given in epochs: give it in iterations or as a fraction of the run, or train longer"
+        )
+
+
+def _lengths(value: Any) -> Iterator[Length]:
+    """Yields the lengths in a description, at any depth."""
+    if isinstance(value, Length):
+        yield value
+    elif isinstance(value, tuple):
+        for part in value:
+            yield from _lengths(part)
+    elif dataclasses.is_dataclass(value):
+        for f in dataclasses.fields(value):
+            yield from _lengths(getattr(value, f.name))
 
 
 _TYPES: dict[str, type] = {"Run": Run, "Snapshot": Snapshot, **SCHEDULES}

@@ -5,6 +5,7 @@ Everything is cut in proportion: step sizes, the times of drops, snapshots. Lear
 
 import dataclasses
 import math
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -20,8 +21,10 @@ class Scale:
 
     name, what: what it is called, and what it is, in a few words for the figures and the help text
     seeds: how many seeds it trains unless told otherwise
-    length: iterations of the protocol -> iterations trained
+    length: run of the protocol -> iterations trained
     batch_size: run of the protocol -> batch size trained
+    network: name of a network -> name of the one trained
+    width: run of the protocol -> width of the network trained
     tests: at most how many tests a run makes
     test_images: how many test images a test uses; None for all
     """
@@ -29,8 +32,10 @@ class Scale:
     name: str
     what: str
     seeds: int
-    length: Callable[[int], int] = lambda n: n
+    length: Callable[[Run], int] = lambda run: run.iterations
     batch_size: Callable[[Run], int] = lambda run: run.batch_size
+    network: Callable[[str], str] = lambda name: name
+    width: Callable[[Run], float] = lambda run: run.width
     tests: int | None = None
     test_images: int | None = None
 
@@ -42,17 +47,21 @@ class Scale:
         """
         if self.name == "paper":
             return run
-        target = min(run.iterations, self.length(run.iterations))
+        target = min(run.iterations, self.length(run))
         cut = _Cut(run, target, self)
         every = max(cut(run.test_every).value, math.ceil(target / (self.tests or target)))
         fields = {f.name: cut(getattr(run, f.name)) for f in dataclasses.fields(run)}
+        batch_size = self.batch_size(run)
         return Run(
             **fields
             | {
+                "network": self.network(run.network),
+                "width": self.width(run),
                 "length": iterations(target),
-                "batch_size": self.batch_size(run),
+                "batch_size": batch_size,
+                "ghost_batch_size": _ghost_batch_size(run, batch_size),
                 "test_every": iterations(every),
-                "test_images": self.test_images,
+                "test_images": min((n for n in (run.test_images, self.test_images) if n), default=None),
             }
         )
 
@@ -82,28 +91,61 @@ class _Cut:
         return iterations(max(1, self.run.count(length) * self.target // self.run.iterations))
 
 
+def _ghost_batch_size(run: Run, batch_size: int) -> int | None:
+    """Returns the ghost batch size of a smaller batch: as many ghost batches, or as nearly as divides it."""
+    if run.ghost_batch_size is None:
+        return None
+    ghosts = min(run.batch_size // run.ghost_batch_size, batch_size)
+    return batch_size // max(k for k in range(1, ghosts + 1) if batch_size % k == 0)
+
+
+def _shallow(network: str) -> str:
+    """Returns the network that stands for a deep one at the scales that a CPU trains in seconds."""
+    return re.sub(r"-\d+", "-10" if network.startswith("densenet") else "-8", network)
+
+
+def _deep(run: Run) -> bool:
+    return _shallow(run.network) != run.network
+
+
+def _quick_length(run: Run) -> int:
+    return min(max(run.iterations // 200, 40), 80) if _deep(run) else min(max(run.iterations // 50, 200), 400)
+
+
+def _quick_batch_size(run: Run) -> int:
+    """Returns the power of two nearest to a fraction of the batch size."""
+    if run.network == "lenet":
+        return 256
+    whole = 2 ** round(math.log2(run.batch_size))
+    return whole // 16 if _deep(run) else min(whole // 8, 64)
+
+
 SCALES: dict[str, Scale] = {
     scale.name: scale
     for scale in (
         Scale(
             "smoke",
-            "a few iterations: a test of the code, not of the paper",
+            "6 iterations of 16 images, deep networks shallow: a test of the code, not of the paper",
             seeds=1,
-            length=lambda n: 6,
+            length=lambda run: 6,
             batch_size=lambda run: 16,
+            network=_shallow,
             tests=2,
             test_images=100,
         ),
         Scale(
             "quick",
-            "1/50 of the iterations (200 to 400), batches of 64 (LeNet 256), 1,000 test images",
+            "1/50 of the iterations (200 to 400), batches of 64 or fewer (LeNet 256), 1,000 test images; "
+            "deep networks shallow (wide-8 half as wide), 40 to 80 iterations of 1/16 of the batch",
             seeds=1,
-            length=lambda n: min(max(n // 50, 200), 400),
-            batch_size=lambda run: 256 if run.network == "lenet" else 64,
+            length=_quick_length,
+            batch_size=_quick_batch_size,
+            network=_shallow,
+            width=lambda run: run.width / 2 if run.network.startswith("wide") else run.width,
             tests=12,
             test_images=1000,
         ),
-        Scale("short", "a tenth of the iterations", seeds=2, length=lambda n: n // 10, tests=40),
+        Scale("short", "a tenth of the iterations", seeds=2, length=lambda run: run.iterations // 10, tests=40),
         Scale("paper", "the paper's protocol", seeds=4),
     )
 }
