@@ -18,6 +18,7 @@ from smith import engine, results, scales
 from smith.data import DATASETS, default_data_dir
 from smith.errors import UserError, unknown
 from smith.figure import Figure
+from smith.table import Table
 
 ROOT = Path(__file__).resolve().parent.parent
 EXPERIMENTS = ROOT / "experiments"
@@ -32,16 +33,17 @@ def modules() -> dict[str, str]:
     return {file.stem.split("_")[0]: f"experiments.{file.stem}" for file in files if not file.stem.startswith("_")}
 
 
-def experiments(names: Sequence[str]) -> list[Figure]:
+def experiments(names: Sequence[str]) -> list[Figure | Table]:
     """Returns the experiments of these names, "all" for every one. Raises UserError for an unknown name or none."""
     known = modules()
     if not names:
-        raise UserError(f"name a figure, or several, or all: {' '.join(known)}")
+        raise UserError(f"name a figure or table, or several, or all: {' '.join(known)}")
     for name in names:
         if name not in known and name != "all":
-            raise unknown("figure", name, [*known, "all"])
+            raise unknown("experiment", name, [*known, "all"])
     chosen = known if "all" in names else dict.fromkeys(names)
-    return [importlib.import_module(known[name]).FIGURE for name in chosen]
+    found = [vars(importlib.import_module(known[name])) for name in chosen]
+    return [module.get("FIGURE") or module["TABLE"] for module in found]
 
 
 def _results_dir(folder: Path | None) -> Path:
@@ -76,12 +78,12 @@ def list_(scale: str = "quick", seeds: int | None = None, results_dir: Folder = 
     for figure in experiments(["all"]):
         jobs = engine.plan(figure.runs(), chosen, seeds)
         every |= dict.fromkeys(jobs)
-        table.add_row(figure.name, "".join(p.label for p in figure.panels), figure.title, *_left(jobs, folder, rates))
+        table.add_row(figure.name, figure.letters, figure.title, *_left(jobs, folder, rates))
     table.add_row("all", "", "each run counted once", *_left(list(every), folder, rates), style="bold")
     Console().print(table)
 
 
-def _left(jobs: Sequence[engine.Job], folder: Path, rates: dict[str, float]) -> tuple[str, str]:
+def _left(jobs: Sequence[engine.Job], folder: Path, rates: engine.Rates) -> tuple[str, str]:
     todo = engine.missing(jobs, folder)
     return f"{len(jobs) - len(todo)}/{len(jobs)}", duration(engine.estimate(todo, rates))
 
@@ -121,6 +123,8 @@ def run(
         done = engine.execute(jobs, folder, data_dir or default_data_dir(), display, budget=limit, force=force)
     plural = "s" * (done.trained != 1)
     print(f"{done.trained} run{plural} trained, {done.diverged} diverged; {done.found} were there; {done.left} left")
+    for name, (reason, count) in done.missing.items():
+        print(f"{name}: {count} run{'s' * (count != 1)} not trained: {reason}")
     if done.left:
         print("the budget is used up; the same command goes on from here")
     _draw(figures, chosen, _results_dir(results_dir), _figures_dir(figures_dir), published=True)
@@ -146,12 +150,15 @@ def draw(
     _draw(experiments(names), scales.named(scale), _results_dir(results_dir), _figures_dir(figures_dir), published)
 
 
-def _draw(figures: Sequence[Figure], scale: scales.Scale, source: Path, target: Path, published: bool) -> None:
-    from smith import drawing
+def _draw(figures: Sequence[Figure | Table], scale: scales.Scale, source: Path, target: Path, published: bool) -> None:
+    from smith import drawing, tabulating
 
+    folder = source / scale.name
     for figure in figures:
-        report = drawing.draw(figure, scale, source / scale.name, target, published=published)
-        print(report)
+        if isinstance(figure, Table):
+            print(tabulating.tabulate(figure, scale, folder, target))
+        else:
+            print(drawing.draw(figure, scale, folder, target, published=published))
 
 
 def status(results_dir: Folder = None) -> None:
@@ -165,7 +172,7 @@ def status(results_dir: Folder = None) -> None:
     report(_results_dir(results_dir), experiments(["all"]))
 
 
-def data(names: Names = ("mnist", "cifar10"), /, data_dir: Folder = None) -> None:
+def data(names: Names = tuple(DATASETS), /, data_dir: Folder = None) -> None:
     """Make datasets ready: TFDS downloads and prepares what is not there, and the arrays are cached.
 
     Args:

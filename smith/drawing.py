@@ -6,15 +6,15 @@ Needs results only: no data, no JAX, no training.
 import os
 import re
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from smith import published, results
-from smith.figure import Figure, Panel, YAxis
+from smith.figure import SHORT, Figure, Finals, Panel, Sketch, YAxis
 from smith.results import Result
 from smith.run import Run
 from smith.scales import Scale
@@ -29,6 +29,7 @@ LABELS = {
     "test_loss": "Test loss (nats)",
     "test_accuracy": "Test accuracy (fraction)",
     "train_loss": "Training loss (nats)",
+    "loss_gap": "Test loss - training loss (nats)",
 }
 HEADROOM = 3.0  # a loss axis reaches at most this much beyond the paper's; what is above is marked at the edge
 
@@ -75,16 +76,16 @@ def draw(figure: Figure, scale: Scale, source: Path, target: Path, *, published:
       published: whether the paper's curves are drawn too.
     """
     found = {run: results.seeds(source, scale.apply(run)) for run in figure.runs()}
-    curves = {run: r for panel in figure.panels for run, r in found.items() if run in panel.curves.values()}
-    have = sum(bool(r) for r in curves.values())
+    shown = {run: found[run] for panel in figure.panels for run in panel.runs()}
+    have = sum(bool(r) for r in shown.values())
     if not have:
         return f"{figure.name}: no results at scale {scale.name}; smith run {figure.name} --scale {scale.name}"
     folder = target if scale.name == "paper" else target / scale.name
     folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / f"{figure.name}.{kind}" for kind in ("png", "svg")]
     _render(figure, scale, found, paths, published)
-    missing = f", {len(curves) - have} without a result" if have < len(curves) else ""
-    return f"{figure.name}: {paths[0]} ({have} curves, {_seeds(curves.values())}, scale {scale.name}{missing})"
+    missing = f", {len(shown) - have} without a result" if have < len(shown) else ""
+    return f"{figure.name}: {paths[0]} ({have} runs, {_seeds(shown.values())}, scale {scale.name}{missing})"
 
 
 def _seeds(found: Iterable[Sequence[Result]]) -> str:
@@ -96,21 +97,50 @@ def _seeds(found: Iterable[Sequence[Result]]) -> str:
 def _render(
     figure: Figure, scale: Scale, found: dict[Run, list[Result]], paths: Sequence[Path], published: bool
 ) -> None:
+    def paint(axes: np.ndarray) -> None:
+        for axis, panel in zip(axes.flat, figure.panels, strict=False):
+            if isinstance(panel, Sketch):
+                _sketch(axis, panel)
+            elif isinstance(panel, Finals):
+                _finals(axis, panel, found)
+            else:
+                _panel(axis, panel, scale, found, published)
+
+    columns = min(2, len(figure.panels))
+    rows = -(-len(figure.panels) // columns)
+    size = (4.8 * columns if columns > 1 else 5.8, 3.9 * rows + 0.7)
+    what = f"{scale.name} scale, {_seeds(found.values())}: {scale.what}"
+    save_sheet(paint, f"{_number(figure.name)}. {figure.title}", what, paths, size=size, nrows=rows, ncols=columns)
+
+
+def _number(name: str) -> str:
+    return re.sub(r"^fig0*(\d+)$", r"Figure \1", name)
+
+
+def save_sheet(
+    paint: Callable[[np.ndarray], None],
+    title: str,
+    what: str,
+    paths: Sequence[Path],
+    size: tuple[float, float],
+    **subplots: Any,
+) -> None:
+    """Draws and saves a sheet of axes under a title and a line that says what it was made from.
+
+    Args:
+      paint: draws into the axes, (rows, columns).
+      size: in inches.
+      subplots: what else `matplotlib.pyplot.subplots` takes.
+    """
     import matplotlib
 
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
     with plt.style.context(Path(__file__).parent / "smith.mplstyle"):
-        columns = min(2, len(figure.panels))
-        rows = -(-len(figure.panels) // columns)
-        size = (4.8 * columns if columns > 1 else 5.8, 3.9 * rows + 0.7)
-        sheet, axes = plt.subplots(rows, columns, figsize=size, squeeze=False)
-        for axis, panel in zip(axes.flat, figure.panels, strict=False):
-            _panel(axis, panel, scale, found, published)
-        name = re.sub(r"^fig0*(\d+)$", r"Figure \1", figure.name)
-        what = f"{scale.name} scale, {_seeds(found.values())}: {scale.what}"
-        lines = [f"{name}. {figure.title}", *textwrap.wrap(what, int(14 * size[0]))]
+        sheet, axes = plt.subplots(figsize=size, squeeze=False, **subplots)
+        paint(axes)
+        lines = [title, *textwrap.wrap(what, int(14 * size[0]))]
         sheet.suptitle("\n".join(lines), fontsize=9.5, x=0.01, ha="left")
         for path in paths:
             _save(sheet, path)
@@ -130,35 +160,74 @@ def _save(sheet, path: Path) -> None:
 
 def _panel(axis: "Axes", panel: Panel, scale: Scale, found: dict[Run, list[Result]], with_published: bool) -> None:
     theirs = published.curves(panel.published) if with_published and panel.published else {}
-    factor = 1.0
+    along = panel.x == "iteration"
+    factors = [scale.apply(run).iterations / run.iterations if along else 1.0 for run in panel.curves.values()]
     drawn: dict[str, Curve] = {}
     for number, (name, y, run) in enumerate(panel.series()):
         colour = f"C{number}"
-        if panel.x == "iteration":
-            factor = scale.apply(run).iterations / run.iterations
         if name in theirs:
             x, values = theirs[name]
-            axis.plot(
-                x * (factor if panel.x == "iteration" else 1), values, "--", color=colour, linewidth=0.8, alpha=0.8
-            )
+            cut = factors[number // len(panel.ys)]
+            axis.plot(x * cut, values, "--", color=colour, linewidth=0.8, alpha=0.8)
         if found[run]:
             drawn[colour] = _draw_curve(axis, found[run], panel.x, y, colour, name)
         else:
             axis.plot([], [], color=colour, label=f"{name} (no result)", alpha=0.3)
     if theirs:
-        axis.plot([], [], "--", color="0.4", linewidth=0.8, label=_published_label(panel, factor))
+        axis.plot([], [], "--", color="0.4", linewidth=0.8, label=_published_label(factors))
     axis.set_title(f"{panel.label}  {panel.title}")
     axis.set_xlabel(LABELS[panel.x])
     axis.set_ylabel(_y_label(panel.ys))
-    _limits(axis, panel, factor, list(drawn.values()))
+    ends = [run.iterations * factor for run, factor in zip(panel.curves.values(), factors, strict=True)]
+    _limits(
+        axis, panel, max(ends) / max(run.iterations for run in panel.runs()) if along else 1.0, list(drawn.values())
+    )
     _marks(axis, drawn)
+    _legend(axis)
+
+
+def _legend(axis: "Axes") -> None:
+    """Puts the legend below the axes, where no curve is."""
     columns = 1 if max(map(len, axis.get_legend_handles_labels()[1])) > 30 else 2
-    axis.legend(loc="upper left", bbox_to_anchor=(0, -0.15), ncols=columns, borderaxespad=0)  # below, where no curve is
+    axis.legend(loc="upper left", bbox_to_anchor=(0, -0.15), ncols=columns, borderaxespad=0)
 
 
-def _published_label(panel: Panel, factor: float) -> str:
-    cut = panel.x == "iteration" and factor < 1
-    return f"published, iterations x {factor:.3g}" if cut else "published"
+def _published_label(factors: Sequence[float]) -> str:
+    if max(factors) == 1:
+        return "published"
+    low, high = f"{min(factors):.3g}", f"{max(factors):.3g}"
+    return f"published, iterations x {low if low == high else f'{low} to {high}'}"
+
+
+def _finals(axis: "Axes", panel: Finals, found: dict[Run, list[Result]]) -> None:
+    for number, y in enumerate(panel.y):
+        ends = {x: [r[y][-1] for r in found[run] if np.isfinite(r[y][-1])] for x, run in panel.points.items()}
+        ends = {x: values for x, values in ends.items() if values}
+        middle = np.array([np.mean(values) for values in ends.values()])
+        reach = np.array([(m - min(v), max(v) - m) for m, v in zip(middle, ends.values(), strict=True)]).reshape(-1, 2)
+        axis.errorbar(list(ends), middle, yerr=reach.T, marker="o", color=f"C{number}", capsize=2, label=SHORT[y])
+    axis.set_xscale("log", base=2)
+    axis.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    if panel.log:
+        _log_scale(axis)
+    axis.set_title(f"{panel.label}  {panel.title}")
+    axis.set_xlabel(panel.xlabel)
+    axis.set_ylabel(" / ".join(LABELS[y] for y in panel.y))
+    _legend(axis)
+
+
+def _sketch(axis: "Axes", panel: Sketch) -> None:
+    x = np.linspace(0, 1, 201)
+    lines = {name: np.array([curve(place) for place in x]) for name, curve in panel.curves.items()}
+    for number, (name, y) in enumerate(lines.items()):
+        axis.plot(x, y, color=f"C{number}", label=name)
+    top, best = max(y.max() for y in lines.values()), x[next(iter(lines.values())).argmin()]
+    axis.axvline(best, color="0.6", linestyle=":", label="optimum")
+    for place, text in panel.texts.items():
+        axis.text(place, top, text, ha="center", va="top")
+    axis.set(xticks=[], yticks=[], xlim=(0, 1), ylim=(0, 1.05 * top), xlabel=panel.xlabel, ylabel=panel.ylabel)
+    axis.set_title(f"{panel.label}  {panel.title}")
+    _legend(axis)
 
 
 def _y_label(ys: Sequence[YAxis]) -> str:
@@ -177,12 +246,7 @@ def _draw_curve(axis: "Axes", found: Sequence[Result], x: str, y: str, colour: s
 def _limits(axis: "Axes", panel: Panel, factor: float, drawn: Sequence[Curve]) -> None:
     """Sets the paper's ranges, widened to hold our curves where they leave them, but not without bounds."""
     if panel.log:
-        from matplotlib.ticker import LogLocator, NullFormatter
-
-        axis.set_yscale("log")
-        axis.yaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 4, 5, 6, 7, 8)))
-        axis.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
-        axis.yaxis.set_minor_formatter(NullFormatter())
+        _log_scale(axis)
     if panel.xlim:
         left, right = np.array(panel.xlim) * (factor if panel.x == "iteration" else 1)
         axis.set_xlim(left, max([right, *(x for c in drawn for x in c.diverged)]))
@@ -193,6 +257,15 @@ def _limits(axis: "Axes", panel: Panel, factor: float, drawn: Sequence[Curve]) -
         low, high = np.clip([ours.min(), ours.max()], *bounds)
         margin = (high / low) ** 0.02 if panel.log else 0.02 * (high - low)
         axis.set_ylim(*((low / margin, high * margin) if panel.log else (low - margin, high + margin)))
+
+
+def _log_scale(axis: "Axes") -> None:
+    from matplotlib.ticker import LogLocator, NullFormatter
+
+    axis.set_yscale("log")
+    axis.yaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 4, 5, 6, 7, 8)))
+    axis.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    axis.yaxis.set_minor_formatter(NullFormatter())
 
 
 def _marks(axis: "Axes", drawn: dict[str, Curve]) -> None:

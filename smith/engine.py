@@ -3,12 +3,13 @@
 import os
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from smith import networks, results
 from smith.data import DATASETS
+from smith.errors import UserError
 from smith.progress import Display
 from smith.run import Run
 from smith.scales import Scale
@@ -16,11 +17,25 @@ from smith.scales import Scale
 if TYPE_CHECKING:
     from smith import training
 
-# Training images per second of each network, on 2 cores of an AMD EPYC (Zen 4), for the first estimate; as soon as
-# there are results of this scale, their own rates are used. A test image costs about a third of a training image.
-RATES = {"shallow3": 1400.0, "lenet": 5000.0}
-START_UP_SECONDS = 8.0  # imports, data, compilation
-TEST_COST = 1 / 3
+Rates = dict[tuple[str, float], float]  # (network, width): training images per second
+
+# On 2 cores of an AMD EPYC (Zen 4), for the first estimate; as soon as there are results of this scale, their own rates
+# are used. A test image costs about a quarter of a training image.
+RATES: Rates = {
+    ("shallow3", 1.0): 1400.0,
+    ("lenet", 1.0): 5000.0,
+    ("resnet-8", 1.0): 1300.0,
+    ("resnet-56", 1.0): 88.0,
+    ("resnet-8-relu", 1.0): 880.0,
+    ("resnet-56-relu", 1.0): 90.0,
+    ("wide-8", 0.5): 700.0,
+    ("wide-8", 1.0): 270.0,
+    ("wide-32", 1.0): 30.0,
+    ("densenet-10", 1.0): 310.0,
+    ("densenet-40", 1.0): 20.0,
+}
+START_UP_SECONDS, COMPILE_SECONDS = 8.0, 4.0  # imports and data; each network with its batch size
+TEST_COST = 1 / 4
 
 
 @dataclass(frozen=True)
@@ -33,12 +48,16 @@ class Job:
 
 @dataclass
 class Summary:
-    """What `execute` did: numbers of runs by how they went, and what is left."""
+    """What `execute` did: numbers of runs by how they went, and what is left.
+
+    missing: dataset that is neither here nor to be had -> (reason, how many runs need it)
+    """
 
     trained: int = 0
     diverged: int = 0
     found: int = 0
     left: int = 0
+    missing: dict[str, tuple[str, int]] = field(default_factory=dict)
 
 
 def plan(runs: Iterable[Run], scale: Scale, seeds: int) -> list[Job]:
@@ -55,25 +74,31 @@ def missing(jobs: Sequence[Job], folder: Path) -> list[Job]:
     return [job for job in jobs if not results.path_of(folder, job.run, job.seed).exists()]
 
 
-def estimate(jobs: Iterable[Job], rates: dict[str, float]) -> float:
-    """Returns how many seconds the jobs will take, at so many training images per second for each network."""
-    seconds = 0.0
+def estimate(jobs: Iterable[Job], rates: Rates) -> float:
+    """Returns how many seconds the jobs will take, at so many training images per second for each network and width.
+
+    A width without a rate has that of width 1 over its square, which is how the work grows.
+    """
+    seconds, programs = 0.0, set()
     for run in (job.run for job in jobs):
         steps = run.iterations - run.first_iteration
         tests = steps / run.count(run.test_every) * (run.test_images or DATASETS[run.data].test_images)
-        seconds += (steps * run.batch_size + tests * TEST_COST) / rates[run.network]
-    return seconds + START_UP_SECONDS if seconds else 0.0
+        rate = rates.get((run.network, run.width)) or rates[run.network, 1.0] / run.width**2
+        seconds += (steps * run.batch_size + tests * TEST_COST) / rate
+        programs.add((run.network, run.width, run.batch_size))
+    return seconds + START_UP_SECONDS + COMPILE_SECONDS * len(programs) if programs else 0.0
 
 
-def measured_rates(folder: Path) -> dict[str, float]:
-    """Returns images per second for each network: from the folder's newest result if there is one, else `RATES`."""
+def measured_rates(folder: Path) -> Rates:
+    """Returns images per second: from the folder's newest result if there is one, else `RATES`."""
     rates = dict(RATES)
     for path in sorted(folder.glob("*.parquet"), key=lambda p: p.stat().st_mtime):
         try:
             result = results.read(path)
         except results.DamagedResult:
             continue
-        rates[result.run.network] = float(result.facts.get("images_per_second", 0)) or rates[result.run.network]
+        if rate := float(result.facts.get("images_per_second", 0)):
+            rates[result.run.network, result.run.width] = rate
     return rates
 
 
@@ -94,8 +119,10 @@ def execute(
       budget: seconds after which no further run is begun; the one in hand is finished.
       force: trains also the jobs that have a result, which is replaced.
 
+    Runs on a dataset that is not to be had are left out and counted, as long as there are others.
+
     Raises:
-      UserError: data that is not there, a folder that can not be written.
+      UserError: no data for any of the jobs, a folder that can not be written.
     """
     results.make_folder(folder)
     todo = [job for job in jobs if force or not _usable(folder, job, display)]
@@ -110,11 +137,16 @@ def execute(
         if budget is not None and time.perf_counter() - started >= budget:
             summary.left = len(todo) - done
             break
+        if reason := trainer.unavailable(job.run.data):
+            summary.missing[job.run.data] = reason, summary.missing.get(job.run.data, ("", 0))[1] + 1
+            continue
         display.begin(job.run, job.seed)
         status = trainer.train(job, display)
         display.end(job.run, job.seed, status)
         summary.trained += 1
         summary.diverged += status == "diverged"
+    if summary.missing and not summary.trained and not summary.found:
+        raise UserError("; ".join(reason for reason, _ in summary.missing.values()))
     return summary
 
 
@@ -143,6 +175,16 @@ class _Trainer:
     def __init__(self, folder: Path, data_dir: Path, jobs: Sequence[Job]) -> None:
         self._folder, self._data_dir, self._jobs = folder, data_dir, list(jobs)
         self._problem = None
+        self._unavailable: dict[str, str] = {}
+
+    def unavailable(self, name: str) -> str:
+        """Loads a dataset, and returns the reason if it is not to be had, else "". Tries once for each dataset."""
+        if name not in self._unavailable:
+            try:
+                self._data(name)
+            except UserError as error:
+                self._unavailable[name] = str(error)
+        return self._unavailable.get(name, "")
 
     def train(self, job: Job, display: Display) -> str:
         """Trains one job and writes its result. Returns its status."""

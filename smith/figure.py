@@ -1,16 +1,25 @@
-"""Figure and Panel: what an experiment draws, as data. `smith.drawing` draws them from results.
+"""Figure and its panels: what an experiment draws, as data. `smith.drawing` draws them from results.
 
 An experiment says here which runs its panels show and what the paper's axes are; nothing else knows about figures.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
 from smith.run import Run
 
 XAxis = Literal["iteration", "learning_rate", "momentum"]
-YAxis = Literal["test_loss", "test_accuracy", "train_loss"]
+YAxis = Literal["test_loss", "test_accuracy", "train_loss", "loss_gap"]
+
+
+# How a legend calls a quantity where a panel has several.
+SHORT: dict[YAxis, str] = {
+    "test_loss": "Loss",
+    "test_accuracy": "Accuracy",
+    "train_loss": "Training loss",
+    "loss_gap": "Test loss - training loss",
+}
 
 
 @dataclass(frozen=True)
@@ -58,10 +67,54 @@ class Panel:
 
     def series(self) -> Iterator[tuple[str, YAxis, Run]]:
         """Yields (name in the legend, quantity, run) for every curve."""
-        short = {"test_loss": "Loss", "test_accuracy": "Accuracy", "train_loss": "Training loss"}
         for name, run in self.curves.items():
             for y in self.ys:
-                yield (name if len(self.ys) == 1 else f"{short[y]}; {name}" if name else short[y]), y, run
+                yield (name if len(self.ys) == 1 else f"{SHORT[y]}; {name}" if name else SHORT[y]), y, run
+
+    def runs(self) -> list[Run]:
+        """Returns the panel's runs."""
+        return list(self.curves.values())
+
+
+@dataclass(frozen=True)
+class Finals:
+    """A panel of what each run has come to at its end, over a number that tells the runs apart.
+
+    label, title, y, log: as of a Panel
+    points: a run for each place on the horizontal axis, which is logarithmic
+    xlabel: what that number is
+    """
+
+    label: str
+    title: str
+    points: Mapping[float, Run]
+    xlabel: str
+    y: tuple[YAxis, ...] = ("test_loss",)
+    log: bool = False
+
+    def runs(self) -> list[Run]:
+        """Returns the panel's runs."""
+        return list(self.points.values())
+
+
+@dataclass(frozen=True)
+class Sketch:
+    """A panel that is drawn from formulas, as a picture of an idea; it has no numbers on its axes.
+
+    curves: a function of 0 to 1 for every line; the least value of the first is marked
+    texts: words above the curves, by their place from 0 to 1
+    """
+
+    label: str
+    title: str
+    curves: Mapping[str, Callable[[float], float]]
+    xlabel: str
+    ylabel: str
+    texts: Mapping[float, str] = field(default_factory=dict)
+
+    def runs(self) -> list[Run]:
+        """Returns the panel's runs: none."""
+        return []
 
 
 @dataclass(frozen=True)
@@ -76,14 +129,19 @@ class Figure:
 
     name: str
     title: str
-    panels: tuple[Panel, ...]
+    panels: tuple[Panel | Finals | Sketch, ...]
     notes: tuple[str, ...] = field(default=())
+
+    @property
+    def letters(self) -> str:
+        """The letters of its panels."""
+        return "".join(panel.label for panel in self.panels)
 
     def runs(self) -> list[Run]:
         """Returns the figure's runs, each once, parents of snapshots before their children."""
         found: dict[Run, None] = {}
         for panel in self.panels:
-            for run in panel.curves.values():
+            for run in panel.runs():
                 if run.start:
                     found.setdefault(run.start.run)
                 found.setdefault(run)
@@ -91,8 +149,13 @@ class Figure:
 
     def main(self) -> None:
         """Runs and draws this figure alone, with the options of `smith run`: `python -m experiments.<file>`."""
-        import sys
+        run_alone(self.name)
 
-        from smith import cli
 
-        cli.main(["run", self.name, *sys.argv[1:]])
+def run_alone(name: str) -> None:
+    """Runs one experiment, with the options of `smith run` that the command line has."""
+    import sys
+
+    from smith import cli
+
+    cli.main(["run", name, *sys.argv[1:]])

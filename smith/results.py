@@ -57,6 +57,9 @@ class Result:
     facts: Mapping[str, str] = field(default_factory=dict)
 
     def __getitem__(self, column: str) -> np.ndarray:
+        """Returns a column; "loss_gap" is the test loss minus the training loss."""
+        if column == "loss_gap":
+            return self.columns["test_loss"] - self.columns["train_loss"]
         return self.columns[column]
 
 

@@ -3,17 +3,18 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+import rich.table
 from rich.console import Console
-from rich.table import Table
 
 from smith import results, scales
 from smith.figure import Figure
+from smith.table import Table
 
 
-def report(folder: Path, figures: Sequence[Figure]) -> None:
+def report(folder: Path, figures: Sequence[Figure | Table]) -> None:
     """Prints a table of the results in a folder (a folder for each scale), and a line for every damaged file."""
     console = Console(soft_wrap=True, highlight=False)
-    table = Table(box=None)
+    table = rich.table.Table(box=None)
     for column in ("scale", "results", "diverged", "seeds", "figures complete with one seed"):
         table.add_column(column)
     damaged: list[str] = []
@@ -43,6 +44,6 @@ def _read_all(folder: Path) -> tuple[list[results.Result], list[str]]:
     return found, damaged + [f"{path}: set aside" for path in sorted(folder.glob("*.damaged-*"))]
 
 
-def _complete(figure: Figure, scale: scales.Scale, found: Sequence[results.Result]) -> bool:
+def _complete(figure: Figure | Table, scale: scales.Scale, found: Sequence[results.Result]) -> bool:
     have = {r.run for r in found if r.seed == 0}
     return all(scale.apply(run) in have for run in figure.runs())
