@@ -1,12 +1,13 @@
 """Images per second of our training step, beside the same network in eager PyTorch (channels last).
 
 Run:     python scripts/bench.py [--network shallow3 lenet] [--batch 128 512] [--test 250 1000] [--json FILE]
-Cost:    about 15 s for each network and batch size
+Cost:    about 15 s for each batch size of shallow3 and LeNet, minutes for the deep networks on a CPU
 Expect:  on a CPU, a ratio to PyTorch of 0.7 to 1 for shallow3; a table without PyTorch where it is not installed
 
-Both sides do forward, backward and momentum SGD on one fixed batch of random images. They take turns (A, B, A, B),
-begin each turn with iterations that do not count, for the other's threads to come to rest, and report the median turn.
-Both have the C library keep freed memory (`smith.networks.keep_freed_memory`).
+Without --batch each network has the batch sizes that the experiments train it with. Both sides do forward, backward and
+momentum SGD on one fixed batch of random images; BatchNorm normalises over the whole batch. They take turns (A, B, A,
+B), begin each turn with iterations that do not count, for the other's threads to come to rest, and report the median
+turn. Both have the C library keep freed memory (`smith.networks.keep_freed_memory`).
 """
 
 import argparse
@@ -33,7 +34,16 @@ import optax
 from smith import networks
 
 TURNS, TURN_SECONDS = 7, 0.6  # turns of each side, and about how many seconds each takes
-SETTLING = 3  # iterations at the beginning of a turn that do not count
+SLOW_TURNS = 3  # for a network that needs longer than TURN_SECONDS for an iteration
+SETTLING = 3  # iterations at the beginning of a turn that do not count; 1 for a slow network
+BATCHES = {
+    "shallow3": [128, 512],
+    "lenet": [512],
+    "resnet-56": [512],
+    "resnet-56-relu": [1000],
+    "wide-32": [512],
+    "densenet-40": [256],
+}
 RATE, MOMENTUM = 1e-5, 0.9  # learning rate: so small that the random images do not diverge
 
 Runner = Callable[[int], None]  # does this many iterations, and returns when they are done
@@ -58,7 +68,7 @@ def main(arguments: list[str] | None = None) -> None:
     print(machine())
     if importlib.util.find_spec("torch") is None:
         print("PyTorch is not installed: ours alone")
-    print(f"{'network':10} {'work':6} {'batch':>6} {'ours, img/s':>12} {'PyTorch':>9} {'ratio':>6} {'compile, s':>11}")
+    print(f"{'network':14} {'work':6} {'batch':>6} {'ours, img/s':>12} {'PyTorch':>9} {'ratio':>6} {'compile, s':>11}")
     rows = []
     for name, work, batch in jobs(options):
         rows.append(measure(name, work, batch))
@@ -70,8 +80,8 @@ def main(arguments: list[str] | None = None) -> None:
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--network", nargs="+", default=["shallow3", "lenet"], choices=["shallow3", "lenet"])
-    parser.add_argument("--batch", nargs="*", type=int, default=[128, 512], help="batch sizes in training")
+    parser.add_argument("--network", nargs="+", default=list(BATCHES), choices=list(BATCHES))
+    parser.add_argument("--batch", nargs="*", type=int, help="batch sizes in training (default: the experiments')")
     parser.add_argument("--test", nargs="*", type=int, default=[], help="batch sizes in testing: forward only")
     parser.add_argument("--json", type=Path, help="write the table to this file too")
     return parser.parse_args(arguments)
@@ -79,7 +89,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
 
 def jobs(options: argparse.Namespace) -> Iterable[tuple[str, str, int]]:
     for name in options.network:
-        yield from ((name, "train", batch) for batch in options.batch)
+        yield from ((name, "train", batch) for batch in (BATCHES[name] if options.batch is None else options.batch))
         yield from ((name, "test", batch) for batch in options.test)
 
 
@@ -99,14 +109,17 @@ def measure(name: str, work: str, batch: int) -> Row:
 
 def take_turns(sides: list[Runner]) -> list[float]:
     """Returns the seconds that an iteration of each side takes: the median over its turns."""
-    counts = [max(1, round(TURN_SECONDS / turn(side, 2))) for side in sides]
-    times = [[turn(side, count) for side, count in zip(sides, counts, strict=True)] for _ in range(TURNS)]
+    seconds = [turn(side, 1, settling=1) for side in sides]
+    counts = [max(1, round(TURN_SECONDS / second)) for second in seconds]
+    slow = max(seconds) > TURN_SECONDS
+    turns, settling = (SLOW_TURNS, 1) if slow else (TURNS, SETTLING)
+    times = [[turn(side, count, settling) for side, count in zip(sides, counts, strict=True)] for _ in range(turns)]
     return [statistics.median(column) for column in zip(*times, strict=True)]
 
 
-def turn(side: Runner, count: int) -> float:
-    """Returns the seconds that one of `count` iterations takes."""
-    side(SETTLING)
+def turn(side: Runner, count: int, settling: int) -> float:
+    """Returns the seconds that one of `count` iterations takes, after some that do not count."""
+    side(settling)
     began = time.perf_counter()
     side(count)
     return (time.perf_counter() - began) / count
@@ -124,21 +137,24 @@ def our_runner(name: str, work: str, images: np.ndarray, labels: np.ndarray) -> 
     graphdef, params, rest = networks.create(name, 0)
     solver = optax.sgd(RATE, MOMENTUM)
 
-    def loss(params: Any, images: jax.Array, labels: jax.Array) -> jax.Array:
-        logits, _ = networks.apply(graphdef, params, rest, images, train=True)
-        return optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean()
+    def loss(params: Any, rest: Any, images: jax.Array, labels: jax.Array, key: jax.Array) -> tuple[jax.Array, Any]:
+        logits, rest = networks.apply(graphdef, params, rest, images, train=True, key=key)
+        return optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean(), rest
 
-    def train(state: tuple[Any, Any], images: jax.Array, labels: jax.Array) -> tuple[Any, Any]:
-        params, velocity = state
-        updates, velocity = solver.update(jax.grad(loss)(params, images, labels), velocity)
-        return optax.apply_updates(params, updates), velocity
+    def train(state: tuple[Any, ...], images: jax.Array, labels: jax.Array) -> tuple[Any, ...]:
+        params, rest, velocity, key = state
+        key, noise = jax.random.split(key)
+        grads, rest = jax.grad(loss, has_aux=True)(params, rest, images, labels, noise)
+        updates, velocity = solver.update(grads, velocity)
+        return optax.apply_updates(params, updates), rest, velocity, key
 
-    def test(state: tuple[Any, Any], images: jax.Array, labels: jax.Array) -> tuple[Any, Any]:
-        params, _ = state
-        return params, networks.apply(graphdef, params, rest, images, train=False)[0]
+    def test(state: tuple[Any, ...], images: jax.Array, labels: jax.Array) -> tuple[Any, ...]:
+        params, rest, _ = state
+        return params, rest, networks.apply(graphdef, params, rest, images, train=False)[0]
 
-    # In testing the second half of the state is the logits, so that they are computed.
-    start = (params, solver.init(params) if work == "train" else jnp.zeros((len(images), 10)))
+    # In testing the last part of the state is the logits, so that they are computed.
+    others = (solver.init(params), jax.random.key(0)) if work == "train" else (jnp.zeros((len(images), 10)),)
+    start = (params, rest, *others)
     return compiled_runner(train if work == "train" else test, start, images, labels)
 
 
@@ -160,7 +176,11 @@ def pytorch_runner(name: str, work: str, images: np.ndarray, labels: np.ndarray)
     import torch
 
     device = "cuda" if torch.cuda.is_available() and jax.default_backend() == "gpu" else "cpu"
-    network = pytorch_network(name).to(device).to(memory_format=torch.channels_last)
+    network = (
+        (deep_pytorch_network(name) if "-" in name else pytorch_network(name))
+        .to(device)
+        .to(memory_format=torch.channels_last)
+    )
     inputs = torch.from_numpy(images).to(device).permute(0, 3, 1, 2)  # channels last already, by its strides
     targets = torch.from_numpy(labels).to(device)
     solver = torch.optim.SGD(network.parameters(), RATE, MOMENTUM)
@@ -169,6 +189,8 @@ def pytorch_runner(name: str, work: str, images: np.ndarray, labels: np.ndarray)
         solver.zero_grad()
         torch.nn.functional.cross_entropy(network(inputs), targets).backward()
         solver.step()
+
+    network.train(work == "train")
 
     def run(count: int) -> None:
         with torch.set_grad_enabled(work == "train"):
@@ -203,6 +225,66 @@ def pytorch_network(name: str) -> Any:
     return Sequential(*first, *second, *third, Flatten(), Linear(1024, 10))
 
 
+def deep_pytorch_network(name: str) -> Any:
+    """Returns one of the deep networks in PyTorch, with its default weights."""
+    import torch
+    from torch.nn import AvgPool2d, BatchNorm2d, Conv2d, Dropout, Flatten, Identity, Linear, Module, ReLU, Sequential
+
+    class Block(Module):
+        """Two convolutions and a shortcut: a projection without ReLU after the sum, or a pool with it and zeros."""
+
+        def __init__(self, inputs: int, width: int, stride: int, pool: bool) -> None:
+            super().__init__()
+            inner = inputs if pool else width
+            self.body = Sequential(*norm(inputs, inner, 3, stride), ReLU(), *norm(inner, inner, 3, 1))
+            halve = AvgPool2d(3, 2, ceil_mode=True) if pool else Sequential(*norm(inputs, width, 2, 2))
+            self.shortcut = halve if stride > 1 else Identity()
+            self.pool, self.zeros = pool, width - inputs
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            y = self.body(x) + self.shortcut(x)
+            return torch.nn.functional.pad(torch.relu(y), (0, 0, 0, 0, 0, self.zeros)) if self.pool else y
+
+    class Dense(Module):
+        """Appends the channels of a layer to its input."""
+
+        def __init__(self, inputs: int) -> None:
+            super().__init__()
+            self.body = Sequential(
+                BatchNorm2d(inputs), ReLU(), Conv2d(inputs, 12, 3, padding=1, bias=False), Dropout(0.2)
+            )
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return torch.cat([self.body(x), x], 1)
+
+    def norm(inputs: int, width: int, side: int, stride: int) -> list[Any]:
+        return [
+            Conv2d(inputs, width, side, stride, padding=side // 2 if side == 3 else 0, bias=False),
+            BatchNorm2d(width),
+        ]
+
+    if name == "densenet-40":
+        layers, channels = [Conv2d(3, 16, 3, padding=1, bias=False)], 16
+        for block in range(3):
+            layers += [Dense(channels + 12 * layer) for layer in range(12)]
+            channels += 144
+            if block < 2:
+                layers += [BatchNorm2d(channels), ReLU(), Conv2d(channels, channels, 1, bias=False), Dropout(0.2)]
+                layers += [AvgPool2d(2)]
+        return Sequential(*layers, BatchNorm2d(channels), ReLU(), AvgPool2d(8), Flatten(), Linear(channels, 10))
+    groups = {
+        "resnet-56": [(16, 8, 1), (32, 1, 2), (32, 8, 1), (64, 1, 2), (64, 8, 1)],
+        "resnet-56-relu": [(16, 9, 1), (32, 1, 2), (32, 8, 1), (64, 1, 2), (64, 8, 1)],
+        "wide-32": [(16, 5, 1), (64, 1, 2), (64, 4, 1), (256, 1, 2), (256, 4, 1)],
+    }
+    channels, blocks = 16, []
+    for width, count, stride in groups[name]:
+        for _ in range(count):
+            blocks.append(Block(channels, width, stride, pool=name.endswith("relu")))
+            channels = width
+    return Sequential(*norm(3, 16, 3, 1), ReLU(), *blocks, AvgPool2d(8), Flatten(), Linear(channels, 10))
+
+
 def machine() -> str:
     """Returns a line about where and when this was measured."""
     versions = [f"jax {jax.__version__}"]
@@ -227,7 +309,7 @@ def cpu_name() -> str:
 def line(row: Row) -> str:
     pytorch = "-" if row.pytorch is None else f"{row.pytorch:,.0f}"
     ratio = "-" if row.ratio is None else f"{row.ratio:.2f}"
-    what = f"{row.network:10} {row.work:6} {row.batch:6}"
+    what = f"{row.network:14} {row.work:6} {row.batch:6}"
     return f"{what} {row.ours:12,.0f} {pytorch:>9} {ratio:>6} {row.compile_seconds:11.1f}"
 
 

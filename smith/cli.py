@@ -14,7 +14,7 @@ from typing import Annotated, Any
 
 import tyro
 
-from smith import engine, results, scales
+from smith import engine, recipes, results, scales
 from smith.data import DATASETS, default_data_dir
 from smith.errors import UserError, unknown
 from smith.figure import Figure
@@ -54,12 +54,13 @@ def _figures_dir(folder: Path | None) -> Path:
     return folder or ROOT / "figures"
 
 
-def list_(scale: str = "quick", seeds: int | None = None, results_dir: Folder = None) -> None:
+def list_(scale: str = "quick", seeds: int | None = None, recipe: str = "seeds", results_dir: Folder = None) -> None:
     """List every experiment: its panels, its runs, how many are done, and how long the rest will take.
 
     Args:
       scale: smoke, quick, short or paper
       seeds: seeds per run; the scale's own number if not given
+      recipe: how the runs of a curve differ: seeds alone, or as the author's four (seeds, author)
       results_dir: where the results are (default: results/ in the project)
     """
     from rich.console import Console
@@ -76,7 +77,7 @@ def list_(scale: str = "quick", seeds: int | None = None, results_dir: Folder = 
         )
     every: dict[engine.Job, None] = {}
     for figure in experiments(["all"]):
-        jobs = engine.plan(figure.runs(), chosen, seeds)
+        jobs = engine.plan(figure.runs(), chosen, seeds, recipes.named(recipe))
         every |= dict.fromkeys(jobs)
         table.add_row(figure.name, figure.letters, figure.title, *_left(jobs, folder, rates))
     table.add_row("all", "", "each run counted once", *_left(list(every), folder, rates), style="bold")
@@ -93,6 +94,7 @@ def run(
     /,
     scale: str = "quick",
     seeds: int | None = None,
+    recipe: str = "seeds",
     data_dir: Folder = None,
     results_dir: Folder = None,
     figures_dir: Folder = None,
@@ -102,9 +104,10 @@ def run(
     """Train the runs of figures that have no result yet, then draw these figures.
 
     Args:
-      names: figures such as fig07 fig09, or all
+      names: figures and tables such as fig07 table1, or all
       scale: smoke, quick, short or paper
       seeds: seeds per run; the scale's own number if not given
+      recipe: how the runs of a curve differ: seeds alone, or as the author's four (seeds, author)
       data_dir: where the datasets are (default: $TFDS_DATA_DIR, else ~/tensorflow_datasets)
       results_dir: where the results go (default: results/ in the project)
       figures_dir: where the figures go (default: figures/ in the project)
@@ -118,7 +121,8 @@ def run(
     limit = seconds(budget) if budget else None
     folder = _results_dir(results_dir) / scale
     results.make_folder(_figures_dir(figures_dir), option="--figures-dir")
-    jobs = engine.plan([run for figure in figures for run in figure.runs()], chosen, seeds)
+    described = [run for figure in figures for run in figure.runs()]
+    jobs = engine.plan(described, chosen, seeds, recipes.named(recipe))
     with Display() as display:
         done = engine.execute(jobs, folder, data_dir or default_data_dir(), display, budget=limit, force=force)
     plural = "s" * (done.trained != 1)
@@ -127,13 +131,14 @@ def run(
         print(f"{name}: {count} run{'s' * (count != 1)} not trained: {reason}")
     if done.left:
         print("the budget is used up; the same command goes on from here")
-    _draw(figures, chosen, _results_dir(results_dir), _figures_dir(figures_dir), published=True)
+    _draw(figures, chosen, recipe, _results_dir(results_dir), _figures_dir(figures_dir), published=True)
 
 
 def draw(
     names: Names = ("all",),
     /,
     scale: str = "quick",
+    recipe: str = "seeds",
     results_dir: Folder = None,
     figures_dir: Folder = None,
     published: bool = True,
@@ -141,24 +146,29 @@ def draw(
     """Draw figures from the results there are. Needs no data and trains nothing.
 
     Args:
-      names: figures such as fig07 fig09, or all
+      names: figures and tables such as fig07 table1, or all
       scale: smoke, quick, short or paper
+      recipe: how the runs of a curve differ: seeds alone, or as the author's four (seeds, author)
       results_dir: where the results are (default: results/ in the project)
       figures_dir: where the figures go (default: figures/ in the project)
       published: draw the paper's curves too, dashed
     """
-    _draw(experiments(names), scales.named(scale), _results_dir(results_dir), _figures_dir(figures_dir), published)
+    figures, chosen = experiments(names), scales.named(scale)
+    recipes.named(recipe)
+    _draw(figures, chosen, recipe, _results_dir(results_dir), _figures_dir(figures_dir), published)
 
 
-def _draw(figures: Sequence[Figure | Table], scale: scales.Scale, source: Path, target: Path, published: bool) -> None:
+def _draw(
+    figures: Sequence[Figure | Table], scale: scales.Scale, recipe: str, source: Path, target: Path, published: bool
+) -> None:
     from smith import drawing, tabulating
 
     folder = source / scale.name
     for figure in figures:
         if isinstance(figure, Table):
-            print(tabulating.tabulate(figure, scale, folder, target))
+            print(tabulating.tabulate(figure, scale, folder, target, recipe=recipe))
         else:
-            print(drawing.draw(figure, scale, folder, target, published=published))
+            print(drawing.draw(figure, scale, folder, target, published=published, recipe=recipe))
 
 
 def status(results_dir: Folder = None) -> None:

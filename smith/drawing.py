@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from smith import published, results
+from smith import published, recipes
 from smith.figure import SHORT, Figure, Finals, Panel, Sketch, YAxis
 from smith.results import Result
 from smith.run import Run
@@ -67,20 +67,23 @@ def curve(found: Sequence[Result], x: str, y: str) -> Curve:
     return Curve(position, np.nanmean(values, 0), np.nanmin(values, 0), np.nanmax(values, 0), ends, seeds=len(found))
 
 
-def draw(figure: Figure, scale: Scale, source: Path, target: Path, *, published: bool = True) -> str:
+def draw(
+    figure: Figure, scale: Scale, source: Path, target: Path, *, published: bool = True, recipe: str = "seeds"
+) -> str:
     """Draws a figure as PNG and SVG. Returns a line that says what was drawn.
 
     Args:
       source: the scale's folder of results.
       target: the folder of figures; the paper scale's are right in it, others in a folder named for their scale.
       published: whether the paper's curves are drawn too.
+      recipe: how the runs of a curve differ (see `smith.recipes`).
     """
-    found = {run: results.seeds(source, scale.apply(run)) for run in figure.runs()}
+    found = {run: recipes.collect(recipe, source, scale, run) for run in figure.runs()}
     shown = {run: found[run] for panel in figure.panels for run in panel.runs()}
     have = sum(bool(r) for r in shown.values())
     if not have:
         return f"{figure.name}: no results at scale {scale.name}; smith run {figure.name} --scale {scale.name}"
-    folder = target if scale.name == "paper" else target / scale.name
+    folder = recipes.figures_folder(recipe, target, scale)
     folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / f"{figure.name}.{kind}" for kind in ("png", "svg")]
     _render(figure, scale, found, paths, published)

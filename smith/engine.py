@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from smith import networks, results
+from smith import networks, recipes, results
 from smith.data import DATASETS
 from smith.errors import UserError
 from smith.progress import Display
+from smith.recipes import Recipe
 from smith.run import Run
 from smith.scales import Scale
 
@@ -60,13 +61,13 @@ class Summary:
     missing: dict[str, tuple[str, int]] = field(default_factory=dict)
 
 
-def plan(runs: Iterable[Run], scale: Scale, seeds: int) -> list[Job]:
+def plan(runs: Iterable[Run], scale: Scale, seeds: int, recipe: Recipe = recipes.seeds) -> list[Job]:
     """Returns the jobs at a scale: every run with its first seed, then every run with the second, and so on.
 
-    Parents of snapshots come before the runs that start from them.
+    Parents of snapshots come before the runs that start from them. What a seed changes beside itself, the recipe says.
     """
-    scaled = list(dict.fromkeys(scale.apply(run) for run in runs))
-    return [Job(run, seed) for seed in range(seeds) for run in scaled]
+    described = list(runs)
+    return list(dict.fromkeys(Job(scale.apply(recipe(run, seed)), seed) for seed in range(seeds) for run in described))
 
 
 def missing(jobs: Sequence[Job], folder: Path) -> list[Job]:

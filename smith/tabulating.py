@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from smith import drawing, results
+from smith import drawing, recipes
 from smith.results import Result
 from smith.scales import Scale
 from smith.table import Row, Table
@@ -67,18 +67,19 @@ def measure(row: Row, found: Sequence[Result]) -> Measured:
     return Measured(row, np.array(done), sum(r.status == "diverged" for r in found))
 
 
-def tabulate(table: Table, scale: Scale, source: Path, target: Path) -> str:
+def tabulate(table: Table, scale: Scale, source: Path, target: Path, *, recipe: str = "seeds") -> str:
     """Writes a table as Markdown, LaTeX, PNG and SVG. Returns a line that says what was written.
 
     Args:
       source: the scale's folder of results.
       target: the folder of figures; the paper scale's are right in it, others in a folder named for their scale.
+      recipe: how the runs of a row differ (see `smith.recipes`).
     """
-    rows = [measure(row, results.seeds(source, scale.apply(row.run))) for row in table.rows]
+    rows = [measure(row, recipes.collect(recipe, source, scale, row.run)) for row in table.rows]
     have = sum(bool(len(m.values) or m.diverged) for m in rows)
     if not have:
         return f"{table.name}: no results at scale {scale.name}; smith run {table.name} --scale {scale.name}"
-    folder = target if scale.name == "paper" else target / scale.name
+    folder = recipes.figures_folder(recipe, target, scale)
     folder.mkdir(parents=True, exist_ok=True)
     head = (*table.columns, "Ours, %", "Published, %", "Difference")
     body = [(*m.row.labels, m.ours(), m.published(), m.difference()) for m in rows]

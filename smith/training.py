@@ -106,9 +106,7 @@ def program_of(run: Run) -> Program:
 
 
 @functools.cache
-def compiled(
-    network: str, classes: int, solver: str, batch_size: int, options: Options | None = None, mirror: bool = False
-) -> Program:
+def compiled(network: str, classes: int, solver: str, batch_size: int, options: Options, mirror: bool) -> Program:
     """Returns the program that every run with these six shares. Hyper-parameters are arguments of its step."""
     info = networks.info(network)
     graphdef, example, _ = networks.create(network, 0, classes, options)

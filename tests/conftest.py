@@ -40,7 +40,7 @@ def made_up(name: str, split: str, count: int) -> tuple[np.ndarray, np.ndarray]:
 def data_dir(tmp_path_factory: pytest.TempPathFactory):
     """A data folder with caches of full size, so that the program takes them for the published datasets."""
     folder = tmp_path_factory.mktemp("data")
-    for name in ("mnist", "cifar10"):
+    for name in DATASETS:
         for split in ("train", "test"):
             file = cache_file(name, split, folder)
             file.parent.mkdir(exist_ok=True)

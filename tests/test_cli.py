@@ -85,10 +85,11 @@ def write_results(folder: Path, figure: str, scale: str = "smoke") -> list[Path]
 # --- mistakes: one line and status 2 ---
 
 MISTAKES = {
-    "an unknown figure": ("run fig77", "unknown figure 'fig77': did you mean 'fig07'?"),
+    "an unknown figure": ("run fig77", "unknown experiment 'fig77': did you mean 'fig07'?"),
     "a figure without its zero": ("draw fig9", "did you mean 'fig09'?"),
-    "a figure like no other": ("run momentum", "known: all, fig03"),
-    "one of several figures": ("run fig14 fig99", "unknown figure 'fig99'"),
+    "a table like no other": ("run table3", "did you mean 'table"),
+    "a figure like no other": ("run momentum", "known: all, fig01"),
+    "one of several figures": ("run fig14 fig99", "unknown experiment 'fig99'"),
     "no figure": ("run", "name a figure"),
     "an unknown scale": ("run fig14 --scale papper", "unknown scale 'papper': did you mean 'paper'?"),
     "an unknown scale to draw": ("draw fig14 --scale x", "known: paper, quick, short, smoke"),
@@ -120,7 +121,7 @@ def test_a_mistake_is_told_in_one_line(mistake, refused):
 def test_a_mistake_ends_the_real_command_with_status_2(tmp_path):
     done = python("-m", "smith", "run", "fig77", cwd=tmp_path)
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == "smith: unknown figure 'fig77': did you mean 'fig07'?\n"
+    assert done.stderr == "smith: unknown experiment 'fig77': did you mean 'fig07'?\n"
 
 
 def test_a_results_folder_that_cannot_be_written(refused, tmp_path):
@@ -195,7 +196,7 @@ def test_list_names_every_figure_in_little_time_without_jax(tmp_path):
     assert (done.returncode, done.stderr) == (0, "")
     *table, imported = done.stdout.splitlines()
     assert imported.strip() == "imported:"
-    listed = [line.split()[0] for line in table if re.match(r" *(fig\d\d|all) ", line)]
+    listed = [line.split()[0] for line in table if re.match(r" *(fig\d\d|table\d|all) ", line)]
     assert listed == [*FIGURES, "all"]
     assert seconds < 3
 
@@ -234,7 +235,7 @@ def test_status_with_some_results(capsys, tmp_path):
     cli.main(["status", "--results-dir", str(tmp_path)])
     out, _ = capsys.readouterr()
     (line,) = [line for line in out.splitlines() if line.split()[0] == "smoke"]
-    assert line.split() == ["smoke", "8", "0", "1", "fig14"]
+    assert line.split() == ["smoke", "11", "0", "1", "fig14"]
     assert "damaged" not in out
 
 
@@ -261,6 +262,20 @@ def test_draw_without_results_says_how_to_get_them(capsys, tmp_path):
     cli.main(["draw", "fig09", "--scale", "smoke", *folders])
     assert capsys.readouterr().out == "fig09: no results at scale smoke; smith run fig09 --scale smoke\n"
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_dataset_that_is_not_to_be_had_is_named_and_the_rest_goes_on(capsys, data_dir, monkeypatch, tmp_path):
+    """CIFAR-100 is missing: figure 15 is left out with the reason, what there is of figure 14 is drawn."""
+    write_results(tmp_path, "fig14")
+    monkeypatch.setattr("smith.data.load", lambda name, *_: (_ for _ in ()).throw(UserError(f"no {name} anywhere")))
+    folders = ["--results-dir", str(tmp_path), "--figures-dir", str(tmp_path / "figures"), "--data-dir", str(data_dir)]
+    cli.main(["run", "fig14", "fig15", "--scale", "smoke", *folders])
+    out = capsys.readouterr().out.splitlines()
+    assert out[:2] == [
+        "0 runs trained, 0 diverged; 6 were there; 0 left",
+        "cifar100: 6 runs not trained: no cifar100 anywhere",
+    ]
+    assert out[2].startswith("fig14: ") and out[3].startswith("fig15: no results at scale smoke")
 
 
 def test_a_budget_of_nothing_trains_nothing_and_says_so(capsys, tmp_path):
@@ -327,7 +342,8 @@ def test_run_all_trains_every_run_once_and_draws_every_figure(smoke):
         result = results.find(folder, job.run, job.seed)
         assert result and result.status in ("done", "diverged")
         assert np.isfinite(result["test_loss"][0]) and result.facts["jax"]
-    assert drawn(smoke.folder).keys() == {f"{name}.{kind}" for name in FIGURES for kind in ("png", "svg")}
+    tables = {f"{name}.{kind}" for name in FIGURES if name.startswith("table") for kind in ("md", "tex")}
+    assert drawn(smoke.folder).keys() == tables | {f"{name}.{kind}" for name in FIGURES for kind in ("png", "svg")}
     assert all(drawn(smoke.folder).values())
 
 
@@ -338,7 +354,7 @@ def test_run_all_prints_a_line_for_every_run_and_figure(smoke):
     summary, *figures = smoke.done.stdout.splitlines()
     assert re.match(rf"{len(ALL)} runs trained, \d+ diverged; 0 were there; 0 left$", summary)
     assert [line.split(":")[0] for line in figures] == FIGURES
-    assert all("1 seed, scale smoke" in line for line in figures)
+    assert all("scale smoke" in line and "without" not in line for line in figures)
 
 
 def test_run_all_again_trains_nothing_and_draws_the_same(smoke):
@@ -353,7 +369,7 @@ def test_run_all_again_trains_nothing_and_draws_the_same(smoke):
 def test_an_experiment_is_a_command_too(smoke, data_dir, tmp_path):
     target = tmp_path / "results" / "smoke"
     target.mkdir(parents=True)
-    for path in sorted((smoke.folder / "results" / "smoke").glob("mnist*"))[1:]:  # the first is left to train
+    for path in sorted((smoke.folder / "results" / "smoke").glob("mnist*-lrrange*"))[1:]:  # the first is left to train
         (target / path.name).write_bytes(path.read_bytes())
     folders = ("--data-dir", data_dir, "--results-dir", tmp_path / "results", "--figures-dir", tmp_path / "figures")
     args = ("-m", "experiments.fig14_mnist_range_test", "--scale", "smoke", *folders)

@@ -377,7 +377,7 @@ def test_jax_keeps_what_it_compiled_where_the_environment_says(monkeypatch, tmp_
 
 def test_an_estimate_is_positive_and_additive(small_run, child):
     jobs = [Job(small_run, 0), Job(small_run, 1), Job(child, 0)]
-    fixed = engine.START_UP_SECONDS
+    fixed = engine.START_UP_SECONDS + engine.COMPILE_SECONDS  # all three share a program
     alone = [engine.estimate([job], engine.RATES) for job in jobs]
     assert all(seconds > fixed > 0 for seconds in alone)
     together = engine.estimate(jobs, engine.RATES)
@@ -387,14 +387,31 @@ def test_an_estimate_is_positive_and_additive(small_run, child):
 
 def test_an_estimate_follows_the_rate_and_counts_a_child_from_its_snapshot(small_run, child):
     def work(run: Run, rate: float) -> float:
-        return engine.estimate([Job(run, 0)], {"lenet": rate}) - engine.START_UP_SECONDS
+        fixed = engine.START_UP_SECONDS + engine.COMPILE_SECONDS
+        return engine.estimate([Job(run, 0)], {("lenet", 1.0): rate}) - fixed
 
     assert math.isclose(work(small_run, 100.0), 2 * work(small_run, 200.0))
     assert math.isclose(work(child, 100.0), work(small_run, 100.0) * 7 / 12)
 
 
-def test_every_network_has_a_first_rate():
-    assert {run.network for figure in experiments(["all"]) for run in figure.runs()} <= engine.RATES.keys()
+def test_a_width_without_a_rate_is_estimated_from_the_work():
+    narrow, wide = (Run("cifar10", "shallow3", 16, iterations(100), lr=0.1, width=width) for width in (0.5, 2.0))
+    rates: engine.Rates = {("shallow3", 1.0): 100.0, ("shallow3", 0.5): 400.0}
+    quick, slow = (engine.estimate([Job(run, 0)], rates) for run in (narrow, wide))
+    fixed = engine.START_UP_SECONDS + engine.COMPILE_SECONDS
+    assert math.isclose(slow - fixed, 16 * (quick - fixed))
+
+
+def test_every_program_is_compiled_once_in_an_estimate(small_run):
+    jobs = [Job(small_run.replace(batch_size=size, lr=lr), 0) for size in (16, 32) for lr in (0.1, 0.2)]
+    long = {("lenet", 1.0): 1e12}
+    assert math.isclose(engine.estimate(jobs, long), engine.START_UP_SECONDS + 2 * engine.COMPILE_SECONDS, rel_tol=1e-6)
+
+
+@pytest.mark.parametrize("scale", scales.SCALES.values(), ids=scales.SCALES)
+def test_every_network_has_a_first_rate(scale):
+    runs = [scale.apply(run) for figure in experiments(["all"]) for run in figure.runs()]
+    assert {(run.network, 1.0) for run in runs} <= engine.RATES.keys()
 
 
 def test_measured_rates_are_those_of_the_newest_readable_result(small_run, folder):
@@ -406,4 +423,4 @@ def test_measured_rates_are_those_of_the_newest_readable_result(small_run, folde
         os.utime(path, (0, 1000 - seed))
     results.write(folder, small_run, 9, "done", rows, {})
     (folder / "damaged.parquet").touch()
-    assert engine.measured_rates(folder) == engine.RATES | {"lenet": 50.5}
+    assert engine.measured_rates(folder) == engine.RATES | {("lenet", 1.0): 50.5}

@@ -1,6 +1,7 @@
 """Runs: to JSON and back, their keys, and the mistakes in them."""
 
 import json
+import math
 import subprocess
 import sys
 from pathlib import Path
@@ -105,6 +106,8 @@ def test_a_run_with_any_schedule_comes_back_from_json(field, schedule):
         CHILD.replace(start=Snapshot(CHILD, at=epochs(40))),
         RUN.replace(solver="sgd", test_every=epochs(1), test_images=1_000),
         Run("mnist", "lenet", 64, iterations(10), lr=0.01),
+        RUN.replace(network="densenet-40", ghost_batch_size=64, mirror=True, moving_test=True, test_images=7_400),
+        RUN.replace(network="wide-8", width=0.5, init="xavier", running_average="flax"),
     ],
 )
 def test_a_run_with_any_field_comes_back_from_json(run):
@@ -151,6 +154,14 @@ def test_every_field_is_in_the_key():
         {"solver": "sgd"},
         {"test_every": iterations(100)},
         {"test_images": 100},
+        {"width": 0.5},
+        {"init": "msra"},
+        {"mirror": True},
+        {"moving_test": True},
+        {"running_average": "flax"},
+        {"network": "resnet-56"},
+        {"network": "resnet-50"},
+        {"network": "resnet-56", "ghost_batch_size": 128},
         {"start": Snapshot(RUN, epochs(1))},
         {"start": Snapshot(RUN, epochs(2))},
         {"start": Snapshot(RUN.replace(weight_decay=0), epochs(2))},
@@ -220,6 +231,19 @@ assert not slow, slow
         ({"data": "imagenet21k"}, ["dataset"]),
         ({"network": "shalow3"}, ["network", "'shallow3'"]),
         ({"network": "resnet"}, ["network"]),
+        ({"network": "resnet-57"}, ["resnet-57", "8, 14, 20", "resnet-56"]),
+        ({"network": "densenet-41"}, ["densenet-41", "7, 10, 13"]),
+        ({"network": "resnet-56-rely"}, ["'resnet-56-relu'"]),
+        ({"network": "resnet-56", "ghost_batch_size": 100}, ["ghost batch size 100", "512"]),
+        ({"network": "resnet-56", "ghost_batch_size": 0}, ["ghost batch size 0"]),
+        ({"network": "resnet-56", "ghost_batch_size": 12.8}, ["ghost batch size 12.8"]),
+        ({"ghost_batch_size": 128}, ["shallow3", "no BatchNorm"]),
+        ({"width": 0}, ["width 0"]),
+        ({"width": math.inf}, ["width inf"]),
+        ({"width": math.nan}, ["width nan"]),
+        ({"init": "he"}, ["init", "he"]),
+        ({"running_average": "caffe2"}, ["running average", "'caffe'"]),
+        ({"length": iterations(97)}, ["97 iterations of 512 images", "less than one epoch", "epochs"]),
         ({"solver": "nestrov"}, ["solver", "'nesterov'"]),
         ({"solver": "adam"}, ["solver"]),
         ({"batch_size": 0}, ["batch size 0"]),

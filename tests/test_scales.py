@@ -24,6 +24,13 @@ RUN = Run(
 )
 PARENT = RUN.replace(batch_size=2048, length=iterations(4_000), lr=RangeTest(0.001, 0.01), momentum=0.95)
 CHILD = PARENT.replace(start=Snapshot(PARENT, iterations(1_000)), weight_decay=3e-3)
+DEEP = RUN.replace(network="resnet-56", ghost_batch_size=128, mirror=True)
+SHALLOW = {
+    "resnet-56": "resnet-8",
+    "resnet-56-relu": "resnet-8-relu",
+    "wide-32": "wide-8",
+    "densenet-40": "densenet-10",
+}
 RUNS = {run: figure.name for figure in cli.experiments(["all"]) for run in figure.runs()}
 EVERY_RUN = pytest.mark.parametrize("run", RUNS, ids=[f"{name}-{run.key}" for run, name in RUNS.items()])
 EVERY_SCALE = pytest.mark.parametrize("scale", SCALES.values(), ids=SCALES)
@@ -38,7 +45,8 @@ def test_the_scales_are_these():
 
 
 def test_there_are_runs_to_scale():
-    assert len(RUNS) > 10
+    assert len(RUNS) > 100
+    assert {run.network for run in RUNS} == {"shallow3", "lenet", *SHALLOW}
 
 
 @EVERY_RUN
@@ -53,12 +61,16 @@ def test_every_run_scales(run, scale):
     cut = scale.apply(run)
     assert cut.iterations <= run.iterations
     assert Run.from_json(cut.to_json()) == cut
-    assert (cut.data, cut.network, cut.solver) == (run.data, run.network, run.solver)
+    assert cut.network == (SHALLOW.get(run.network, run.network) if scale in (SMOKE, QUICK) else run.network)
+    for name in ("data", "solver", "mirror", "init", "running_average", "moving_test"):
+        assert getattr(cut, name) == getattr(run, name)
+    assert (cut.ghost_batch_size is None) == (run.ghost_batch_size is None)
 
 
 @EVERY_SCALE
 def test_the_run_behind_a_snapshot_is_scaled_as_it_is_alone(scale):
-    children = [run for run in [CHILD, *RUNS] if run.start]
+    deep = DEEP.replace(start=Snapshot(DEEP, epochs(20)), weight_decay=1e-3)
+    children = [run for run in [CHILD, deep, *RUNS] if run.start]
     assert [scale.apply(run).start.run for run in children] == [scale.apply(run.start.run) for run in children]
 
 
@@ -115,11 +127,95 @@ def test_quick_trains_200_to_400_iterations_of_64_images(length, trained):
     assert cut.test_images == 1_000
 
 
+@pytest.mark.parametrize("network", SHALLOW)
+@pytest.mark.parametrize(
+    ("length", "trained"),
+    [(30, 30), (4_882, 40), (8_000, 40), (9_277, 46), (10_000, 50), (13_671, 68), (16_000, 80), (80_000, 80)],
+)
+def test_quick_trains_deep_networks_for_40_to_80_iterations(network, length, trained):
+    cut = QUICK.apply(DEEP.replace(network=network, length=iterations(length), lr=0.1, momentum=0.9))
+    assert cut.iterations == trained
+    assert cut.test_images == 1_000
+
+
+@pytest.mark.parametrize(
+    ("network", "batch_size", "trained"),
+    [
+        ("shallow3", 128, 16),
+        ("shallow3", 256, 32),
+        ("shallow3", 512, 64),
+        ("shallow3", 548, 64),
+        ("shallow3", 2048, 64),
+        ("resnet-56", 128, 8),
+        ("densenet-40", 256, 16),
+        ("wide-32", 512, 32),
+        ("resnet-56-relu", 1000, 64),
+        ("resnet-56", 1030, 64),
+        ("resnet-56", 1024, 64),
+    ],
+)
+def test_quick_trains_on_a_part_of_the_nearest_power_of_two(network, batch_size, trained):
+    run = RUN.replace(network=network, batch_size=batch_size)
+    assert QUICK.apply(run).batch_size == trained
+
+
+@pytest.mark.parametrize("batch_size", [64, 512, 2048])
+def test_quick_trains_lenet_on_256_images(batch_size):
+    run = RUN.replace(data="mnist", network="lenet", batch_size=batch_size)
+    assert QUICK.apply(run).batch_size == 256
+
+
+@pytest.mark.parametrize(
+    ("batch_size", "ghost", "smoke", "quick"),
+    [  # of batches of 16 at smoke; of 1/16 of the batch at quick
+        (128, 32, 4, 2),  # 4 ghost batches
+        (256, 64, 4, 4),
+        (512, 128, 4, 8),
+        (1024, 256, 4, 16),
+        (1000, 125, 2, 8),  # 8
+        (1030, 206, 4, 16),  # 5, of which 4 divide 16 and 64
+        (512, 512, 16, 32),  # 1
+        (512, 1, 1, 1),  # more than there are images then
+        (512, None, None, None),
+    ],
+)
+def test_ghost_batches_keep_their_number_as_nearly_as_divides_the_batch(batch_size, ghost, smoke, quick):
+    run = DEEP.replace(batch_size=batch_size, ghost_batch_size=ghost)
+    assert SMOKE.apply(run).ghost_batch_size == smoke
+    assert QUICK.apply(run).ghost_batch_size == quick
+    assert SHORT.apply(run).ghost_batch_size == ghost
+
+
+@pytest.mark.parametrize("network", ["shallow3", "lenet", *SHALLOW])
+def test_deep_networks_are_shallow_at_smoke_and_quick(network):
+    run = RUN.replace(network=network, data="mnist" if network == "lenet" else "cifar10")
+    for scale in (SMOKE, QUICK):
+        assert scale.apply(run).network == SHALLOW.get(network, network)
+    assert SHORT.apply(run).network == network
+
+
+@pytest.mark.parametrize("width", [1, 2, 0.25])
+@pytest.mark.parametrize("network", ["shallow3", *SHALLOW])
+def test_only_the_wide_network_is_narrower_at_quick(network, width):
+    run = RUN.replace(network=network, width=width)
+    assert QUICK.apply(run).width == (width / 2 if network == "wide-32" else width)
+    for scale in (SMOKE, SHORT):
+        assert scale.apply(run).width == width
+
+
+@pytest.mark.parametrize(("own", "smoke", "quick", "short"), [(None, 100, 1_000, None), (50, 50, 50, 50)])
+def test_a_test_uses_the_smaller_of_the_runs_and_the_scales_images(own, smoke, quick, short):
+    run = RUN.replace(test_images=own)
+    assert [scale.apply(run).test_images for scale in (SMOKE, QUICK, SHORT, PAPER)] == [smoke, quick, short, own]
+    assert QUICK.apply(run.replace(test_images=6_400)).test_images == 1_000
+
+
 def test_smoke_trains_a_few_iterations():
-    cut = SMOKE.apply(RUN)
-    assert cut.iterations == 6
-    assert cut.batch_size == 16
-    assert cut.test_images == 100
+    for run in (RUN, DEEP):
+        cut = SMOKE.apply(run)
+        assert cut.iterations == 6
+        assert cut.batch_size == 16
+        assert cut.test_images == 100
 
 
 def test_values_and_fractions_stay():

@@ -10,6 +10,7 @@ from conftest import made_up
 
 from smith import networks, training
 from smith.data import Arrays
+from smith.networks import Options
 from smith.run import Run, Snapshot, epochs, iterations
 from smith.schedules import Constant, CyclicalMomentum, Multistep, OneCycle, RangeTest
 from smith.training import Batches, Problem, hyperparameters, train
@@ -30,7 +31,7 @@ def mnist() -> Problem:
 @pytest.fixture(scope="module")
 def program() -> training.Program:
     """The program of `small_run`."""
-    return training.compiled("lenet", 10, "sgd", 16)
+    return training.compiled("lenet", 10, "sgd", 16, Options(), False)
 
 
 def table(rows: list[training.Row], columns: list[str] = COLUMNS) -> np.ndarray:
@@ -83,7 +84,7 @@ def test_other_hyper_parameters_compile_nothing_new(small_run, mnist, program):
     ):
         train(small_run.replace(**change), 3, mnist)
     assert (program.step._cache_size(), program.evaluate._cache_size()) == before
-    assert training.compiled("lenet", 10, "sgd", 16) is program
+    assert training.program_of(small_run) is program
 
 
 # The order of the images.
@@ -231,6 +232,52 @@ def test_a_test_over_any_number_of_images_is_the_mean_over_them(program, mnist, 
     log_softmax = chosen - np.log(np.exp(chosen).sum(axis=1, keepdims=True))
     assert loss == pytest.approx(-log_softmax[np.arange(tested), labels].mean(), rel=1e-5)
     assert accuracy == pytest.approx((chosen.argmax(axis=1) == labels).mean(), abs=1e-12)
+
+
+def test_tests_that_move_on_go_round_the_test_set_and_see_mirrored_images(mnist, small_run):
+    """Of 150 images, 60 at a time: the third test sees the last 30 and the first 30."""
+    program = training.program_of(small_run)
+    state = program.init(0)
+    flat = mnist.test_images.mean(axis=(1, 2), keepdims=True).astype(np.uint8)  # a mirror changes nothing there
+    problem = Problem("mnist", mnist.train_images, mnist.train_labels, jnp.broadcast_to(flat, (150, 28, 28, 1)),
+                      mnist.test_labels, mnist.mean)  # fmt: skip
+    graphdef, params, rest = networks.create("lenet", 0)
+    inputs = training.preprocess("lenet", problem.test_images, problem.mean)
+    logits = networks.apply(graphdef, params, rest, inputs, train=False)[0]
+    losses = np.asarray(training.cross_entropy(logits, problem.test_labels))
+    key = jax.random.key(7)
+    for number, seen in enumerate([np.arange(60), np.arange(60, 120), np.r_[120:150, :30], np.arange(30, 90)]):
+        loss, _ = training.test(program, state, problem, 60, window=(number, key))
+        assert math.isclose(loss, losses[seen].mean(), rel_tol=1e-5)
+    loss, _ = training.test(program, state, mnist, 60, window=(0, key))
+    assert loss != training.test(program, state, mnist, 60)[0]
+    assert loss == training.test(program, state, mnist, 60, window=(0, key))[0]
+
+
+def test_the_tests_of_a_run_move_on_when_it_says_so(small_run, mnist, monkeypatch):
+    windows = []
+    monkeypatch.setattr(training, "test", lambda *words: windows.append(words[-1]) or (1.0, 0.5))
+    train(small_run.replace(moving_test=True), 0, mnist)
+    assert [number for number, _ in windows] == [1, 2, 3]
+    train(small_run, 0, mnist)
+    assert windows[3:] == [None] * 3
+
+
+def test_mirroring_changes_the_training_and_nothing_else_does(small_run, mnist):
+    plain, mirrored = train(small_run, 0, mnist), train(small_run.replace(mirror=True), 0, mnist)
+    assert not (table(plain.rows, ["train_loss"]) == table(mirrored.rows, ["train_loss"])).any()
+    assert same(mirrored.rows, train(small_run.replace(mirror=True), 0, mnist).rows)
+
+
+def test_a_deep_run_continued_from_a_snapshot_is_the_uninterrupted_run(tmp_path):
+    """Batch statistics, mirroring and dropout go on where they were."""
+    cifar = problem_of("cifar10", 200, 100)
+    run = Run("cifar10", "densenet-7", 8, iterations(4), 0.01, ghost_batch_size=4, mirror=True, width=0.25,
+              test_every=iterations(2), moving_test=True, test_images=30)  # fmt: skip
+    whole = train(run, 1, cifar, snapshots={2: tmp_path / "at2"})
+    part = train(run.replace(start=Snapshot(run, iterations(2))), 1, cifar, start=tmp_path / "at2")
+    assert same(part.rows[1:], whole.rows[1:])
+    assert same(part.rows[:1], whole.rows[:1], ["test_loss", "test_accuracy"])
 
 
 def test_cross_entropy_is_in_nats():
