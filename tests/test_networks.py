@@ -95,7 +95,7 @@ def value_and_pullback(function, x):
 
 def batch_of(name, count, seed=5):
     """Returns (images, labels), of about the size that preprocessing leaves."""
-    info = networks.NETWORKS[name]
+    info = networks.info(name)
     scale = 60.0 if info.preprocessing == "mean_image" else 0.5
     labels = np.random.default_rng(seed + 1).integers(0, 10, count)
     return draw(seed, (count, *info.image_shape), scale), labels.astype(np.int32)
@@ -196,7 +196,7 @@ def test_lrn_equals_the_plain_one_in_value_and_gradient(size, beta):
 # Networks
 
 
-@pytest.mark.parametrize("name", networks.NETWORKS)
+@pytest.mark.parametrize("name", PLAIN)
 def test_parameter_count_and_output_shape(name):
     graphdef, params, rest = create(name, 0)
     assert sum(x.size for x in jax.tree.leaves(params)) == networks.NETWORKS[name].parameters
@@ -208,7 +208,7 @@ def test_parameter_count_and_output_shape(name):
 
 
 def test_the_published_parameter_counts():
-    assert {name: info.parameters for name, info in networks.NETWORKS.items()} == {"shallow3": 89_578, "lenet": 431_080}
+    assert {name: networks.info(name).parameters for name in PLAIN} == {"shallow3": 89_578, "lenet": 431_080}
 
 
 def test_another_number_of_classes():
@@ -216,7 +216,7 @@ def test_another_number_of_classes():
     assert params["dense"]["kernel"].shape == (1024, 100)
 
 
-@pytest.mark.parametrize("name", networks.NETWORKS)
+@pytest.mark.parametrize("name", PLAIN)
 def test_loss_and_gradients_equal_the_plain_network_s(name):
     graphdef, params, rest = create_lively(name)
     images, labels = batch_of(name, 16)
@@ -229,7 +229,7 @@ def test_loss_and_gradients_equal_the_plain_network_s(name):
     assert relative(result, expected) < 1e-5
 
 
-@pytest.mark.parametrize("name", networks.NETWORKS)
+@pytest.mark.parametrize("name", [*PLAIN, "resnet-8"])
 def test_the_path_for_accelerators_computes_the_same(name, monkeypatch):
     graphdef, params, rest = create_lively(name)
     images, labels = batch_of(name, 4)
@@ -242,10 +242,10 @@ def test_the_path_for_accelerators_computes_the_same(name, monkeypatch):
     jax.clear_caches()  # else the trace for the CPU would be used again
     elsewhere = jax.jit(jax.value_and_grad(loss))(params)
     jax.clear_caches()
-    assert relative(elsewhere, on_cpu) < 1e-5
+    assert relative(elsewhere, on_cpu) < (1e-3 if name == "resnet-8" else 1e-5)  # four images to normalise over
 
 
-@pytest.mark.parametrize("name", networks.NETWORKS)
+@pytest.mark.parametrize("name", PLAIN)
 def test_forward_equals_pytorch(name):
     torch = pytest.importorskip("torch")
     graphdef, params, rest = create_lively(name)

@@ -2,6 +2,7 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 from jax import Array, lax
 
@@ -26,12 +27,12 @@ class BatchNorm(nnx.Module):
         caffe = options.running_average == "caffe"
         self.keep, self.gain, self.unbiased = keep, 1.0 if caffe else 1 - keep, caffe
         self.ghost_batch_size = options.ghost_batch_size
-        self.scale = nnx.Param(jnp.ones(channels))
-        self.bias = nnx.Param(jnp.zeros(channels))
+        self.scale = nnx.Param(_full(channels, 1.0))
+        self.bias = nnx.Param(_full(channels, 0.0))
         start = 0.0 if caffe else 1.0
-        self.mean = nnx.BatchStat(jnp.zeros(channels))
-        self.variance = nnx.BatchStat(jnp.full(channels, start))
-        self.weight = nnx.BatchStat(jnp.full((), start))
+        self.mean = nnx.BatchStat(_full(channels, 0.0))
+        self.variance = nnx.BatchStat(_full(channels, start))
+        self.weight = nnx.BatchStat(_full((), start))
 
     def __call__(self, x: Array, *, train: bool) -> Array:
         """x: (batch, height, width, channels). Returns the same shape."""
@@ -54,6 +55,11 @@ class BatchNorm(nnx.Module):
 
     def _add(self, sums: nnx.BatchStat, new: Array) -> None:
         sums[...] = self.keep * sums[...] + self.gain * new
+
+
+def _full(shape: int | tuple[int, ...], value: float) -> Array:
+    """Returns an array of one value, made by NumPy: JAX would compile a program for every shape."""
+    return jnp.asarray(np.full(shape, value, np.float32))
 
 
 @jax.custom_vjp

@@ -26,8 +26,13 @@ def msra(key: jax.Array, shape: Sequence[int], dtype: Any = jnp.float32, **_: An
     Numbers are drawn by the power of two, so that a network with forty shapes of weights compiles a few programs only.
     """
     count, fan_in = int(np.prod(shape)), int(np.prod(shape[:-1]))
-    drawn = jax.random.normal(key, (1 << (count - 1).bit_length(),))
-    return jnp.asarray(np.asarray(drawn)[:count].reshape(shape) * np.sqrt(2 / fan_in), dtype)
+    drawn = jax.random.normal(key, (1 << (count - 1).bit_length(),), dtype)
+    return _scaled(drawn, tuple(shape), float(np.sqrt(2 / fan_in)))
+
+
+@partial(jax.jit, static_argnums=(1, 2))
+def _scaled(drawn: jax.Array, shape: tuple[int, ...], deviation: float) -> jax.Array:
+    return drawn[: int(np.prod(shape))].reshape(shape) * deviation
 
 
 INITIALISERS: dict[str, Any] = {
