@@ -61,7 +61,7 @@ FIGURE = Figure(
         ),
         Panel(
             "b",
-            "CIFAR-10, resnet-56; TBS=512, Mom=0.95; restart from snapshot",
+            "CIFAR-10, resnet-56; TBS=512; restart from snapshot",
             DEEP_RUNS,
             x="learning_rate",
             log=True,

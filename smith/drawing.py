@@ -3,10 +3,11 @@
 Needs results only: no data, no JAX, no training.
 """
 
+import contextlib
 import os
 import re
 import textwrap
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -82,13 +83,14 @@ def draw(
     shown = {run: found[run] for panel in figure.panels for run in panel.runs()}
     have = sum(bool(r) for r in shown.values())
     if not have:
-        return f"{figure.name}: no results at scale {scale.name}; smith run {figure.name} --scale {scale.name}"
+        return f"{figure.name}: no results at scale {scale.name}; {recipes.command(recipe, figure.name, scale)}"
     folder = recipes.figures_folder(recipe, target, scale)
     folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / f"{figure.name}.{kind}" for kind in ("png", "svg")]
     _render(figure, scale, found, paths, published)
     missing = f", {len(shown) - have} without a result" if have < len(shown) else ""
-    return f"{figure.name}: {paths[0]} ({have} runs, {_seeds(shown.values())}, scale {scale.name}{missing})"
+    runs = f"{have} run{'s' * (have > 1)}, {_seeds(shown.values())}"
+    return f"{figure.name}: {paths[0]} ({runs}, scale {scale.name}{missing})"
 
 
 def _seeds(found: Iterable[Sequence[Result]]) -> str:
@@ -150,12 +152,19 @@ def save_sheet(
         plt.close(sheet)
 
 
-def _save(sheet, path: Path) -> None:
-    """Saves beside and renames, without a date, so that the same results give the same file."""
-    beside = path.with_name(f".{path.name}.part")
+def _save(sheet: Any, path: Path) -> None:
+    """Saves without a date, so that the same results give the same file."""
     metadata = {"Software": None} if path.suffix == ".png" else {"Date": None}
-    try:
+    with replacing(path) as beside:
         sheet.savefig(beside, format=path.suffix[1:], metadata=metadata)
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Gives a path beside `path` to write to, which takes its place at the end, or is removed if that fails."""
+    beside = path.with_name(f".{path.name}.part")
+    try:
+        yield beside
         os.replace(beside, path)
     finally:
         beside.unlink(missing_ok=True)
@@ -196,7 +205,7 @@ def _legend(axis: "Axes") -> None:
 
 
 def _published_label(factors: Sequence[float]) -> str:
-    if max(factors) == 1:
+    if min(factors) == 1:
         return "published"
     low, high = f"{min(factors):.3g}", f"{max(factors):.3g}"
     return f"published, iterations x {low if low == high else f'{low} to {high}'}"
@@ -204,18 +213,23 @@ def _published_label(factors: Sequence[float]) -> str:
 
 def _finals(axis: "Axes", panel: Finals, found: dict[Run, list[Result]]) -> None:
     for number, y in enumerate(panel.y):
-        ends = {x: [r[y][-1] for r in found[run] if np.isfinite(r[y][-1])] for x, run in panel.points.items()}
+        ends = {x: [r[y][-1] for r in found[run] if r.status == "done"] for x, run in panel.points.items()}
         ends = {x: values for x, values in ends.items() if values}
         middle = np.array([np.mean(values) for values in ends.values()])
         reach = np.array([(m - min(v), max(v) - m) for m, v in zip(middle, ends.values(), strict=True)]).reshape(-1, 2)
         axis.errorbar(list(ends), middle, yerr=reach.T, marker="o", color=f"C{number}", capsize=2, label=SHORT[y])
+    lost = sum(r.status == "diverged" for run in panel.runs() for r in found[run])
+    absent = sum(not found[run] for run in panel.runs())
+    for count, what in ((lost, "diverged"), (absent, "without a result")):
+        if count:
+            axis.plot([], [], linestyle="none", label=f"{count} {what}")
     axis.set_xscale("log", base=2)
     axis.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
-    if panel.log:
+    if panel.log and any(r.status == "done" for run in panel.runs() for r in found[run]):
         _log_scale(axis)
     axis.set_title(f"{panel.label}  {panel.title}")
     axis.set_xlabel(panel.xlabel)
-    axis.set_ylabel(" / ".join(LABELS[y] for y in panel.y))
+    axis.set_ylabel(_y_label(panel.y))
     _legend(axis)
 
 
@@ -234,7 +248,11 @@ def _sketch(axis: "Axes", panel: Sketch) -> None:
 
 
 def _y_label(ys: Sequence[YAxis]) -> str:
-    return LABELS[ys[0]] if len(ys) == 1 else " / ".join(LABELS[y] for y in ys)
+    if len(ys) == 1:
+        return LABELS[ys[0]]
+    return " / ".join(
+        dict.fromkeys("accuracy (fraction)" if y == "test_accuracy" else "loss (nats)" for y in ys)
+    ).capitalize()
 
 
 def _draw_curve(axis: "Axes", found: Sequence[Result], x: str, y: str, colour: str, name: str) -> Curve:

@@ -1,6 +1,7 @@
 """From descriptions to result files: which runs are missing, in which order, trained and written one by one."""
 
 import os
+import re
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -78,16 +79,30 @@ def missing(jobs: Sequence[Job], folder: Path) -> list[Job]:
 def estimate(jobs: Iterable[Job], rates: Rates) -> float:
     """Returns how many seconds the jobs will take, at so many training images per second for each network and width.
 
-    A width without a rate has that of width 1 over its square, which is how the work grows.
+    A width without a rate has that of width 1 over its square, a depth without one that of another over their ratio,
+    which is how the work grows.
     """
     seconds, programs = 0.0, set()
     for run in (job.run for job in jobs):
         steps = run.iterations - run.first_iteration
         tests = steps / run.count(run.test_every) * (run.test_images or DATASETS[run.data].test_images)
-        rate = rates.get((run.network, run.width)) or rates[run.network, 1.0] / run.width**2
-        seconds += (steps * run.batch_size + tests * TEST_COST) / rate
+        seconds += (steps * run.batch_size + tests * TEST_COST) / _rate(run, rates)
         programs.add((run.network, run.width, run.batch_size))
     return seconds + START_UP_SECONDS + COMPILE_SECONDS * len(programs) if programs else 0.0
+
+
+def _rate(run: Run, rates: Rates) -> float:
+    if (run.network, run.width) in rates:
+        return rates[run.network, run.width]
+    known = [name for name, width in rates if width == 1 and _family(name)[0] == _family(run.network)[0]]
+    nearest = run.network if run.network in known else known[-1]
+    return rates[nearest, 1.0] * _family(nearest)[1] / _family(run.network)[1] / run.width**2
+
+
+def _family(network: str) -> tuple[str, int]:
+    """Returns a network's name without its depth, and its depth, or 1 if the name has none."""
+    depth = re.search(r"-(\d+)", network)
+    return re.sub(r"-\d+", "", network), int(depth[1]) if depth else 1
 
 
 def measured_rates(folder: Path) -> Rates:

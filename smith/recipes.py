@@ -69,3 +69,9 @@ def figures_folder(recipe: str, target: Path, scale: Scale) -> Path:
     """Returns where figures go: the paper scale's right in `target`, others in a folder named for scale and recipe."""
     plain = named(recipe) is seeds
     return target if plain and scale.name == "paper" else target / (scale.name if plain else f"{scale.name}-{recipe}")
+
+
+def command(recipe: str, name: str, scale: Scale) -> str:
+    """Returns the command that trains an experiment."""
+    words = "" if named(recipe) is seeds else f" --recipe {recipe}"
+    return f"smith run {name} --scale {scale.name}{words}"

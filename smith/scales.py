@@ -95,7 +95,7 @@ def _ghost_batch_size(run: Run, batch_size: int) -> int | None:
     """Returns the ghost batch size of a smaller batch: as many ghost batches, or as nearly as divides it."""
     if run.ghost_batch_size is None:
         return None
-    ghosts = min(run.batch_size // run.ghost_batch_size, batch_size)
+    ghosts = run.batch_size // run.ghost_batch_size
     return batch_size // max(k for k in range(1, ghosts + 1) if batch_size % k == 0)
 
 
@@ -117,7 +117,7 @@ def _quick_batch_size(run: Run) -> int:
     if run.network == "lenet":
         return 256
     whole = 2 ** round(math.log2(run.batch_size))
-    return whole // 16 if _deep(run) else min(whole // 8, 64)
+    return min(max(whole // 16 if _deep(run) else min(whole // 8, 64), 2), run.batch_size)
 
 
 SCALES: dict[str, Scale] = {

@@ -3,7 +3,6 @@
 Needs results only: no data, no JAX, no training.
 """
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,7 +57,7 @@ class Measured:
         return self._text(self.mean - self.row.mean, "+") if len(self.values) else ""
 
     def _text(self, value: float, sign: str = "") -> str:
-        return f"{value:{sign}.{DIGITS.get(self.row.run.data, 1)}f}"
+        return f"{value:{sign}z.{DIGITS.get(self.row.run.data, 1)}f}"
 
 
 def measure(row: Row, found: Sequence[Result]) -> Measured:
@@ -78,14 +77,15 @@ def tabulate(table: Table, scale: Scale, source: Path, target: Path, *, recipe: 
     rows = [measure(row, recipes.collect(recipe, source, scale, row.run)) for row in table.rows]
     have = sum(bool(len(m.values) or m.diverged) for m in rows)
     if not have:
-        return f"{table.name}: no results at scale {scale.name}; smith run {table.name} --scale {scale.name}"
+        return f"{table.name}: no results at scale {scale.name}; {recipes.command(recipe, table.name, scale)}"
     folder = recipes.figures_folder(recipe, target, scale)
     folder.mkdir(parents=True, exist_ok=True)
     head = (*table.columns, "Ours, %", "Published, %", "Difference")
     body = [(*m.row.labels, m.ours(), m.published(), m.difference()) for m in rows]
     caption = f"{table.title}. Scale {scale.name}: {scale.what}."
-    for kind, text in (("md", markdown(caption, head, body, table.notes)), ("tex", latex(caption, head, body))):
-        _write(folder / f"{table.name}.{kind}", text)
+    for kind, write in (("md", markdown), ("tex", latex)):
+        with drawing.replacing(folder / f"{table.name}.{kind}") as beside:
+            beside.write_text(write(caption, head, body, table.notes), encoding="utf-8")
     _plot(table, scale, rows, [folder / f"{table.name}.{kind}" for kind in ("png", "svg")])
     missing = f", {len(rows) - have} without a result" if have < len(rows) else ""
     return f"{table.name}: {folder / table.name}.md ({have} rows, scale {scale.name}{missing})"
@@ -98,7 +98,7 @@ def markdown(caption: str, head: Sequence[str], body: Sequence[Sequence[str]], n
     return "\n".join([caption, "", *lines, *(f"\n{note}" for note in notes)]) + "\n"
 
 
-def latex(caption: str, head: Sequence[str], body: Sequence[Sequence[str]]) -> str:
+def latex(caption: str, head: Sequence[str], body: Sequence[Sequence[str]], notes: Sequence[str] = ()) -> str:
     """Returns a table in LaTeX, for the package booktabs."""
     columns = "l" * (len(head) - 3) + "rrr"
     lines = [" & ".join(map(_escape, cells)) + r" \\" for cells in (head, *body)]
@@ -113,6 +113,7 @@ def latex(caption: str, head: Sequence[str], body: Sequence[Sequence[str]]) -> s
             *lines[1:],
             r"\bottomrule",
             r"\end{tabular}",
+            *(rf"\par {_escape(note)}" for note in notes),
             r"\end{table}",
             "",
         ]
@@ -123,13 +124,6 @@ def _escape(text: str) -> str:
     for character in "%&_#":
         text = text.replace(character, f"\\{character}")
     return text.replace("±", r"$\pm$")
-
-
-def _write(path: Path, text: str) -> None:
-    """Writes beside and renames."""
-    beside = path.with_name(f".{path.name}.part")
-    beside.write_text(text)
-    os.replace(beside, path)
 
 
 def _plot(table: Table, scale: Scale, rows: Sequence[Measured], paths: Sequence[Path]) -> None:

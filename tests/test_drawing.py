@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import re
 import subprocess
 import sys
 import xml.etree.ElementTree
@@ -61,9 +62,15 @@ def write_one(folder: Path, run: Run, seed: int, status: str = "done", **changes
 def sheet(monkeypatch, tmp_path):
     """Draws a figure from tmp_path/results; returns the Matplotlib figure instead of saving it, and the line."""
 
-    def draw(chosen: Figure, scale: Scale = PAPER, **options):
+    def draw(chosen: Figure, scale: Scale = PAPER, *, laid_out: bool = False, **options):
         sheets = []
-        monkeypatch.setattr(drawing, "_save", lambda sheet, path: sheets.append(sheet))
+
+        def keep(sheet, path: Path) -> None:
+            if laid_out and not sheets:
+                sheet.draw_without_rendering()
+            sheets.append(sheet)
+
+        monkeypatch.setattr(drawing, "_save", keep)
         line = drawing.draw(chosen, scale, tmp_path / "results", tmp_path / "figures", **options)
         return sheets[0], line
 
@@ -225,10 +232,14 @@ def test_drawing_needs_no_jax_no_flax_and_no_data(tmp_path):
 # --- what is in a figure ---
 
 
+def units(label: str) -> set[str]:
+    return set(re.findall(r"\(\w+\)", label))
+
+
 def test_every_quantity_has_a_name_and_a_unit():
     assert set(SHORT) <= set(LABELS)
     for y in SHORT:
-        assert LABELS[y].endswith(("(nats)", "(fraction)"))
+        assert units(LABELS[y]) == {"(fraction)" if "accuracy" in y else "(nats)"}
 
 
 @pytest.mark.parametrize("name", FIGURES)
@@ -245,7 +256,8 @@ def test_every_figure_has_its_panels_curves_axes_and_units(name, tmp_path, sheet
         names = [curve for curve, *_ in panel.series()]
         assert legend(axis) == [*names, "published"]
         assert axis.get_xlabel() == LABELS[panel.x]
-        assert axis.get_ylabel() == " / ".join(LABELS[y] for y in panel.ys)
+        assert len(panel.ys) > 1 or axis.get_ylabel() == LABELS[panel.ys[0]]
+        assert units(axis.get_ylabel()) == set().union(*(units(LABELS[y]) for y in panel.ys))
         assert axis.get_yscale() == ("log" if panel.log else "linear")
         assert axis.get_xlim() == pytest.approx(panel.xlim)
         assert axis.get_ylim()[0] <= panel.ylim[0] and axis.get_ylim()[1] >= panel.ylim[1]
@@ -293,7 +305,7 @@ def test_a_run_with_several_quantities_has_a_curve_of_each(tmp_path, sheet):
     chosen = figure("fig01")
     write(tmp_path / "results", chosen)
     drawn, line = sheet(chosen)
-    assert "(1 runs, 1 seed, scale paper)" in line
+    assert "(1 run, 1 seed, scale paper)" in line
     (run,) = chosen.runs()
     for ours, y in zip(solid(drawn.axes[0]), ("test_loss", "train_loss", "test_accuracy"), strict=True):
         assert ours.get_xdata().tolist() == [row["learning_rate"] for row in made_up(run)]
@@ -368,7 +380,7 @@ def test_ends_of_runs_are_points_at_their_places(tmp_path, sheet):
         assert all(low == high for _, low, high in group)
     assert legend(axis) == ["Loss", "Training loss"]
     assert (axis.get_xlabel(), axis.get_xscale(), axis.get_yscale()) == (panel.xlabel, "log", "log")
-    assert axis.get_ylabel() == f"{LABELS['test_loss']} / {LABELS['train_loss']}"
+    assert units(axis.get_ylabel()) == {"(nats)"}
 
 
 def test_ends_of_runs_have_the_mean_of_their_seeds_and_bars_over_the_range(tmp_path, sheet):
@@ -453,7 +465,7 @@ def test_a_sketch_marks_the_minimum_of_its_first_curve(tmp_path, sheet):
 def test_a_sketch_has_its_words_above_the_curves(tmp_path, sheet):
     chosen = figure("fig02")
     write(tmp_path / "results", chosen)
-    drawn, _ = sheet(chosen)
+    drawn, _ = sheet(chosen, laid_out=True)
     axis = drawn.axes[0]
     assert {text.get_text(): text.get_position()[0] for text in axis.texts} == {
         "Underfitting": 0.2,
@@ -546,13 +558,23 @@ def test_several_quantities_of_runs_that_are_cut_differently_are_each_cut_as_the
 @pytest.mark.parametrize("name", ["fig03", "fig12", "fig13"])  # one panel, two beside each other, four
 def test_a_long_scale_line_is_wrapped_to_the_width_of_the_sheet(name, tmp_path, sheet):
     write(tmp_path / "results", figure(name), QUICK)
-    drawn, _ = sheet(figure(name), QUICK)
-    drawn.canvas.draw()
+    drawn, _ = sheet(figure(name), QUICK, laid_out=True)
     first, *lines = drawn.get_suptitle().splitlines()
     assert first.startswith("Figure") and " ".join(lines) == f"quick scale, 1 seed: {QUICK.what}"
     title = drawn._suptitle.get_window_extent()
     assert drawn.bbox.x0 <= title.x0 and title.x1 <= drawn.bbox.x1 and title.y1 <= drawn.bbox.y1
-    assert all(axis.get_tightbbox().y1 <= title.y0 for axis in drawn.axes)
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_titles_and_labels_are_on_the_sheet_and_below_its_title(name, tmp_path, sheet):
+    write(tmp_path / "results", figure(name), QUICK)
+    drawn, _ = sheet(figure(name), QUICK, laid_out=True)
+    below = drawn._suptitle.get_window_extent().y0
+    for axis in drawn.axes:
+        for part in (axis._left_title, axis.yaxis.label, axis.xaxis.label, axis.get_legend(), *axis.texts):
+            place = part.get_window_extent()
+            assert place.x0 >= drawn.bbox.x0 and place.x1 <= drawn.bbox.x1, part
+            assert place.y0 >= drawn.bbox.y0 and place.y1 <= below, part
 
 
 def test_published_curves_can_be_left_out(tmp_path, sheet):

@@ -50,7 +50,7 @@ def test_the_example_experiment_works_when_pasted(tmp_path: Path, data_dir: Path
     (tmp_path / "experiments" / name).write_text(example)
     smith = [sys.executable, "-m", "smith"]
     printed = run([*smith, "run", "mine", "--scale", "smoke"], tmp_path, data_dir, PYTHONPATH=str(tmp_path))
-    assert "mine: " in printed and "3 curves" in printed
+    assert "mine: " in printed and "3 runs" in printed
     assert (tmp_path / "figures" / "smoke" / "mine.png").exists()
 
 
