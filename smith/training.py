@@ -90,8 +90,8 @@ def preprocess(network: str, images: Array, mean: Array) -> Array:
 
 def mirrored(images: Array, key: Array) -> Array:
     """Returns the images, each mirrored from left to right or not, at random."""
-    chosen = jax.random.bernoulli(key, 0.5, (len(images), 1, 1, 1))
-    return jnp.where(chosen, images[:, :, ::-1], images)
+    chosen = jax.random.bernoulli(key, 0.5, (len(images),))
+    return jnp.where(chosen[:, None, None, None], images[:, :, ::-1], images)
 
 
 def cross_entropy(logits: Array, labels: Array) -> Array:

@@ -8,6 +8,7 @@ import pytest
 from smith import data, training
 from smith.data import cache_file
 from smith.run import Run, iterations
+from smith.schedules import Multistep
 
 DATA_DIR = Path(os.environ.get("TFDS_DATA_DIR", "/nonexistent"))
 
@@ -31,3 +32,34 @@ def test_shallow3_learns_cifar10_beyond_chance_in_a_hundred_iterations() -> None
     (row,) = training.train(run, 0, problem("cifar10")).rows
     assert row["test_loss"] < 2.15  # chance is log 10 = 2.303, where it stays for the first iterations
     assert row["test_accuracy"] > 0.2
+
+
+# (network, batch size, ghost batch size, iterations): shallow ones always, the paper's depths with --slow
+DEEP = [
+    ("resnet-8", 64, 16, 60),
+    ("resnet-8-relu", 64, 16, 60),
+    ("wide-8", 32, 16, 80),
+    ("densenet-10", 32, 16, 60),
+    pytest.param("resnet-56", 32, 16, 100, marks=pytest.mark.slow),
+    pytest.param("resnet-56-relu", 32, 16, 100, marks=pytest.mark.slow),
+    pytest.param("wide-32", 32, 16, 100, marks=pytest.mark.slow),
+    pytest.param("densenet-40", 16, 16, 100, marks=pytest.mark.slow),
+]
+
+
+@pytest.mark.parametrize(("network", "batch_size", "ghost_batch_size", "length"), DEEP)
+def test_deep_networks_learn_cifar10_beyond_chance(network, batch_size, ghost_batch_size, length) -> None:
+    run = Run(
+        "cifar10",
+        network,
+        batch_size,
+        iterations(length),
+        lr=Multistep(0.05, factor=0.1, at=(1 / 2,)),
+        weight_decay=1e-4,
+        ghost_batch_size=ghost_batch_size,
+        mirror=True,
+        test_images=500,
+    )
+    (row,) = training.train(run, 0, problem("cifar10")).rows
+    assert row["test_loss"] < 2.0  # chance is log 10 = 2.303
+    assert row["test_accuracy"] > 0.25

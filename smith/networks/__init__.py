@@ -113,7 +113,7 @@ def info(name: str) -> NetworkInfo:
 def _find(name: str) -> tuple[NetworkInfo, int | None]:
     """Returns a network's description and its depth. Raises like `info`."""
     for known, entry in NETWORKS.items():
-        match = re.fullmatch(re.sub(r"-\d+", r"-(\\d+)", known), name, re.ASCII)
+        match = re.fullmatch(re.sub(r"-\d+", r"-([1-9]\\d*)", known), name, re.ASCII)
         if match and entry.depths:
             depth, (first, step) = int(match[1]), entry.depths
             if depth < first or (depth - first) % step:

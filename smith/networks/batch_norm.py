@@ -19,8 +19,9 @@ class BatchNorm(nnx.Module):
 
     Running averages: each step keeps a fraction `keep` of the sums of means and variances. Caffe adds the batch's in
     full and divides by the sum of the weights when it tests, which corrects the bias of the first steps, and its
-    variances are unbiased; Flax adds the fraction 1 - keep to averages that begin at mean 0 and variance 1. Both take
-    the mean over the ghost batches here; the author's test net had those of one GPU.
+    variances are unbiased; before the first step they are of no use. Flax adds the fraction 1 - keep to averages that
+    begin at mean 0 and variance 1. Both take the mean over the ghost batches here; the author's test net had those of
+    one GPU.
     """
 
     def __init__(self, channels: int, keep: float, options: Options) -> None:
@@ -43,7 +44,8 @@ class BatchNorm(nnx.Module):
         return x * gain + (self.bias[...] - gain * self.mean[...] / weight)
 
     def _train(self, x: Array) -> Array:
-        groups = len(x) // (self.ghost_batch_size or len(x))
+        groups, left = divmod(len(x), self.ghost_batch_size or len(x))
+        assert groups and not left, f"ghost batches of {self.ghost_batch_size} do not divide {len(x)} images"
         grouped = x.reshape(groups, -1, x.shape[-1])
         y, mean, variance = normalise(grouped, self.scale[...], self.bias[...])
         pixels = grouped.shape[1]
