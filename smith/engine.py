@@ -204,14 +204,7 @@ class _Trainer:
 
     def train(self, job: Job, display: Display) -> str:
         """Trains one job and writes its result. Returns its status."""
-        from smith import training
-
-        start = self._snapshot(job, display) if job.run.start else None
-        if isinstance(start, training.Outcome):  # the parent diverged before the snapshot, and with it this run
-            outcome = start
-        else:
-            data, wanted = self._data(job.run.data), self._wanted(job)
-            outcome = training.train(job.run, job.seed, data, watcher=display, start=start, snapshots=wanted)
+        outcome = self._outcome(job, display)
         steps = max(0, int(outcome.rows[-1]["iteration"]) - job.run.first_iteration - 1)  # the first one is not timed
         measured = results.facts(
             seconds=round(outcome.seconds, 3),
@@ -242,21 +235,27 @@ class _Trainer:
         children = (j for j in self._jobs if j.seed == job.seed and j.run.start and j.run.start.run == job.run)
         return {child.run.first_iteration: self._place(child.run, child.seed) for child in children}
 
-    def _snapshot(self, job: Job, display: Display) -> "Path | training.Outcome":
-        """Returns the folder of the snapshot that a job starts from; trains the parent up to it if it is not there.
+    def _outcome(self, job: Job, display: Display) -> "training.Outcome":
+        """Trains one job. One whose parent diverges before the snapshot ends as its parent did."""
+        from smith import training
 
-        A parent that diverges before has no snapshot to give: its outcome is returned then.
-        """
+        parent = self._make_snapshot(job, display) if job.run.start else None
+        if parent and parent.status == "diverged":
+            return parent
+        start = self._place(job.run, job.seed) if job.run.start else None
+        data, wanted = self._data(job.run.data), self._wanted(job)
+        return training.train(job.run, job.seed, data, watcher=display, start=start, snapshots=wanted)
+
+    def _make_snapshot(self, job: Job, display: Display) -> "training.Outcome | None":
+        """Trains the parent up to the snapshot that a job starts from, if that is not there. Returns how it went."""
         from smith import checkpoints, training
 
         assert job.run.start
         place, parent, at = self._place(job.run, job.seed), job.run.start.run, job.run.first_iteration
-        if not checkpoints.exists(place):
-            data = self._data(parent.data)
-            outcome = training.train(parent, job.seed, data, watcher=display, snapshots={at: place}, until=at)
-            if outcome.status == "diverged":
-                return outcome
-        return place
+        if checkpoints.exists(place):
+            return None
+        data = self._data(parent.data)
+        return training.train(parent, job.seed, data, watcher=display, snapshots={at: place}, until=at)
 
     def _clean(self, job: Job) -> None:
         """Removes the job's snapshot once no other job needs it."""

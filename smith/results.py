@@ -76,7 +76,7 @@ def make_folder(folder: Path, option: str = "--results-dir") -> None:
         probe.touch()
         probe.unlink()
     except OSError as error:
-        raise UserError(f"{folder}: results can not be written there ({error.strerror}); choose {option}") from error
+        raise UserError(f"{folder}: nothing can be written there ({error.strerror}); choose {option}") from error
 
 
 def _schema(metadata: Mapping[str, str]) -> "pa.Schema":

@@ -316,7 +316,7 @@ def test_a_parent_that_diverges_before_the_snapshot_does_not_stop_the_other_runs
 
 def test_a_folder_that_cannot_be_written_is_told_before_anything_is_trained(data_dir, small_run, tmp_path, trained):
     (tmp_path / "file").touch()
-    with pytest.raises(UserError, match="results can not be written there"):
+    with pytest.raises(UserError, match="nothing can be written there"):
         engine.execute([Job(small_run, 0)], tmp_path / "file" / "results", data_dir, Seen())
     assert trained == []
 
