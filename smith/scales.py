@@ -109,7 +109,7 @@ def _deep(run: Run) -> bool:
 
 
 def _quick_length(run: Run) -> int:
-    return min(max(run.iterations // 200, 40), 80) if _deep(run) else min(max(run.iterations // 50, 200), 400)
+    return min(max(run.iterations // 200, 40), 80) if _deep(run) else min(max(run.iterations // 60, 120), 300)
 
 
 def _quick_batch_size(run: Run) -> int:
@@ -135,14 +135,14 @@ SCALES: dict[str, Scale] = {
         ),
         Scale(
             "quick",
-            "1/50 of the iterations (200 to 400), batches of 64 or fewer (LeNet 256), 1,000 test images; "
+            "1/60 of the iterations (120 to 300), batches of 64 or fewer (LeNet 256), 1,000 test images; "
             "deep networks shallow (wide-8 half as wide), 40 to 80 iterations of 1/16 of the batch",
             seeds=1,
             length=_quick_length,
             batch_size=_quick_batch_size,
             network=_shallow,
             width=lambda run: run.width / 2 if run.network.startswith("wide") else run.width,
-            tests=12,
+            tests=10,
             test_images=1000,
         ),
         Scale("short", "a tenth of the iterations", seeds=2, length=lambda run: run.iterations // 10, tests=40),
