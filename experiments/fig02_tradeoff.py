@@ -4,7 +4,7 @@ The paper draws it: with the complexity of the model the error on the training d
 and rises again (a). Panel b, which the paper has not, measures it: shallow3 with 1/8 to 4 times its channels.
 
 Run:     smith run fig02 --scale quick
-Cost:    quick 1 min on 2 CPU cores
+Cost:    quick 75 s on 2 CPU cores
 Expect:  nothing published; the training loss falls with the width
 Assumed: all settings of panel b; those of width 1 are a row of table 1.
 """
@@ -34,7 +34,7 @@ FIGURE = Figure(
         ),
         Finals(
             "b",
-            "CIFAR-10, shallow3; at the end of 25 epochs",
+            "CIFAR-10, shallow3; at the end of training",
             {width: BASE.replace(width=width) for width in WIDTHS},
             xlabel="Width (times the channels of shallow3)",
             y=("test_loss", "train_loss"),

@@ -4,7 +4,7 @@ The paper: too small a learning rate shows as a test loss that keeps falling; a 
 and ends lower (Remark 2). Panel b, on ImageNet, needs other networks.
 
 Run:     smith run fig03 --scale quick
-Cost:    quick 50 s on 2 CPU cores
+Cost:    quick 30 s on 2 CPU cores
 Expect:  published: 0.0055 ends at a test loss of 0.509, 0.001 still falling before the drops at 0.538
 Assumed: batch size 512; each drop, at iterations 50,000 and 55,000, is by a factor of 0.1. Neither is in the paper.
 """

@@ -3,7 +3,7 @@
 The paper: the test loss separates the weight decays sooner, and more clearly, than the accuracy does (Remark 6).
 
 Run:     smith run fig09 --scale quick
-Cost:    quick 1 min on 2 CPU cores
+Cost:    quick 50 s on 2 CPU cores
 Expect:  published: 3.2e-3 ends lowest (loss 0.521); 1e-2 never trains well (0.836)
 Assumed: batch size 512, which the paper does not give and an independent computation confirms.
 """

@@ -4,7 +4,7 @@ The paper: at a constant rate of 0.1 the largest weight decays do best (a); with
 is 1e-4, and 3.2e-4 diverges (b): large rates need less of the other regularisation (Remark 3).
 
 Run:     smith run fig11 --scale quick
-Cost:    quick seconds on 2 CPU cores
+Cost:    quick 40 s on 2 CPU cores
 Expect:  published losses at the end of a 0.418 (5.6e-4), 0.421 (1e-3), 0.469 (3.2e-4), 0.562 (1e-4)
 Assumed: ghost batches of 206, the number next below TBS/4 that divides a batch of 1030.
 """

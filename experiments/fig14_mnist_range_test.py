@@ -4,7 +4,7 @@ The paper: falling cyclical momentum gives a lower test loss, and over a wider r
 constant momentum (a); weight decays separate in one short run (b).
 
 Run:     smith run fig14 --scale quick
-Cost:    quick 1 min on 2 CPU cores; paper about 25 min a curve on one core
+Cost:    quick 30 s on 2 CPU cores; paper about 25 min a curve on one core
 Expect:  published minima in b: 0.032 (WD=1e-3), 0.036 (5e-4), 0.041 (3e-3), 0.043 (1e-4)
 Note:    the axis of the paper's panel a prints a tenth of the true learning rate (0.001-0.02 for 0.01-0.2): with the
          printed rates LeNet never diverges and its early loss is three times the published one. Ours has the true one.

@@ -4,7 +4,7 @@ The paper: falling cyclical momentum (0.95 to 0.85) equals or beats the best con
 (Remark 5).
 
 Run:     smith run table1 --scale quick
-Cost:    quick 1 min on 2 CPU cores
+Cost:    quick 80 s on 2 CPU cores
 Expect:  published 81.3 % for shallow3 and 92.0 % for resnet-56 with cyclical rate and falling momentum
 Assumed: a constant rate of 0.005 for shallow3: the paper prints 0.0005, which is the lower end of its cyclical rate.
 """

@@ -34,6 +34,8 @@ LABELS = {
 }
 HEADROOM = 3.0  # a loss axis reaches at most this much beyond the paper's; what is above is marked at the edge
 
+CROWDED = 20.0  # a logarithmic axis that spans more than this factor has fewer numbers
+
 
 @dataclass(frozen=True)
 class Curve:
@@ -278,6 +280,8 @@ def _limits(axis: "Axes", panel: Panel, factor: float, drawn: Sequence[Curve]) -
         low, high = np.clip([ours.min(), ours.max()], *bounds)
         margin = (high / low) ** 0.02 if panel.log else 0.02 * (high - low)
         axis.set_ylim(*((low / margin, high * margin) if panel.log else (low - margin, high + margin)))
+        if panel.log and high / low > CROWDED:
+            axis.yaxis.get_major_locator().set_params(subs=(1, 2, 5))
 
 
 def _log_scale(axis: "Axes") -> None:

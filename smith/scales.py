@@ -125,7 +125,7 @@ SCALES: dict[str, Scale] = {
     for scale in (
         Scale(
             "smoke",
-            "6 iterations of 16 images, deep networks shallow: a test of the code, not of the paper",
+            "6 iterations of 16 images, deep networks at depth 8 or 10: a test of the code, not of the paper",
             seeds=1,
             length=lambda run: 6,
             batch_size=lambda run: 16,
@@ -135,8 +135,8 @@ SCALES: dict[str, Scale] = {
         ),
         Scale(
             "quick",
-            "1/60 of the iterations (120 to 300), batches of 64 or fewer (LeNet 256), 1,000 test images; "
-            "deep networks shallow (wide-8 half as wide), 40 to 80 iterations of 1/16 of the batch",
+            "1/60 of the iterations (120 to 300), batches of 64 or fewer (LeNet 256), 1,000 test images; for the deep "
+            "networks resnet-8, wide-8 (half as wide) and densenet-10, 40 to 80 iterations, 1/16 of the batch",
             seeds=1,
             length=_quick_length,
             batch_size=_quick_batch_size,
