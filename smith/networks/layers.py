@@ -45,7 +45,7 @@ def _scaled(drawn: jax.Array, shape: tuple[int, ...], factor: float) -> jax.Arra
     return drawn[: int(np.prod(shape))].reshape(shape) * factor
 
 
-INITIALISERS: dict[str, Initializer] = {"xavier": xavier, "msra": msra}
+INITIALISERS: dict[str, Any] = {"xavier": xavier, "msra": msra}
 
 
 def initialiser(options: Options, default: str | Initializer) -> Initializer:
