@@ -281,14 +281,14 @@ def _limits(axis: "Axes", panel: Panel, factor: float, drawn: Sequence[Curve]) -
         margin = (high / low) ** 0.02 if panel.log else 0.02 * (high - low)
         axis.set_ylim(*((low / margin, high * margin) if panel.log else (low - margin, high + margin)))
         if panel.log and high / low > CROWDED:
-            axis.yaxis.get_major_locator().set_params(subs=(1, 2, 5))
+            _log_scale(axis, numbers=(1, 2, 5))
 
 
-def _log_scale(axis: "Axes") -> None:
+def _log_scale(axis: "Axes", numbers: Sequence[float] = (1, 1.5, 2, 3, 4, 5, 6, 7, 8)) -> None:
     from matplotlib.ticker import LogLocator, NullFormatter
 
     axis.set_yscale("log")
-    axis.yaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 4, 5, 6, 7, 8)))
+    axis.yaxis.set_major_locator(LogLocator(subs=numbers))
     axis.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
     axis.yaxis.set_minor_formatter(NullFormatter())
 
