@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 Rates = dict[tuple[str, float], float]  # (network, width): training images per second
 
 # On 2 cores of an AMD EPYC (Zen 4), for the first estimate; as soon as there are results of this scale, their own rates
-# are used. Those of resnet-56-relu, wide-32 and densenet-40 are not measured but scaled by the work from shallower ones.
+# are used. Those of resnet-56-relu, wide-32 and densenet-40 are not measured but scaled by work from shallower ones.
 # A test image costs about a quarter of a training image.
 RATES: Rates = {
     ("shallow3", 1.0): 1400.0,

@@ -499,9 +499,11 @@ def test_published_iterations_shrink_with_the_scale_and_learning_rates_do_not(tm
         write(tmp_path / "results", figure(name), QUICK)
     drawn, _ = sheet(figure("fig09"), QUICK)
     axis, panel = drawn.axes[0], figure("fig09").panels[0]
-    assert axis.get_xlim() == (0, 320)
-    np.testing.assert_allclose(dashed(axis)[0].get_xdata(), published.curves(panel.published)["WD=1e-3"][0] / 50)
-    assert legend(axis)[-1] == "published, iterations x 0.02"
+    assert axis.get_xlim() == (0, 266)
+    np.testing.assert_allclose(
+        dashed(axis)[0].get_xdata(), published.curves(panel.published)["WD=1e-3"][0] * 266 / 16_000
+    )
+    assert legend(axis)[-1] == "published, iterations x 0.0166"
     drawn, _ = sheet(figure("fig14"), QUICK)
     axis, panel = drawn.axes[0], figure("fig14").panels[0]
     assert axis.get_xlim() == (0.01, 0.2)

@@ -163,7 +163,7 @@ def test_a_folder_is_made_and_no_probe_left_in_it(tmp_path):
 
 def test_a_folder_that_cannot_be_made_is_a_users_mistake(tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(UserError, match="can not be written there .*choose --results-dir") as caught:
+    with pytest.raises(UserError, match="nothing can be written there .*choose --results-dir") as caught:
         results.make_folder(tmp_path / "file" / "results")
     assert "\n" not in str(caught.value)
 

@@ -227,12 +227,12 @@ def test_values_and_fractions_stay():
 
 @pytest.mark.parametrize("scale", [SHORT, QUICK], ids=lambda scale: scale.name)
 def test_the_learning_rate_is_the_same_at_the_same_share_of_the_run(scale):
-    run = RUN.replace(length=iterations(10_000), lr=OneCycle(0.1, 1, iterations(4_500)), momentum=0.9)
+    run = RUN.replace(length=iterations(12_000), lr=OneCycle(0.1, 1, iterations(5_400)), momentum=0.9)
     cut = scale.apply(run)
     whole = run.lr.build(run.iterations, run.iterations_per_epoch)
     part = cut.lr.build(cut.iterations, cut.iterations_per_epoch)
     for share in (0, 0.1, 0.3, 0.45, 0.6, 0.8, 1):
-        assert float(part(share * cut.iterations)) == pytest.approx(float(whole(share * 10_000)), abs=1e-2)
+        assert float(part(share * cut.iterations)) == pytest.approx(float(whole(share * 12_000)), abs=1e-2)
 
 
 def test_tests_are_as_dense_as_the_protocols_until_there_are_too_many():
@@ -241,7 +241,7 @@ def test_tests_are_as_dense_as_the_protocols_until_there_are_too_many():
 
 
 def test_a_snapshot_is_taken_at_the_same_share_of_the_run():
-    for scale, parent, at in ((SHORT, 400, 100), (QUICK, 200, 50), (SMOKE, 6, 1)):
+    for scale, parent, at in ((SHORT, 400, 100), (QUICK, 120, 30), (SMOKE, 6, 1)):
         cut = scale.apply(CHILD)
         assert cut.start == Snapshot(scale.apply(PARENT), iterations(at))
         assert cut.start.run.iterations == parent and cut.iterations == parent
