@@ -1,4 +1,4 @@
-"""The `smith` command: list, run, draw, status, data."""
+"""The `smith` command: list, run, draw, status, verify, data."""
 
 import contextlib
 import functools
@@ -6,7 +6,6 @@ import importlib
 import io
 import itertools
 import os
-import re
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -14,10 +13,12 @@ from typing import Annotated, Any
 
 import tyro
 
-from smith import engine, recipes, results, scales
+from smith import engine, recipes, results, scales, stopping
 from smith.data import DATASETS, default_data_dir
 from smith.errors import UserError, unknown
 from smith.figure import Figure
+from smith.lengths import duration, seconds
+from smith.stopping import Deadline
 from smith.table import Table
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -99,9 +100,13 @@ def run(
     results_dir: Folder = None,
     figures_dir: Folder = None,
     budget: str = "",
+    checkpoint_every: str = "2m",
+    on_divergence: str = "record",
     force: bool = False,
 ) -> None:
     """Train the runs of figures that have no result yet, then draw these figures.
+
+    A run that was interrupted goes on from its last checkpoint. Several of these may work on the same results at once.
 
     Args:
       names: figures and tables such as fig07 table1, or all
@@ -111,27 +116,52 @@ def run(
       data_dir: where the datasets are (default: $TFDS_DATA_DIR, else ~/tensorflow_datasets)
       results_dir: where the results go (default: results/ in the project)
       figures_dir: where the figures go (default: figures/ in the project)
-      budget: begin no further run after this time, such as 8m, 90s or 1h; the next call goes on
+      budget: stop after this time, such as 8m, 90s or 1h, and keep a checkpoint; the next call goes on
+      checkpoint_every: time between two checkpoints of a run, such as 30s or 10m
+      on_divergence: record it as the result and go on with the next run, or record it and stop (record, stop)
       force: train again what has a result
     """
     from smith.progress import Display
 
     figures, chosen = experiments(names), scales.named(scale)
     seeds = scales.check_seeds(chosen.seeds if seeds is None else seeds)
-    limit = seconds(budget) if budget else None
+    deadline = Deadline(limit := seconds(budget, "--budget") if budget else None)
+    every = seconds(checkpoint_every, "--checkpoint-every")
+    if on_divergence not in ("record", "stop"):
+        raise unknown("choice for --on-divergence", on_divergence, ("record", "stop"))
     folder = _results_dir(results_dir) / scale
     results.make_folder(_figures_dir(figures_dir), option="--figures-dir")
     described = [run for figure in figures for run in figure.runs()]
     jobs = engine.plan(described, chosen, seeds, recipes.named(recipe))
     with Display() as display:
-        done = engine.execute(jobs, folder, data_dir or default_data_dir(), display, budget=limit, force=force)
-    plural = "s" * (done.trained != 1)
-    print(f"{done.trained} run{plural} trained, {done.diverged} diverged; {done.found} were there; {done.left} left")
-    for name, (reason, count) in done.missing.items():
-        print(f"{name}: {count} run{'s' * (count != 1)} not trained: {reason}")
+        done = engine.execute(
+            jobs,
+            folder,
+            data_dir or default_data_dir(),
+            display,
+            budget=limit,
+            force=force,
+            checkpoint_every=every,
+            stop_on_divergence=on_divergence == "stop",
+        )
+    _say_what_was_done(done)
+    if done.halted:
+        raise Halted(f"{done.halted} diverged, and --on-divergence is stop; its result is kept")
     if done.left:
         print("the budget is used up; the same command goes on from here")
-    _draw(figures, chosen, recipe, _results_dir(results_dir), _figures_dir(figures_dir), published=True)
+    _draw(figures, chosen, recipe, _results_dir(results_dir), _figures_dir(figures_dir), True, deadline)
+
+
+class Halted(Exception):
+    """The command stops as it was told to. Exits with status 1."""
+
+
+def _say_what_was_done(done: engine.Summary) -> None:
+    trained = f"{done.trained} run{'s' * (done.trained != 1)} trained, {done.diverged} diverged"
+    begun = f" ({done.begun} begun)" if done.begun else ""
+    print(f"{trained}; {done.found} were there; {done.left} left{begun}")
+    for name, (reason, count) in done.missing.items():
+        print(f"{name}: {count} run{'s' * (count != 1)} not trained: {reason}")
 
 
 def draw(
@@ -155,16 +185,28 @@ def draw(
     """
     figures, chosen = experiments(names), scales.named(scale)
     recipes.named(recipe)
-    _draw(figures, chosen, recipe, _results_dir(results_dir), _figures_dir(figures_dir), published)
+    _draw(figures, chosen, recipe, _results_dir(results_dir), _figures_dir(figures_dir), published, Deadline())
 
 
 def _draw(
-    figures: Sequence[Figure | Table], scale: scales.Scale, recipe: str, source: Path, target: Path, published: bool
+    figures: Sequence[Figure | Table],
+    scale: scales.Scale,
+    recipe: str,
+    source: Path,
+    target: Path,
+    published: bool,
+    deadline: Deadline,
 ) -> None:
+    """Draws as many figures as there is time for."""
     from smith import drawing, tabulating
 
     folder = source / scale.name
-    for figure in figures:
+    for line in results.check(folder)[1]:
+        print(f"damaged, not drawn: {line}", file=sys.stderr)
+    for number, figure in enumerate(figures):
+        if deadline.passed():
+            print(f"{len(figures) - number} not drawn; smith draw draws what there is")
+            return
         if isinstance(figure, Table):
             print(tabulating.tabulate(figure, scale, folder, target, recipe=recipe))
         else:
@@ -182,6 +224,22 @@ def status(results_dir: Folder = None) -> None:
     report(_results_dir(results_dir), experiments(["all"]))
 
 
+def verify(results_dir: Folder = None) -> None:
+    """Read every result and checkpoint, and say which are not as they were written. Exits with 1 if there are any.
+
+    Args:
+      results_dir: where the results are (default: results/ in the project)
+    """
+    from smith.status import verify
+
+    good, wrong = verify(_results_dir(results_dir))
+    print(f"{good} as they were written, {len(wrong)} not")
+    for line in wrong:
+        print(f"damaged: {line}")
+    if wrong:
+        raise Halted("damaged results are not drawn; smith run sets them aside and trains them again")
+
+
 def data(names: Names = tuple(DATASETS), /, data_dir: Folder = None) -> None:
     """Make datasets ready: TFDS downloads and prepares what is not there, and the arrays are cached.
 
@@ -197,22 +255,7 @@ def data(names: Names = tuple(DATASETS), /, data_dir: Folder = None) -> None:
     prepare(names, data_dir or default_data_dir())
 
 
-COMMANDS = {"list": list_, "run": run, "draw": draw, "status": status, "data": data}
-
-
-def seconds(text: str) -> float:
-    """Reads a duration such as 8m, 90s or 1.5h. Raises UserError if it is not one."""
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)([smh])", text.strip())
-    if not match:
-        raise UserError(f"--budget {text}: give a time such as 90s, 8m or 1.5h")
-    return float(match[1]) * {"s": 1, "m": 60, "h": 3600}[match[2]]
-
-
-def duration(seconds: float) -> str:
-    """Returns a time for people: "45 s", "8 min", "2.5 h"."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+COMMANDS = {"list": list_, "run": run, "draw": draw, "status": status, "verify": verify, "data": data}
 
 
 def _parse(args: Sequence[str]) -> Callable[[], None]:
@@ -245,18 +288,25 @@ def _parse(args: Sequence[str]) -> Callable[[], None]:
 
 
 def main(args: Sequence[str] | None = None) -> None:
-    """The `smith` command. Exits with 2 and one line on bad input, 1 where the disk is full or so, 130 on Ctrl-C."""
+    """The `smith` command.
+
+    Exits with 2 and one line on bad input, 1 where the disk is full or so, 130 on Ctrl-C and 143 on SIGTERM.
+    """
     try:
-        _parse(sys.argv[1:] if args is None else args)()
+        with stopping.signals():
+            _parse(sys.argv[1:] if args is None else args)()
     except UserError as error:
         sys.exit(_say(f"{error}", 2))
+    except Halted as error:
+        sys.exit(_say(f"{error}", 1))
     except BrokenPipeError:  # the reader of our output has gone; whatever is still to be flushed goes nowhere
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(141)
     except OSError as error:
-        sys.exit(_say(f"{error.filename or ''}: {error.strerror or error}; finished results are kept", 1))
-    except KeyboardInterrupt:
-        sys.exit(_say("stopped; finished results are kept, and the same command goes on from here", 130))
+        where = f"{error.filename}: " if error.filename else ""
+        sys.exit(_say(f"{where}{error.strerror or error}; finished results are kept", 1))
+    except stopping.Stopped as stopped:
+        sys.exit(_say(stopping.HOW_TO_GO_ON, stopped.status))
 
 
 def _say(message: str, code: int) -> int:

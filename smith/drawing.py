@@ -3,18 +3,16 @@
 Needs results only: no data, no JAX, no training.
 """
 
-import contextlib
-import os
 import re
 import textwrap
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from smith import published, recipes
+from smith import files, published, recipes
 from smith.figure import SHORT, Figure, Finals, Panel, Sketch, YAxis
 from smith.results import Result
 from smith.run import Run
@@ -157,19 +155,8 @@ def save_sheet(
 def _save(sheet: Any, path: Path) -> None:
     """Saves without a date, so that the same results give the same file."""
     metadata = {"Software": None} if path.suffix == ".png" else {"Date": None}
-    with replacing(path) as beside:
-        sheet.savefig(beside, format=path.suffix[1:], metadata=metadata)
-
-
-@contextlib.contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """Gives a path beside `path` to write to, which takes its place at the end, or is removed if that fails."""
-    beside = path.with_name(f".{path.name}.part")
-    try:
-        yield beside
-        os.replace(beside, path)
-    finally:
-        beside.unlink(missing_ok=True)
+    with files.whole(path) as part:
+        sheet.savefig(part, format=path.suffix[1:], metadata=metadata)
 
 
 def _panel(axis: "Axes", panel: Panel, scale: Scale, found: dict[Run, list[Result]], with_published: bool) -> None:

@@ -1,6 +1,10 @@
-"""Lengths of training, with their unit: `iterations(9_277)`, `epochs(95)`, or a plain fraction of the run."""
+"""Lengths of training, with their unit: `iterations(9_277)`, `epochs(95)`, or a plain fraction of the run.
+
+Also durations in seconds, as people write and read them.
+"""
 
 import math
+import re
 from dataclasses import dataclass
 from typing import Literal
 
@@ -56,3 +60,18 @@ def resolve(time: Time, total: int, iterations_per_epoch: float) -> int:
         return math.floor(time * total + 1e-9)
     per_unit = iterations_per_epoch if time.unit == "epochs" else 1
     return max(1, math.floor(time.value * per_unit + 1e-9))
+
+
+def seconds(text: str, option: str) -> float:
+    """Reads a duration such as 8m, 90s or 1.5h. Raises UserError, which names the option, if it is not one."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([smh])", text.strip())
+    if not match:
+        raise UserError(f"{option} {text}: give a time such as 90s, 8m or 1.5h")
+    return float(match[1]) * {"s": 1, "m": 60, "h": 3600}[match[2]]
+
+
+def duration(seconds: float) -> str:
+    """Returns a time for people: "45 s", "8 min", "2.5 h"."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

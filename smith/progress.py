@@ -5,8 +5,9 @@ import sys
 import time
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TextColumn
 
+from smith.lengths import duration
 from smith.run import Run
 
 
@@ -23,7 +24,6 @@ class Display:
             BarColumn(bar_width=24),
             TextColumn("{task.completed:.0f}/{task.total:.0f}"),
             TextColumn("{task.fields[note]}"),
-            TimeRemainingColumn(compact=True),
             console=self._console,
             disable=quiet or not sys.stderr.isatty(),
             transient=True,
@@ -48,22 +48,33 @@ class Display:
     def begin(self, run: Run, seed: int) -> None:
         """A run begins."""
         self._row, self._loss = {}, math.nan
-        self._started, self._first, self._batch_size = time.perf_counter(), None, run.batch_size
+        self._started, self._batch_size = time.perf_counter(), run.batch_size
+        self._remaining = Remaining(run)
         name = f"{run.network} {run.data}, seed {seed}"
         self._progress.reset(self._one, total=run.iterations, description=name, note="compiling", visible=True)
 
+    def resumed(self, iteration: int) -> None:
+        """The run goes on from a checkpoint at this iteration."""
+        self._console.print(f"goes on from its checkpoint at iteration {iteration}")
+
     def iterated(self, iteration: int, loss: float) -> None:
         """`iteration` iterations are done; `loss` is the training loss of the last one."""
-        now = time.perf_counter()
-        if self._first is None:
-            self._first = (iteration, now)
         self._loss = loss
-        rate = (iteration - self._first[0]) / max(now - self._first[1], 1e-9)
-        self._progress.update(self._one, completed=iteration, note=self._note(rate))
+        self._remaining.iterated(iteration, time.perf_counter())
+        self._progress.update(self._one, completed=iteration, note=self._note())
+
+    def testing(self) -> None:
+        """A test begins."""
+        self._remaining.testing(time.perf_counter())
 
     def tested(self, row: dict[str, float]) -> None:
         """A test was made."""
         self._row = row
+        self._remaining.tested(time.perf_counter())
+
+    def waiting(self, count: int, holder: str) -> None:
+        """Nothing is left but runs that other processes have in hand."""
+        self._console.print(f"waiting for {count} run{'s' * (count != 1)} that other processes train ({holder})")
 
     def end(self, run: Run, seed: int, status: str) -> None:
         """A run is done and its result written."""
@@ -77,8 +88,52 @@ class Display:
         """Prints a line that a person should see."""
         self._console.print(f"smith: {message}")
 
-    def _note(self, rate: float) -> str:
+    def _note(self) -> str:
+        rate = self._remaining.rate()
         parts = [f"{rate:.1f} it/s", f"{rate * self._batch_size:,.0f} images/s", f"train loss {self._loss:.3f}"]
         if self._row:
             parts.append(f"test loss {self._row['test_loss']:.3f}, accuracy {self._row['test_accuracy']:.3f}")
+        if math.isfinite(left := self._remaining.seconds()):
+            parts.append(f"{duration(left)} left")
         return "  ".join(parts)
+
+
+class Remaining:
+    """How long a run will still take, from how long its iterations and its tests took so far.
+
+    The first report is where counting begins: what comes before it, compilation for the most part, comes once.
+    """
+
+    def __init__(self, run: Run) -> None:
+        self._end, self._every = run.iterations, run.count(run.test_every)
+        self._first: tuple[int, float] | None = None
+        self._iteration, self._now = 0, 0.0
+        self._tests, self._testing, self._began = 0, 0.0, 0.0
+
+    def iterated(self, iteration: int, now: float) -> None:
+        """`iteration` iterations are done at the time `now`, in seconds."""
+        if self._first is None:
+            self._first, self._tests, self._testing = (iteration, now), 0, 0.0
+        self._iteration, self._now = iteration, now
+
+    def testing(self, now: float) -> None:
+        """A test begins."""
+        self._began = now
+
+    def tested(self, now: float) -> None:
+        """A test was made."""
+        self._tests += 1
+        self._testing += now - self._began
+
+    def rate(self) -> float:
+        """Returns iterations per second, tests left out; 0 as long as that is not known."""
+        if self._first is None or self._iteration == self._first[0]:
+            return 0.0
+        return (self._iteration - self._first[0]) / max(self._now - self._first[1] - self._testing, 1e-9)
+
+    def seconds(self) -> float:
+        """Returns how long the rest will take, tests included; infinity as long as that is not known."""
+        if not self.rate():
+            return math.inf
+        to_come = self._end // self._every - self._iteration // self._every
+        return (self._end - self._iteration) / self.rate() + to_come * self._testing / max(self._tests, 1)

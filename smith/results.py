@@ -6,24 +6,30 @@ One row per test, columns and units as in `COLUMNS`. The file's metadata has the
 ended, what it cost and where and with what it was made; `pandas.read_parquet(path)` is all that is needed for the rows.
 """
 
+import contextlib
 import hashlib
+import io
 import json
 import os
-import uuid
-from collections.abc import Iterator, Mapping, Sequence
+import re
+import secrets
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from smith import files
 from smith.errors import UserError
 from smith.run import Run
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-SCHEMA_VERSION = "1"
+SCHEMA_VERSION = "2"
+UNSIGNED = b"sha256:" + 64 * b"-"  # where a file's digest will be; the digest is of the bytes with this in its place
+MOST_ROWS, MOST_BYTES = 100_000, 64 * 2**20  # of a result; the longest run of the paper is tested a few hundred times
 
 COLUMNS: dict[str, tuple[str, str]] = {  # name: (Arrow type, unit)
     "iteration": ("int64", "optimiser steps done when the test was made"),
@@ -69,14 +75,19 @@ def path_of(folder: Path, run: Run, seed: int) -> Path:
 
 
 def make_folder(folder: Path, option: str = "--results-dir") -> None:
-    """Makes sure that files can be written to a folder. Raises UserError, which names the option, if they can not."""
+    """Makes sure that files can be written to a folder, and removes what killed processes left half-written in it.
+
+    Raises OSError, which names the option, if nothing can be written there.
+    """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / f".probe-{uuid.uuid4().hex[:8]}"
-        probe.touch()
-        probe.unlink()
+        files.sweep(folder)
+        with files.whole(folder / ".probe") as probe:
+            probe.touch()
+        (folder / ".probe").unlink(missing_ok=True)
     except OSError as error:
-        raise UserError(f"{folder}: nothing can be written there ({error.strerror}); choose {option}") from error
+        reason = f"nothing can be written there ({error.strerror}); choose {option}"
+        raise OSError(error.errno, reason, str(folder)) from error
 
 
 def _schema(metadata: Mapping[str, str]) -> "pa.Schema":
@@ -89,94 +100,134 @@ def _schema(metadata: Mapping[str, str]) -> "pa.Schema":
 def write(
     folder: Path, run: Run, seed: int, status: str, rows: Sequence[Mapping[str, float]], facts: Mapping[str, str]
 ) -> Path:
-    """Writes a result whole: beside its place, synchronised, renamed. Returns its path."""
+    """Writes a result whole. Returns its path. Raises OSError where there is no room or no permission."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     own = {"schema_version": SCHEMA_VERSION, "run": run.to_json(), "seed": str(seed), "status": status}
-    columns = {name: np.array([row[name] for row in rows], np.float64) for name in COLUMNS}
-    metadata = {**facts, **own}
-    metadata["sha256"] = _digest(metadata, columns)
-    typed = {name: columns[name].astype(kind) for name, (kind, _) in COLUMNS.items()}
-    table = pa.table(typed, schema=_schema(metadata))
+    columns = {name: np.array([row[name] for row in rows], kind) for name, (kind, _) in COLUMNS.items()}
+    table = pa.table(columns, schema=_schema({**facts, **own, "digest": UNSIGNED.decode()}))
+    buffer = io.BytesIO()
+    pq.write_table(table, buffer, write_page_checksum=True)
     target = path_of(folder, run, seed)
-    beside = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.part")
-    try:
-        with beside.open("wb") as file:
-            pq.write_table(table, file, write_page_checksum=True)
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(target)
-    finally:
-        beside.unlink(missing_ok=True)
+    with files.whole(target) as part:
+        part.write_bytes(_signed(buffer.getvalue()))
     return target
 
 
-def _digest(metadata: Mapping[str, str], columns: Mapping[str, np.ndarray]) -> str:
-    """Returns the SHA-256 of all that a result says. Parquet's own checksums do not cover the metadata."""
-    digest = hashlib.sha256(json.dumps(dict(metadata), sort_keys=True).encode())
-    for name in COLUMNS:
-        digest.update(columns[name].tobytes())
-    return digest.hexdigest()
+def _signed(content: bytes) -> bytes:
+    """Returns a file's bytes with their SHA-256 in the place that was kept for it."""
+    return content.replace(UNSIGNED, b"sha256:" + hashlib.sha256(content).hexdigest().encode())
+
+
+def _check_signature(content: bytes) -> None:
+    """Raises ValueError if any byte of a file was altered. Looks at nothing else, so that it is safe to do first."""
+    signatures = re.findall(rb"sha256:[0-9a-f]{64}", content)
+    if len(signatures) != 1:
+        raise ValueError("no result of this program, or one that was altered")
+    if _signed(content.replace(signatures[0], UNSIGNED)) != content:
+        raise ValueError("sha256 differs: the file was altered")
 
 
 def read(path: Path) -> Result:
     """Reads a result.
 
     Raises:
-      DamagedResult: the file is truncated, altered, of another schema, or not a result at all.
+      DamagedResult: the file is truncated, altered, of another schema, too large, or not a result at all.
     """
     import pyarrow as pa
 
     try:
-        metadata, columns = _content(path)
+        if files.regular(path) > MOST_BYTES:
+            raise ValueError(f"larger than {MOST_BYTES // 2**20} MiB")
+        content = path.read_bytes()
+        signed = b"sha256:" in content  # as all are but those of version 1
+        if signed:
+            _check_signature(content)
+        metadata, columns = _content(content)
         version = metadata.pop("schema_version", None)
-        if version != SCHEMA_VERSION:
-            raise DamagedResult(f"{path}: schema version {version}, this program reads {SCHEMA_VERSION}")
-        if metadata.pop("sha256") != _digest({**metadata, "schema_version": SCHEMA_VERSION}, columns):
-            raise DamagedResult(f"{path}: sha256 differs: the file was altered")
+        if version not in ("1", SCHEMA_VERSION):
+            raise ValueError(f"schema version {version}, this program reads 1 and {SCHEMA_VERSION}")
+        if signed != (version == SCHEMA_VERSION):
+            raise ValueError("not signed as its schema version is: the file was altered")
+        if not signed:
+            _check_old(metadata, columns)
         run, seed, status = Run.from_json(metadata.pop("run")), int(metadata.pop("seed")), metadata.pop("status")
     except (OSError, ValueError, TypeError, KeyError, UserError, pa.ArrowException) as error:
         raise DamagedResult(f"{path}: {(str(error) or repr(error)).splitlines()[0]}") from error
     return Result(run, seed, status, columns, metadata)
 
 
-def _content(path: Path) -> tuple[dict[str, str], dict[str, np.ndarray]]:
+def _content(content: bytes) -> tuple[dict[str, str], dict[str, np.ndarray]]:
     """Returns a file's metadata and columns. Raises one of many errors if they can not be had."""
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
-    table = pq.read_table(path, page_checksum_verification=True)
+    source = pa.BufferReader(content)
+    with pq.ParquetFile(source, page_checksum_verification=True, thrift_container_size_limit=MOST_ROWS) as file:
+        about = file.metadata
+        groups = [about.row_group(i) for i in range(about.num_row_groups)]
+        if about.num_rows > MOST_ROWS or sum(group.total_byte_size for group in groups) > MOST_BYTES:
+            raise ValueError(f"{about.num_rows} rows: more than a result has")
+        if file.schema_arrow.names != list(COLUMNS):
+            raise ValueError(f"columns {file.schema_arrow.names}")
+        table = file.read()
     raw = table.schema.metadata or {}
     metadata = {k.decode(): v.decode() for k, v in raw.items() if not k.startswith(b"ARROW")}
-    if table.schema.names != list(COLUMNS):
-        raise ValueError(f"columns {table.schema.names}")
+    metadata.pop("digest", None)
     return metadata, {name: table[name].to_numpy().astype(np.float64) for name in COLUMNS}
+
+
+def _check_old(metadata: dict[str, str], columns: Mapping[str, np.ndarray]) -> None:
+    """Checks a result of schema version 1, whose digest is of what it says and not of its bytes. Raises ValueError."""
+    stated = metadata.pop("sha256")
+    digest = hashlib.sha256(json.dumps({**metadata, "schema_version": "1"}, sort_keys=True).encode())
+    for name in COLUMNS:
+        digest.update(columns[name].tobytes())
+    if stated != digest.hexdigest():
+        raise ValueError("sha256 differs: the file was altered")
 
 
 def find(folder: Path, run: Run, seed: int) -> Result | None:
     """Returns the result of a run and seed, or None. Raises DamagedResult for one that can not be read."""
     path = path_of(folder, run, seed)
-    if not path.exists():
+    if not os.path.lexists(path):
         return None
     result = read(path)
-    if (result.run, result.seed) != (run, seed):
-        raise DamagedResult(f"{path}: the file holds another run than its name says")
+    _check_name(path, result)
     return result
 
 
 def seeds(folder: Path, run: Run) -> list[Result]:
-    """Returns the readable results of a run, by seed."""
-    return sorted(_readable(folder.glob(f"{_glob_escaped(run.key)}-seed*.parquet"), run), key=lambda r: r.seed)
+    """Returns the readable results of a run, by seed. Damaged ones are left out; `check` tells them."""
+    found = []
+    for path in folder.glob(f"{_glob_escaped(run.key)}-seed*.parquet"):
+        with contextlib.suppress(DamagedResult):
+            found.append(read(path))
+    return sorted((result for result in found if result.run == run), key=lambda result: result.seed)
 
 
-def _readable(paths: Iterator[Path], run: Run) -> Iterator[Result]:
-    for path in paths:
+def check(folder: Path) -> tuple[list[Result], list[str]]:
+    """Reads every result in a folder, and compares it with its name.
+
+    Returns:
+      The results, and a line for each file that is damaged, was set aside, or says that it is another run than its
+      name says.
+    """
+    found, damaged = [], []
+    for path in sorted(folder.glob("*.parquet")):
         try:
             result = read(path)
-        except DamagedResult:
-            continue
-        if result.run == run:
-            yield result
+            _check_name(path, result)
+            found.append(result)
+        except DamagedResult as error:
+            damaged.append(str(error))
+    return found, damaged + [f"{path}: set aside" for path in sorted(folder.glob("*.damaged-*"))]
+
+
+def _check_name(path: Path, result: Result) -> None:
+    if path.name != path_of(path.parent, result.run, result.seed).name:
+        raise DamagedResult(f"{path}: the file holds another run than its name says")
 
 
 def _glob_escaped(text: str) -> str:
@@ -185,7 +236,7 @@ def _glob_escaped(text: str) -> str:
 
 def set_aside(path: Path) -> Path:
     """Renames a damaged file, so that it is kept for inspection and no longer taken for a result."""
-    target = path.with_name(f"{path.name}.damaged-{uuid.uuid4().hex[:6]}")
+    target = path.with_name(f"{path.name}.damaged-{secrets.token_hex(3)}")
     path.rename(target)
     return target
 

@@ -19,7 +19,7 @@ from smith.lengths import Length, epochs, iterations, resolve
 from smith.networks import NetworkInfo, Options
 from smith.schedules import SCHEDULES, Constant, Schedule
 
-__all__ = ["Length", "Run", "Snapshot", "epochs", "iterations"]
+__all__ = ["Length", "Run", "Snapshot", "differences", "epochs", "iterations"]
 
 
 @dataclass(frozen=True)
@@ -136,6 +136,16 @@ class Run:
         if not isinstance(run, cls):
             raise UserError(f"this is not a run's description: {text[:80]!r}")
         return run
+
+
+def differences(one: Run, other: Run) -> list[str]:
+    """Returns what sets two runs apart, such as "lr 0.1, not 0.2"."""
+    pairs = [(f.name, getattr(one, f.name), getattr(other, f.name)) for f in dataclasses.fields(Run)]
+    return [f"{name} {_brief(first)}, not {_brief(second)}" for name, first, second in pairs if first != second]
+
+
+def _brief(value: Any) -> str:
+    return f"{value.run.key} at {value.at}" if isinstance(value, Snapshot) else str(value)
 
 
 def _check(run: Run) -> None:

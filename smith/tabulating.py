@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from smith import drawing, recipes
+from smith import drawing, files, recipes
 from smith.results import Result
 from smith.scales import Scale
 from smith.table import Row, Table
@@ -84,8 +84,8 @@ def tabulate(table: Table, scale: Scale, source: Path, target: Path, *, recipe: 
     body = [(*m.row.labels, m.ours(), m.published(), m.difference()) for m in rows]
     caption = f"{table.title}. Scale {scale.name}: {scale.what}."
     for kind, write in (("md", markdown), ("tex", latex)):
-        with drawing.replacing(folder / f"{table.name}.{kind}") as beside:
-            beside.write_text(write(caption, head, body, table.notes), encoding="utf-8")
+        with files.whole(folder / f"{table.name}.{kind}") as part:
+            part.write_text(write(caption, head, body, table.notes), encoding="utf-8")
     _plot(table, scale, rows, [folder / f"{table.name}.{kind}" for kind in ("png", "svg")])
     missing = f", {len(rows) - have} without a result" if have < len(rows) else ""
     return f"{table.name}: {folder / table.name}.md ({have} rows, scale {scale.name}{missing})"

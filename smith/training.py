@@ -1,60 +1,34 @@
-"""Training: the step, the loop, the evaluation.
+"""Training: the loop, and the tests.
 
-The compiled step takes the hyper-parameters as arguments and the dataset as resident uint8 arrays, so that one
-compilation serves every curve of the same network and batch size, and nothing is copied or waited for between tests.
+Hyper-parameters are computed before the run and handed to the compiled step one by one (see `smith.program`).
 """
 
 import contextlib
-import functools
 import math
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from jax import Array
 
-from smith import checkpoints, networks, optimizer
-from smith.data import DATASETS, Arrays, mean_image
-from smith.networks import Options
+from smith import checkpoints
+from smith.checkpoints import Checkpoint, Keeper
+from smith.program import Problem, Program, checked, program_of
 from smith.run import Run
 
 Tree = Any  # a pytree of arrays
 Row = dict[str, float]  # one test: a value for each column of the result
 
 EVALUATION_BATCH = 500  # images; small enough for a CPU's cache, and a divisor of 10,000
-CACHED_BATCH = 64  # images of which a CPU computes the gradient at once
 STEPS_AHEAD = {"cpu": 2}  # how many steps the loop may run ahead of the device, so that Ctrl-C is heard; elsewhere 64
 NOISE, TEST_NOISE = 2**31 - 1, 2**31 - 2  # where a seed's streams for training and for tests begin; no epoch has these
 DISPLAY_EVERY = 20  # iterations between two reports of progress
-
-
-@dataclass(frozen=True)
-class Problem:
-    """A dataset on the device.
-
-    train_images: (N, height, width, channels) uint8; train_labels: (N,) uint8; likewise for the test
-    mean: (height, width, channels) float32, the mean training image
-    """
-
-    name: str
-    train_images: Array
-    train_labels: Array
-    test_images: Array
-    test_labels: Array
-    mean: Array
-
-    @classmethod
-    def put(cls, name: str, train: Arrays, test: Arrays) -> "Problem":
-        """Copies a dataset to the device."""
-        host = (train.images, train.labels, test.images, test.labels, mean_image(train.images))
-        return cls(name, *jax.device_put(host))
 
 
 @dataclass(frozen=True)
@@ -62,123 +36,12 @@ class Outcome:
     """What a run came to: a row for every test, and how it ended."""
 
     rows: list[Row] = field(default_factory=list)
-    status: str = "done"  # or "diverged"
+    status: str = "done"  # or "diverged", or "stopped" before its end
+    non_finite: list[str] = field(default_factory=list)  # parameters and batch statistics that were not finite
     seconds: float = 0.0  # of training and testing, without the first iteration
     compile_seconds: float = 0.0  # to the end of the first iteration
     training_seconds: float = 0.0  # of `seconds`, without the tests
-
-
-@dataclass(frozen=True)
-class Program:
-    """The compiled functions for one network, number of classes, solver, batch size and so on (see `compiled`).
-
-    A state is a dictionary: `params`, `rest` (batch statistics), `velocity`, and `loss_sum` since the last test.
-    """
-
-    init: Callable[[int], Tree]  # seed -> state
-    step: Callable[..., tuple[Tree, Array]]
-    order: Callable[[Array, int], Array]
-    evaluate: Callable[..., Array]
-
-
-def preprocess(network: str, images: Array, mean: Array) -> Array:
-    """Returns float32 images as in the author's network files: the mean image subtracted, or divided by 256."""
-    if networks.info(network).preprocessing == "mean_image":
-        return images.astype(jnp.float32) - mean
-    return images.astype(jnp.float32) / 256
-
-
-def mirrored(images: Array, key: Array) -> Array:
-    """Returns the images, each mirrored from left to right or not, at random."""
-    chosen = jax.random.bernoulli(key, 0.5, (len(images),))
-    return jnp.where(chosen[:, None, None, None], images[:, :, ::-1], images)
-
-
-def cross_entropy(logits: Array, labels: Array) -> Array:
-    """Returns the softmax cross-entropy of every image, in nats. logits: (batch, classes); labels: (batch,) uint8."""
-    return optax.softmax_cross_entropy_with_integer_labels(logits, labels.astype(jnp.int32))
-
-
-def program_of(run: Run) -> Program:
-    """Returns the program of a run, which it shares with all runs that differ in hyper-parameters and lengths only."""
-    classes = DATASETS[run.data].classes
-    return compiled(run.network, classes, run.solver, run.batch_size, run.options, run.mirror)
-
-
-@functools.cache
-def compiled(network: str, classes: int, solver: str, batch_size: int, options: Options, mirror: bool) -> Program:
-    """Returns the program that every run with these six shares. Hyper-parameters are arguments of its step."""
-    info = networks.info(network)
-    graphdef, example, _ = networks.create(network, 0, classes, options)
-    named = (info.lr_multipliers, info.decay_multipliers)
-    factors = [optimizer.multipliers(example, multipliers) for multipliers in named]
-    update: Any = optimizer.caffe(*factors, nesterov=solver == "nesterov").update
-
-    def init(seed: int) -> Tree:
-        _, params, rest = networks.create(network, seed, classes, options)
-        velocity = jax.tree.map(jnp.zeros_like, params)
-        return {"params": params, "rest": rest, "velocity": velocity, "loss_sum": jnp.zeros(())}
-
-    def loss_of(params: Tree, rest: Tree, images: Array, labels: Array, key: Array) -> tuple[Array, Tree]:
-        """Returns the sum of the images' losses over the batch size, and the batch statistics."""
-        logits, rest = networks.apply(graphdef, params, rest, images, train=True, key=key)
-        return cross_entropy(logits, labels).sum() / batch_size, rest
-
-    def gradient(params: Tree, rest: Tree, images: Array, labels: Array, key: Array) -> tuple[Array, Tree, Tree]:
-        """Returns (loss, batch statistics, gradient), added up over parts of the batch that stay in a CPU's cache."""
-        parts = 1 if rest or jax.default_backend() != "cpu" else -(-batch_size // CACHED_BATCH)
-        total = None
-        for part in zip(jnp.array_split(images, parts), jnp.array_split(labels, parts), strict=True):
-            (loss, rest), grads = jax.value_and_grad(loss_of, has_aux=True)(params, rest, *part, key)
-            total = (loss, grads) if total is None else jax.tree.map(jnp.add, total, (loss, grads))
-        assert total
-        return total[0], rest, total[1]
-
-    compiler_options = networks.compiler_options()
-
-    @functools.partial(jax.jit, donate_argnums=0, compiler_options=compiler_options)
-    def step(
-        state: Tree, data: tuple[Array, Array, Array], orders: Array, at: Array, hyper: Array, key: Array
-    ) -> tuple[Tree, Array]:
-        """One iteration. orders: (2, N), of this epoch and the next; at: (first image, iteration); hyper: lr, m, wd."""
-        images, labels, mean = data
-        chosen = jax.lax.dynamic_slice(orders.reshape(-1), at[:1], (batch_size,))
-        noise, flips = jax.random.split(jax.random.fold_in(key, at[1]))
-        inputs = preprocess(network, images[chosen], mean)
-        if mirror:
-            inputs = mirrored(inputs, flips)
-        loss, rest, grads = gradient(state["params"], state["rest"], inputs, labels[chosen], noise)
-        lr, momentum, weight_decay = hyper
-        velocity = optimizer.CaffeState(state["velocity"])
-        updates, (velocity,) = update(
-            grads, velocity, state["params"], lr=lr, momentum=momentum, weight_decay=weight_decay
-        )
-        params = optax.apply_updates(state["params"], updates)
-        loss_sum = state["loss_sum"] + loss
-        return {"params": params, "rest": rest, "velocity": velocity, "loss_sum": loss_sum}, loss
-
-    @functools.partial(jax.jit, static_argnums=1)
-    def order(key: Array, n: int) -> Array:
-        """Returns a shuffled order of n training images."""
-        return jax.random.permutation(key, n)
-
-    @functools.partial(jax.jit, static_argnums=3, compiler_options=compiler_options)
-    def evaluate(
-        state: Tree, data: tuple[Array, Array, Array], first: int, size: int, key: Array | None = None
-    ) -> Array:
-        """Returns (sum of losses, number correct) of `size` test images from `first` on, round the end.
-
-        With a key the images are mirrored at random.
-        """
-        params, rest, (images, labels, mean) = state["params"], state["rest"], data
-        chosen = (first + jnp.arange(size)) % len(labels)
-        targets, inputs = labels[chosen], preprocess(network, images[chosen], mean)
-        if key is not None:
-            inputs = mirrored(inputs, jax.random.fold_in(key, first))
-        logits, _ = networks.apply(graphdef, params, rest, inputs, train=False)
-        return jnp.stack([cross_entropy(logits, targets).sum(), (logits.argmax(-1) == targets).sum()])
-
-    return Program(init, step, order, evaluate)
+    timed_iterations: float = 0.0  # that `training_seconds` were spent on
 
 
 def hyperparameters(run: Run) -> np.ndarray:
@@ -220,17 +83,26 @@ class Batches:
 
 
 def test(
-    program: Program, state: Tree, problem: Problem, images: int | None, window: tuple[int, Array] | None = None
-) -> tuple[float, float]:
+    program: Program,
+    state: Tree,
+    problem: Problem,
+    images: int | None,
+    window: tuple[int, Array] | None = None,
+    stop: Callable[[float], bool] = lambda _: False,
+) -> tuple[float, float] | None:
     """Returns (mean loss in nats, accuracy as a fraction) over the first `images` test images, or all of them.
 
-    window: (which test this is, key), for one that goes on where the last test ended, on images mirrored at random
+    Args:
+      window: (which test this is, key), for one that goes on where the last test ended, on images mirrored at random.
+      stop: asked before every batch with the seconds the last one took; if it says so there is no test, and None.
     """
     data = (problem.test_images, problem.test_labels, problem.mean)
     total = min(images or len(problem.test_images), len(problem.test_images))
     number, key = window or (0, None)
-    sums = np.zeros(2)
-    for done in range(0, total, EVALUATION_BATCH):  # one batch at a time: Ctrl-C is heard between them
+    sums, pace = np.zeros(2), Pace()
+    for done in range(0, total, EVALUATION_BATCH):  # one batch at a time, so that a test can be stopped
+        if stop(pace.turn()):
+            return None
         first = number * total + done
         sums += np.asarray(program.evaluate(state, data, first, min(EVALUATION_BATCH, total - done), key))
     loss, accuracy = sums / total
@@ -240,11 +112,27 @@ def test(
 class Watcher(Protocol):
     """What `train` tells about its progress (see `smith.progress.Display`)."""
 
+    def resumed(self, iteration: int) -> None:
+        """The run goes on from a checkpoint at this iteration."""
+
     def iterated(self, iteration: int, loss: float) -> None:
         """`iteration` iterations are done; `loss` is the training loss of the last one."""
 
+    def testing(self) -> None:
+        """A test begins."""
+
     def tested(self, row: Row) -> None:
         """A test was made."""
+
+    def warn(self, message: str) -> None:
+        """Something that a person should see."""
+
+
+class Silent(Watcher):
+    """Tells nobody."""
+
+
+SILENT = Silent()
 
 
 def train(
@@ -252,10 +140,12 @@ def train(
     seed: int,
     problem: Problem,
     *,
-    watcher: Watcher | None = None,
+    watcher: Watcher = SILENT,
     start: Path | None = None,
     snapshots: Mapping[int, Path] | None = None,
     until: int | None = None,
+    keeper: Keeper | None = None,
+    stop: Callable[[float], bool] = lambda _: False,
 ) -> Outcome:
     """Trains one run with one seed.
 
@@ -265,60 +155,123 @@ def train(
       start: the checkpoint of `run.start`, if the run has one.
       snapshots: where to save the state after which iterations.
       until: stops there instead of at the run's end.
+      keeper: keeps checkpoints. If it has one already the run goes on from there, and ends as it would have without.
+      stop: asked in every iteration whether to stop, given the seconds that the next one and those under way may take.
 
     Returns:
-      A row for every test. A run whose test or training loss is not finite ends there, as "diverged".
+      A row for every test. A run whose test or training loss or whose parameters are not finite ends there, as
+      "diverged"; one that was stopped is "stopped", and its checkpoint is written.
+
+    Raises:
+      DamagedCheckpoint, UserError: `start` can not be used (see `smith.checkpoints.load`).
     """
-    snapshots = snapshots or {}
-    program = program_of(run)
-    state = program.init(seed)
-    if start:
-        state = checkpoints.load(start, state)
+    snapshots, program = snapshots or {}, program_of(run)
+    end = run.iterations if until is None else until
+    begin = _beginning(run, seed, program, start, keeper, watcher, latest=min(snapshots, default=end))
+    state, rows, last_test = begin.state, list(begin.rows), begin.last_test
     hyper, tests = hyperparameters(run), test_iterations(run)
     batches = Batches(program, seed, len(problem.train_images), run.batch_size)
     data = (problem.train_images, problem.train_labels, problem.mean)
     noise = jax.random.fold_in(jax.random.key(seed), NOISE)
     ahead = deque(maxlen=STEPS_AHEAD.get(jax.default_backend(), 64))
-    first = last_test = run.first_iteration
-    rows: list[Row] = []
-    clock = Clock()
-    end = run.iterations if until is None else until
-    for t in range(first, end + 1):
+    clock, pace = Clock(begin.timing), Pace()
+
+    def here(t: int) -> Checkpoint:
+        return Checkpoint(run, seed, t, state, rows, last_test, clock.read(t - begin.iteration))
+
+    def outcome(t: int, status: str, non_finite: list[str]) -> Outcome:
+        return Outcome(rows, status, non_finite, **clock.read(t - begin.iteration))
+
+    for t in range(begin.iteration, end + 1):
         if t in snapshots:
-            checkpoints.save(snapshots[t], state)
-        if t in tests:
+            checkpoints.save(snapshots[t], here(t))
+        stopped = False
+        if t in tests and not (rows and rows[-1]["iteration"] == t):
+            watcher.testing()
             with clock.testing(state):
-                rows.append(_row(run, seed, t, hyper[t], program, state, problem, since=t - last_test))
-            if watcher:
-                watcher.tested(rows[-1])
-            state, last_test = {**state, "loss_sum": jnp.zeros(())}, t
-            if diverged(rows[-1]):
-                return Outcome(rows, "diverged", *clock.read())
-        if t == end:
+                row = _row(run, seed, t, hyper[t], program, state, problem, since=t - last_test, stop=stop)
+            stopped = row is None
+            if row is not None:
+                rows.append(row)
+                watcher.tested(row)
+                if (non_finite := _non_finite(program, state)) or diverged(row):
+                    return outcome(t, "diverged", non_finite)
+                state, last_test = {**state, "loss_sum": jnp.zeros(())}, t
+            pace.interrupted()
+        if t == end and not stopped:
             break
+        if stopped or stop(pace.turn() * (len(ahead) + 1)):
+            if keeper and t > begin.iteration:
+                keeper.keep(here(t), wait=True)
+            return outcome(t, "stopped", [])
+        if keeper and keeper.due():
+            keeper.keep(here(t))
         orders, index = batches.at(t)
         if len(ahead) == ahead.maxlen:
             ahead[0].block_until_ready()
-        if watcher and ahead and t % DISPLAY_EVERY == 0:
+        if ahead and t % DISPLAY_EVERY == 0:
             watcher.iterated(t, float(ahead[0]))
         state, loss = program.step(state, data, orders, np.array([index, t], np.int32), hyper[t], noise)
         ahead.append(loss)
-        if t == first:
+        if t == begin.iteration:
             loss.block_until_ready()
             clock.compiled()
-    return Outcome(rows, "done", *clock.read())
+            pace = Pace()
+    return outcome(end, "done", [])
+
+
+def _beginning(
+    run: Run,
+    seed: int,
+    program: Program,
+    start: Path | None,
+    keeper: Keeper | None,
+    watcher: Watcher,
+    latest: int,
+) -> Checkpoint:
+    """Returns where a run begins: at its newest checkpoint, at the snapshot it starts from, or with new parameters."""
+    state = program.init(seed)
+    found = keeper.newest(run, seed, state, latest, watcher.warn) if keeper else None
+    if found:
+        watcher.resumed(found.iteration)
+        return replace(found, state=jax.device_put(found.state))
+    if start:
+        assert run.start
+        state = jax.device_put(checkpoints.load(start, run.start.run, seed, state).state)
+    return Checkpoint(run, seed, run.first_iteration, state, last_test=run.first_iteration)
+
+
+class Pace:
+    """How long the turns of a loop take."""
+
+    def __init__(self) -> None:
+        self._last, self._seconds = 0.0, 0.0
+
+    def turn(self) -> float:
+        """A turn begins. Returns how many seconds one takes: the last, or less recent ones if they took longer."""
+        now = time.perf_counter()
+        if self._last:
+            self._seconds = max(now - self._last, 0.8 * self._seconds)
+        self._last = now
+        return self._seconds
+
+    def interrupted(self) -> None:
+        """Something was done that does not belong to a turn."""
+        self._last = time.perf_counter()
 
 
 class Clock:
     """Measures how long a run takes, apart from its first iteration, which is mostly compilation, and its tests."""
 
-    def __init__(self) -> None:
+    def __init__(self, before: Mapping[str, float]) -> None:
+        """before: what `read` returned when the run was stopped that goes on now."""
+        self._before = before
         self._start = self._running = time.perf_counter()
         self._tests = 0.0
 
     def compiled(self) -> None:
         """The first iteration is done."""
-        self._running = time.perf_counter()
+        self._running, self._tests = time.perf_counter(), 0.0
 
     @contextlib.contextmanager
     def testing(self, state: Tree) -> Iterator[None]:
@@ -328,17 +281,33 @@ class Clock:
         yield
         self._tests += time.perf_counter() - before
 
-    def read(self) -> tuple[float, float, float]:
-        """Returns seconds since the first iteration, until then, and the former without tests."""
+    def read(self, iterations: int) -> dict[str, float]:
+        """Returns the fields of `Outcome` that have to do with time, after so many iterations."""
         seconds = time.perf_counter() - self._running
-        return seconds, self._running - self._start, seconds - self._tests
+        spent = {
+            "seconds": seconds,
+            "compile_seconds": self._running - self._start,
+            "training_seconds": seconds - self._tests,
+            "timed_iterations": max(0, iterations - 1),
+        }
+        return {name: value + self._before.get(name, 0.0) for name, value in spent.items()}
 
 
 def _row(
-    run: Run, seed: int, t: int, hyper: np.ndarray, program: Program, state: Tree, problem: Problem, since: int
-) -> Row:
+    run: Run,
+    seed: int,
+    t: int,
+    hyper: np.ndarray,
+    program: Program,
+    state: Tree,
+    problem: Problem,
+    since: int,
+    stop: Callable[[float], bool],
+) -> Row | None:
     window = (t // run.count(run.test_every), jax.random.fold_in(jax.random.key(seed), TEST_NOISE))
-    test_loss, test_accuracy = test(program, state, problem, run.test_images, window if run.moving_test else None)
+    tested = test(program, state, problem, run.test_images, window if run.moving_test else None, stop)
+    if tested is None:
+        return None
     lr, momentum, weight_decay = map(float, hyper)
     return {
         "iteration": t,
@@ -347,9 +316,15 @@ def _row(
         "momentum": momentum,
         "weight_decay": weight_decay,
         "train_loss": float(state["loss_sum"]) / since if since else math.nan,
-        "test_loss": test_loss,
-        "test_accuracy": test_accuracy,
+        "test_loss": tested[0],
+        "test_accuracy": tested[1],
     }
+
+
+def _non_finite(program: Program, state: Tree) -> list[str]:
+    """Returns the names of the parameters and batch statistics that have a value that is not finite."""
+    finite = np.asarray(program.finite(state))
+    return [name for name, good in zip(checkpoints.names(checked(state)), finite, strict=True) if not good]
 
 
 def diverged(row: Row) -> bool:

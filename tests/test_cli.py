@@ -104,9 +104,11 @@ MISTAKES = {
     "a budget in another unit": ("run fig14 --budget 8x", "--budget 8x: give a time such as 90s, 8m or 1.5h"),
     "a budget without a unit": ("run fig14 --budget 8", "--budget 8: give a time"),
     "a negative budget": ("run fig14 --budget -8m", "--budget"),
+    "checkpoints without a unit": ("run fig14 --checkpoint-every 2", "--checkpoint-every 2: give a time"),
+    "an unknown answer to divergence": ("run fig14 --on-divergence halt", "'halt': known: record, stop"),
     "an option without its value": ("run fig14 --data-dir", "--data-dir"),
     "an unknown command": ("runn fig14", "unknown command 'runn': did you mean 'run'?"),
-    "no command": ("", "list, run, draw, status, data"),
+    "no command": ("", "list, run, draw, status, verify, data"),
     "a figure for status": ("status fig14", "fig14"),
     "an unknown dataset": ("data mnist cifar1O", "unknown dataset 'cifar1O': did you mean 'cifar10'?"),
 }
@@ -126,7 +128,7 @@ def test_a_mistake_ends_the_real_command_with_status_2(tmp_path):
 
 def test_a_results_folder_that_cannot_be_written(refused, tmp_path):
     (tmp_path / "file").touch()
-    line = refused("run", "fig14", "--scale", "smoke", "--results-dir", tmp_path / "file")
+    line = refused("run", "fig14", "--scale", "smoke", "--results-dir", tmp_path / "file", status=1)
     assert str(tmp_path / "file") in line and "choose --results-dir" in line
 
 
@@ -167,16 +169,51 @@ def test_a_cache_with_too_few_images(refused_late, tmp_path):
     assert f"mnist train: expected 60000 images, found 10 in {file}" in line
 
 
-def test_ctrl_c_ends_with_status_130_and_a_full_disk_with_1(refused, monkeypatch, tmp_path):
-    for error, status, words in (
-        (KeyboardInterrupt(), 130, "the same command goes on from here"),
-        (OSError(28, "No space left on device", "a/file"), 1, "a/file: No space left on device"),
+def test_a_divergence_that_is_to_stop_everything_ends_with_status_1(capsys, monkeypatch, tmp_path):
+    monkeypatch.setattr(engine, "execute", lambda *_, **__: engine.Summary(trained=1, diverged=1, left=2, halted="it"))
+    with pytest.raises(SystemExit) as stop:
+        cli.main(["run", "fig14", "--results-dir", str(tmp_path), "--figures-dir", str(tmp_path)])
+    assert stop.value.code == 1
+    assert capsys.readouterr().err == "smith: it diverged, and --on-divergence is stop; its result is kept\n"
+
+
+def test_verify_tells_what_is_damaged_and_what_has_a_wrong_name(capsys, tmp_path):
+    write_results(tmp_path, "fig14")
+    cli.main(["verify", "--results-dir", str(tmp_path)])
+    count = len(list((tmp_path / "smoke").iterdir()))
+    assert capsys.readouterr().out == f"{count} as they were written, 0 not\n"
+    damaged, renamed, *_ = sorted((tmp_path / "smoke").iterdir())
+    content = damaged.read_bytes()
+    damaged.write_bytes(content[:1000] + bytes([content[1000] ^ 1]) + content[1001:])
+    renamed.rename(renamed.with_name(renamed.name.replace("seed0", "seed1")))
+    with pytest.raises(SystemExit) as stop:
+        cli.main(["verify", "--results-dir", str(tmp_path)])
+    out, err = capsys.readouterr()
+    assert stop.value.code == 1
+    assert out.startswith(f"{count - 2} as they were written, 2 not\n")
+    assert f"damaged: {damaged}: sha256 differs" in out and "seed1.parquet: the file holds another run" in out
+    assert err.count("\n") == 1
+
+
+def test_what_is_damaged_is_told_when_figures_are_drawn(capsys, tmp_path):
+    write_results(tmp_path, "fig14")
+    damaged, *_ = (tmp_path / "smoke").iterdir()
+    damaged.write_bytes(damaged.read_bytes()[:-1])
+    cli.main(["draw", "fig14", "--scale", "smoke", "--results-dir", str(tmp_path), "--figures-dir", str(tmp_path)])
+    out, err = capsys.readouterr()
+    assert f"damaged, not drawn: {damaged}" in err and "1 without a result" in out
+
+
+def test_signals_end_with_their_status_and_a_full_disk_with_1(refused, monkeypatch, tmp_path):
+    def full():
+        raise OSError(28, "No space left on device", "a/file")
+
+    for act, status, words in (
+        (lambda: signal.raise_signal(signal.SIGINT), 130, "the same command goes on from here"),
+        (lambda: signal.raise_signal(signal.SIGTERM), 143, "the same command goes on from here"),
+        (full, 1, "a/file: No space left on device"),
     ):
-
-        def fail(*_, error=error, **__):
-            raise error
-
-        monkeypatch.setattr(engine, "execute", fail)
+        monkeypatch.setattr(engine, "execute", lambda *_, act=act, **__: act())
         assert words in refused("run", "fig14", "--results-dir", tmp_path, status=status)
 
 
@@ -301,13 +338,13 @@ def test_help_ends_with_status_0(command, capsys):
     ("text", "expected"), [("90s", 90), ("8m", 480), ("1.5h", 5400), (" 2m ", 120), ("0s", 0), ("0.5s", 0.5)]
 )
 def test_seconds(text, expected):
-    assert cli.seconds(text) == expected
+    assert cli.seconds(text, "--budget") == expected
 
 
 @pytest.mark.parametrize("text", ["", "8", "8x", "m", "-1m", "1h30m", "1,5h", "1.h", "8 m", "nanm", "8M", "1e3s"])
 def test_seconds_refuses(text):
     with pytest.raises(UserError, match="give a time such as"):
-        cli.seconds(text)
+        cli.seconds(text, "--budget")
 
 
 @pytest.mark.parametrize(
@@ -414,4 +451,4 @@ def test_ctrl_c_while_a_run_is_trained(smoke, data_dir, tmp_path):
     assert status == 130
     assert "Traceback" not in shown
     assert shown.rstrip().endswith("smith: stopped; finished results are kept, and the same command goes on from here")
-    assert list((tmp_path / "results" / "short").iterdir()) == []
+    assert [path.name for path in (tmp_path / "results" / "short").iterdir()] == ["checkpoints"]

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from smith import networks, training
+from smith import networks
+from smith import program as programs
 from smith.errors import UserError
 from smith.networks import Options, densenet, layers
 
@@ -366,7 +367,7 @@ def test_the_gradient_equals_finite_differences(name):
 @pytest.mark.parametrize("name", ["resnet-8", "resnet-8-relu", "wide-8", "densenet-10"])
 def test_one_batch_can_be_memorised(name):
     """By the step that runs take, its dropout and ghost batches included."""
-    program = training.compiled(name, 10, "nesterov", 16, Options(width=0.5, ghost_batch_size=8), False)
+    program = programs.compiled(name, 10, "nesterov", 16, Options(width=0.5, ghost_batch_size=8), False)
     random = np.random.default_rng(1)
     images = jnp.asarray(random.integers(0, 256, (16, 32, 32, 3), np.uint8))
     labels = jnp.asarray(random.integers(0, 10, 16, np.uint8))
@@ -537,10 +538,10 @@ def test_other_depths_share_the_description(name, known):
 
 def test_about_half_of_the_images_are_mirrored_and_the_others_left():
     images, key = jnp.asarray(draw(1, (400, 4, 6, 3))), jax.random.key(0)
-    result = np.asarray(training.mirrored(images, key))
+    result = np.asarray(programs.mirrored(images, key))
     flipped = (result == np.asarray(images)[:, :, ::-1]).all((1, 2, 3))
     left = (result == np.asarray(images)).all((1, 2, 3))
     assert (flipped != left).all()
     assert 0.4 < flipped.mean() < 0.6
-    assert np.array_equal(training.mirrored(images, key), result)
-    assert not np.array_equal(training.mirrored(images, jax.random.key(1)), result)
+    assert np.array_equal(programs.mirrored(images, key), result)
+    assert not np.array_equal(programs.mirrored(images, jax.random.key(1)), result)

@@ -3,17 +3,16 @@
 import functools
 import math
 import os
-import time
+import shutil
 from pathlib import Path
 
 import jax
 import numpy as np
 import pytest
 
-from smith import checkpoints, data, engine, results, scales, training
+from smith import checkpoints, data, engine, results, scales, stopping, training
 from smith.cli import experiments
 from smith.engine import Job, Summary
-from smith.errors import UserError
 from smith.progress import Display
 from smith.results import COLUMNS
 from smith.run import Run, Snapshot, iterations
@@ -31,6 +30,10 @@ class Seen(Display):
         self.ended: list[str] = []
         self.warnings: list[str] = []
         self.tests = 0
+        self.resumptions: list[int] = []
+
+    def resumed(self, iteration: int) -> None:
+        self.resumptions.append(iteration)
 
     def plan(self, todo: int, found: int) -> None:
         self.planned.append((todo, found))
@@ -185,6 +188,14 @@ def test_a_run_that_diverges_has_a_result_and_the_next_is_trained(execute, small
     assert result["iteration"][-1] < 12 and not np.isfinite(result["test_loss"][-1])
 
 
+def test_a_run_that_diverges_can_stop_everything(execute, small_run, folder):
+    hot = small_run.replace(lr=1e6)
+    done = execute([hot, small_run], seeds=2, stop_on_divergence=True)
+    assert done == Summary(trained=1, diverged=1, left=3, halted=f"{hot.key} seed 0")
+    result = results.find(folder, hot, 0)
+    assert result and "params/dense2/kernel" in result.facts["non_finite"].split()
+
+
 def test_a_damaged_result_is_reported_set_aside_and_trained_again(execute, small_run, folder):
     execute([small_run])
     path = folder / name(small_run)
@@ -222,17 +233,41 @@ def test_a_budget_of_nothing_leaves_everything(execute, small_run, folder, train
     assert trained == [] and files(folder) == []
 
 
-def test_the_run_in_hand_is_finished_when_the_budget_is_used_up(execute, small_run, folder, monkeypatch):
-    train = training.train
+class Timed(Seen):
+    """Time passes at the tests alone: a second in each."""
 
-    def slowly(*args, **options):
-        time.sleep(0.3)
-        return train(*args, **options)
+    def __init__(self, monkeypatch) -> None:
+        super().__init__()
+        self.now = 100.0
+        monkeypatch.setattr(stopping.time, "perf_counter", lambda: self.now)
+        monkeypatch.setattr(engine, "COMPILE_SECONDS", 0.0)
 
-    monkeypatch.setattr(training, "train", slowly)
-    assert execute([small_run], seeds=3, budget=0.25) == Summary(trained=1, left=2)
-    assert files(folder) == [name(small_run)]
-    assert execute([small_run], seeds=3) == Summary(trained=2, found=1)
+    def tested(self, row: dict[str, float]) -> None:
+        super().tested(row)
+        self.now += 1
+
+
+def test_a_budget_ends_in_the_middle_of_a_run_which_the_next_call_finishes(execute, small_run, folder, monkeypatch):
+    execute([small_run], seeds=3)
+    undisturbed = [results.find(folder, small_run, seed) for seed in range(3)]
+    shutil.rmtree(folder)
+    assert execute([small_run], Timed(monkeypatch), seeds=3, budget=4.5) == Summary(trained=1, left=2, begun=1)
+    assert files(folder) == sorted([name(small_run), "checkpoints"])
+    seen = Seen()
+    assert execute([small_run], seen, seeds=3) == Summary(trained=2, found=1)
+    assert seen.tests == 4 and seen.resumptions == [8]
+    assert files(folder) == [name(small_run, seed) for seed in range(3)]
+    for one, other in zip(undisturbed, (results.find(folder, small_run, seed) for seed in range(3)), strict=True):
+        assert all(np.array_equal(one[column], other[column]) for column in COLUMNS)
+
+
+def test_no_run_is_begun_that_would_not_be_compiled_in_time(execute, small_run, trained, monkeypatch):
+    seen = Timed(monkeypatch)
+    execute([small_run], seen, seeds=1)
+    monkeypatch.setattr(engine, "_compile_seconds", lambda _: {engine._program(small_run): 5.0})
+    assert execute([small_run], seen, seeds=3, budget=4.5) == Summary(found=1, left=2)
+    assert len(trained) == 1
+    assert execute([small_run], seen, seeds=3, budget=5.5) == Summary(found=1, trained=2)
 
 
 # --- runs that start from a snapshot ---
@@ -274,23 +309,25 @@ def test_a_child_is_the_same_whether_its_parent_ran_to_the_end_or_not(execute, s
         np.testing.assert_array_equal(first[column], second[column])
 
 
-def test_children_share_a_snapshot_which_goes_with_the_last(execute, small_run, child, folder, trained, monkeypatch):
+def test_children_share_a_snapshot_which_goes_with_the_last(execute, small_run, child, folder, trained):
     other = child.replace(weight_decay=0.0)
-    removed = []
-    remove = checkpoints.remove
-    monkeypatch.setattr(checkpoints, "remove", lambda path: (removed.append(len(trained)), remove(path)))
-    assert execute([small_run, child, other]).trained == 3
-    assert len(trained) == 3 and removed == [3]
+    place = checkpoints.snapshot_of(folder, child, 0)
+    there = []
+
+    class Looking(Seen):
+        def end(self, run: Run, seed: int, status: str) -> None:
+            super().end(run, seed, status)
+            there.append(place.exists())
+
+    assert execute([small_run, child, other], Looking()).trained == 3
+    assert len(trained) == 3 and there == [True, True, False]
     assert not (folder / "snapshots").exists()
 
 
-def test_a_snapshot_outlives_a_budget_that_ends_before_the_child(execute, small_run, child, folder, trained):
-    class Slow(Seen):
-        def end(self, run: Run, seed: int, status: str) -> None:
-            super().end(run, seed, status)
-            time.sleep(0.3)
-
-    assert execute([small_run, child], Slow(), budget=0.25) == Summary(trained=1, left=1)
+def test_a_snapshot_outlives_a_budget_that_ends_before_the_child(
+    execute, small_run, child, folder, trained, monkeypatch
+):
+    assert execute([small_run, child], Timed(monkeypatch), budget=2.5) == Summary(trained=1, left=1)
     assert files(folder) == sorted([name(small_run), "snapshots"])
     assert execute([small_run, child]) == Summary(trained=1, found=1)
     assert [run for run, *_ in trained] == [small_run, child]
@@ -316,7 +353,7 @@ def test_a_parent_that_diverges_before_the_snapshot_does_not_stop_the_other_runs
 
 def test_a_folder_that_cannot_be_written_is_told_before_anything_is_trained(data_dir, small_run, tmp_path, trained):
     (tmp_path / "file").touch()
-    with pytest.raises(UserError, match="nothing can be written there"):
+    with pytest.raises(OSError, match="nothing can be written there"):
         engine.execute([Job(small_run, 0)], tmp_path / "file" / "results", data_dir, Seen())
     assert trained == []
 

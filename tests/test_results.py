@@ -1,6 +1,8 @@
 """Result files: what is in them, that they are written whole, and that a damaged one is never taken for a result."""
 
 import datetime
+import hashlib
+import io
 import json
 import os
 import re
@@ -12,7 +14,6 @@ import pyarrow.parquet as pq
 import pytest
 
 from smith import results
-from smith.errors import UserError
 from smith.results import COLUMNS, DamagedResult, Result
 
 SOURCE = Path(results.__file__).parent
@@ -161,9 +162,9 @@ def test_a_folder_is_made_and_no_probe_left_in_it(tmp_path):
     assert list((tmp_path / "a" / "b").iterdir()) == []
 
 
-def test_a_folder_that_cannot_be_made_is_a_users_mistake(tmp_path):
+def test_a_folder_that_cannot_be_made_is_told_with_the_option(tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(UserError, match="nothing can be written there .*choose --results-dir") as caught:
+    with pytest.raises(OSError, match="nothing can be written there .*choose --results-dir") as caught:
         results.make_folder(tmp_path / "file" / "results")
     assert "\n" not in str(caught.value)
 
@@ -178,13 +179,53 @@ def test_a_truncated_file_is_damaged(written):
         damage_of(written)
 
 
-@pytest.mark.parametrize("part", ["anywhere", "in the footer"])
-def test_a_flipped_byte_is_noticed_or_does_not_matter(part, written):
+def test_every_flipped_byte_is_noticed(written):
+    whole = written.read_bytes()
+    for position, flip in enumerate(np.random.default_rng(0).integers(1, 256, len(whole)).tolist()):
+        damaged = bytearray(whole)
+        damaged[position] ^= flip
+        written.write_bytes(damaged)
+        damage_of(written)
+
+
+def test_none_of_a_thousand_mixed_damages_is_taken_for_a_result(written):
+    whole, random = written.read_bytes(), np.random.default_rng(1)
+    for _ in range(1000):
+        damaged = bytearray(whole[: random.integers(0, len(whole) + 1)])
+        for position in random.integers(0, len(damaged), random.integers(0, 4)) if damaged else ():
+            damaged[position] = random.integers(0, 256)
+        if random.random() < 0.2:
+            damaged += random.bytes(random.integers(1, 50))
+        if bytes(damaged) != whole:
+            written.write_bytes(damaged)
+            damage_of(written)
+
+
+def old(written: Path) -> None:
+    """Rewrites a result as the first version of the schema had it: signed for its content, not its bytes."""
+    table = pq.read_table(written)
+    metadata = {k.decode(): v.decode() for k, v in table.schema.metadata.items()}
+    metadata |= {"schema_version": "1"}
+    del metadata["digest"]
+    digest = hashlib.sha256(json.dumps(metadata, sort_keys=True).encode())
+    for name in COLUMNS:
+        digest.update(table[name].to_numpy().astype(np.float64).tobytes())
+    pq.write_table(table.replace_schema_metadata(metadata | {"sha256": digest.hexdigest()}), written)
+
+
+def test_results_of_the_first_schema_are_read(written):
+    expected = results.read(written)
+    old(written)
+    assert equal(results.read(written), expected)
+    kept = list((SOURCE.parent / "results").glob("*/*.parquet"))
+    assert all(results.read(path).status in ("done", "diverged") for path in kept)
+
+
+def test_a_flipped_byte_in_the_first_schema_is_noticed_or_does_not_matter(written):
+    old(written)
     whole, expected = written.read_bytes(), results.read(written)
-    footer = int.from_bytes(whole[-8:-4], "little") + 8
     random = np.random.default_rng(0)
-    first = 0 if part == "anywhere" else len(whole) - footer
-    for position, flip in zip(random.integers(first, len(whole), 300), random.integers(1, 256, 300), strict=True):
+    for position, flip in zip(random.integers(0, len(whole), 500), random.integers(1, 256, 500), strict=True):
         damaged = bytearray(whole)
         damaged[position] ^= flip
         written.write_bytes(damaged)
@@ -194,6 +235,40 @@ def test_a_flipped_byte_is_noticed_or_does_not_matter(part, written):
             assert "\n" not in str(error)
         else:
             assert equal(result, expected), f"byte {position} flipped with {flip}"
+
+
+def test_a_bomb_is_refused_by_its_row_count_before_it_is_read(written):
+    many = pa.chunked_array([pa.array(np.zeros(2_000_000))] * 10)  # 1.3 GB in memory, kilobytes in the file
+    table = pq.read_table(written)
+    kinds = {field.name: field.type for field in table.schema}
+    bomb = pa.table({name: many.cast(kind) for name, kind in kinds.items()})
+    write_signed(bomb.replace_schema_metadata(table.schema.metadata), written)
+    assert written.stat().st_size < results.MOST_BYTES
+    before = pa.total_allocated_bytes()
+    del many, bomb
+    assert "20000000 rows: more than a result has" in damage_of(written)
+    assert pa.total_allocated_bytes() <= before
+
+
+def test_a_file_that_is_too_large_is_not_opened(written):
+    with written.open("r+b") as file:
+        file.truncate(results.MOST_BYTES + 1)
+    assert "larger than 64 MiB" in damage_of(written)
+
+
+@pytest.mark.parametrize("kind", ["link", "pipe", "folder", "device"])
+def test_what_is_not_a_plain_file_is_not_opened(kind, written):
+    elsewhere = written.with_name("elsewhere")
+    written.rename(elsewhere)
+    if kind == "link":
+        written.symlink_to(elsewhere)
+    elif kind == "pipe":
+        os.mkfifo(written)
+    elif kind == "folder":
+        written.mkdir()
+    else:
+        written.symlink_to("/dev/zero")
+    assert "not a plain file" in damage_of(written)
 
 
 @pytest.mark.parametrize("content", [b"", b"PAR1", b"iteration,test_loss\n200,1.2\n", bytes(5000)])
@@ -208,8 +283,20 @@ def with_metadata(table: pa.Table, **changes: str | bytes | None) -> pa.Table:
     return table.replace_schema_metadata({k: v for k, v in metadata.items() if v is not None})
 
 
+def write_signed(table: pa.Table, path: Path) -> None:
+    """Writes a file that claims to be whole, as somebody can who knows how."""
+    if b"digest" in (table.schema.metadata or {}):
+        table = with_metadata(table, digest=results.UNSIGNED)
+    buffer = io.BytesIO()
+    pq.write_table(table, buffer)
+    path.write_bytes(results._signed(buffer.getvalue()))
+
+
 OTHERS = {
-    "a later schema": (lambda t: with_metadata(t, schema_version="2"), "schema version 2, this program reads 1"),
+    "a later schema": (lambda t: with_metadata(t, schema_version="3"), "schema version 3, this program reads 1 and 2"),
+    "an earlier schema": (lambda t: with_metadata(t, schema_version="1"), "not signed as its schema version is"),
+    "no signature": (lambda t: with_metadata(t, digest=None), "not signed as its schema version is"),
+    "two signatures": (lambda t: with_metadata(t, sha256=results.UNSIGNED), "no result of this program"),
     "no schema version": (lambda t: with_metadata(t, schema_version=None), "schema version None"),
     "no metadata": (lambda t: t.replace_schema_metadata(None), "schema version None"),
     "no run": (lambda t: with_metadata(t, run=None), ""),
@@ -233,7 +320,7 @@ OTHERS = {
 @pytest.mark.parametrize("other", OTHERS)
 def test_a_parquet_file_that_is_no_result_is_damaged(other, written):
     change, reason = OTHERS[other]
-    pq.write_table(change(pq.read_table(written)), written)
+    write_signed(change(pq.read_table(written)), written)
     assert reason in damage_of(written)
 
 

@@ -1,5 +1,6 @@
 """Training: the step against the same by hand, the order of the images, the tests, divergence, snapshots."""
 
+import dataclasses
 import math
 
 import jax
@@ -8,7 +9,8 @@ import numpy as np
 import pytest
 from conftest import made_up
 
-from smith import networks, training
+from smith import checkpoints, networks, training
+from smith import program as programs
 from smith.data import Arrays
 from smith.networks import Options
 from smith.run import Run, Snapshot, epochs, iterations
@@ -29,9 +31,9 @@ def mnist() -> Problem:
 
 
 @pytest.fixture(scope="module")
-def program() -> training.Program:
+def program() -> programs.Program:
     """The program of `small_run`."""
-    return training.compiled("lenet", 10, "sgd", 16, Options(), False)
+    return programs.compiled("lenet", 10, "sgd", 16, Options(), False)
 
 
 def table(rows: list[training.Row], columns: list[str] = COLUMNS) -> np.ndarray:
@@ -47,7 +49,9 @@ def same(one: list[training.Row], other: list[training.Row], columns: list[str] 
 def state_after(monkeypatch):
     """Returns a function that trains for some iterations and returns the state, copied to NumPy."""
     saved = []
-    monkeypatch.setattr(training.checkpoints, "save", lambda _, state: saved.append(jax.tree.map(np.array, state)))
+    monkeypatch.setattr(
+        training.checkpoints, "save", lambda _, found: saved.append(jax.tree.map(np.array, found.state))
+    )
 
     def run(run: Run, seed: int, problem: Problem, count: int):
         train(run, seed, problem, snapshots={count: "memory"}, until=count)
@@ -84,13 +88,13 @@ def test_other_hyper_parameters_compile_nothing_new(small_run, mnist, program):
     ):
         train(small_run.replace(**change), 3, mnist)
     assert (program.step._cache_size(), program.evaluate._cache_size()) == before
-    assert training.program_of(small_run) is program
+    assert programs.program_of(small_run) is program
 
 
 # The order of the images.
 
 
-def used(program: training.Program, seed: int, n: int, batch_size: int, count: int) -> np.ndarray:
+def used(program: programs.Program, seed: int, n: int, batch_size: int, count: int) -> np.ndarray:
     """Returns the indices of the images of `count` iterations, (count, batch_size)."""
     batches = Batches(program, seed, n, batch_size)
     found = []
@@ -190,8 +194,8 @@ def test_shallow3s_steps_by_hand_over_the_end_of_an_epoch(program, state_after):
 def test_a_batch_in_parts_has_the_gradient_of_the_whole(small_run, mnist, state_after, monkeypatch):
     run = small_run.replace(lr=1.0, momentum=0.0, weight_decay=0.0)  # the velocity is the gradient then
     whole = state_after(run, 0, mnist, 1)
-    monkeypatch.setattr(training, "CACHED_BATCH", 6)  # parts of 6, 5 and 5
-    monkeypatch.setattr(training, "compiled", training.compiled.__wrapped__)
+    monkeypatch.setattr(programs, "CACHED_BATCH", 6)  # parts of 6, 5 and 5
+    monkeypatch.setattr(programs, "compiled", programs.compiled.__wrapped__)
     parts = state_after(run, 0, mnist, 1)
     close(parts["velocity"], whole["velocity"], 1e-5)
     assert float(parts["loss_sum"]) == pytest.approx(float(whole["loss_sum"]), rel=1e-6)
@@ -203,10 +207,10 @@ def test_a_batch_in_parts_has_the_gradient_of_the_whole(small_run, mnist, state_
 def test_the_mean_image_is_subtracted_or_the_pixels_are_divided_by_256(mnist):
     images = jnp.array([[[[0], [128]]], [[[255], [64]]]], jnp.uint8)
     mean = jnp.array([[[10.0], [100.0]]])
-    subtracted = training.preprocess("shallow3", images, mean)
+    subtracted = programs.preprocess("shallow3", images, mean)
     assert subtracted.dtype == jnp.float32
     assert subtracted.ravel().tolist() == [-10, 28, 245, -36]
-    assert training.preprocess("lenet", images, mean).ravel().tolist() == [0, 0.5, 255 / 256, 0.25]
+    assert programs.preprocess("lenet", images, mean).ravel().tolist() == [0, 0.5, 255 / 256, 0.25]
 
 
 def test_a_problem_knows_the_mean_of_its_training_images(mnist):
@@ -236,15 +240,15 @@ def test_a_test_over_any_number_of_images_is_the_mean_over_them(program, mnist, 
 
 def test_tests_that_move_on_go_round_the_test_set_and_see_mirrored_images(mnist, small_run):
     """Of 150 images, 60 at a time: the third test sees the last 30 and the first 30."""
-    program = training.program_of(small_run)
+    program = programs.program_of(small_run)
     state = program.init(0)
     flat = mnist.test_images.mean(axis=(1, 2), keepdims=True).astype(np.uint8)  # a mirror changes nothing there
     problem = Problem("mnist", mnist.train_images, mnist.train_labels, jnp.broadcast_to(flat, (150, 28, 28, 1)),
                       mnist.test_labels, mnist.mean)  # fmt: skip
     graphdef, params, rest = networks.create("lenet", 0)
-    inputs = training.preprocess("lenet", problem.test_images, problem.mean)
+    inputs = programs.preprocess("lenet", problem.test_images, problem.mean)
     logits = networks.apply(graphdef, params, rest, inputs, train=False)[0]
-    losses = np.asarray(training.cross_entropy(logits, problem.test_labels))
+    losses = np.asarray(programs.cross_entropy(logits, problem.test_labels))
     key = jax.random.key(7)
     for number, seen in enumerate([np.arange(60), np.arange(60, 120), np.r_[120:150, :30], np.arange(30, 90)]):
         loss, _ = training.test(program, state, problem, 60, window=(number, key))
@@ -256,7 +260,7 @@ def test_tests_that_move_on_go_round_the_test_set_and_see_mirrored_images(mnist,
 
 def test_the_tests_of_a_run_move_on_when_it_says_so(small_run, mnist, monkeypatch):
     windows = []
-    monkeypatch.setattr(training, "test", lambda *words: windows.append(words[-1]) or (1.0, 0.5))
+    monkeypatch.setattr(training, "test", lambda *words: windows.append(words[-2]) or (1.0, 0.5))
     train(small_run.replace(moving_test=True), 0, mnist)
     assert [number for number, _ in windows] == [1, 2, 3]
     train(small_run, 0, mnist)
@@ -281,7 +285,7 @@ def test_a_deep_run_continued_from_a_snapshot_is_the_uninterrupted_run(tmp_path)
 
 
 def test_cross_entropy_is_in_nats():
-    losses = training.cross_entropy(jnp.array([[0.0, 0.0], [math.log(3), 0.0]]), jnp.array([1, 0], jnp.uint8))
+    losses = programs.cross_entropy(jnp.array([[0.0, 0.0], [math.log(3), 0.0]]), jnp.array([1, 0], jnp.uint8))
     assert losses == pytest.approx([math.log(2), math.log(4 / 3)])
 
 
@@ -369,6 +373,26 @@ def test_a_loss_that_is_not_finite_is_divergence(test_loss, train_loss, expected
     assert training.diverged({"test_loss": test_loss, "train_loss": train_loss}) == expected
 
 
+def test_parameters_that_are_not_finite_are_divergence_and_named(small_run, mnist, monkeypatch):
+    outcome = train(small_run.replace(lr=1e12), 0, mnist)
+    assert outcome.non_finite and set(outcome.non_finite) <= set(
+        checkpoints.names(programs.program_of(small_run).init(0))
+    )
+    assert train(small_run, 0, mnist).non_finite == []
+    monkeypatch.setattr(training, "test", lambda *_: (1.0, 0.5))  # the losses look well
+    program = programs.program_of(small_run)
+
+    def broken(state):
+        state["params"]["conv2"]["bias"] = state["params"]["conv2"]["bias"].at[3].set(jnp.nan)
+        return state
+
+    broken_program = dataclasses.replace(program, init=lambda seed: broken(program.init(seed)))
+    monkeypatch.setattr(training, "program_of", lambda _: broken_program)
+    outcome = train(small_run.replace(lr=1e-12), 0, mnist)
+    assert (outcome.status, outcome.rows[0]["iteration"]) == ("diverged", 4)
+    assert "params/conv2/bias" in outcome.non_finite
+
+
 # Snapshots.
 
 
@@ -409,10 +433,17 @@ def test_a_snapshot_continued_with_other_settings_gives_another_run(small_run, m
 def test_a_watcher_hears_of_every_test_and_does_not_change_the_run(small_run, mnist):
     class Watcher:
         def __init__(self) -> None:
-            self.rows, self.losses = [], {}
+            self.rows, self.losses, self.begun = [], {}, 0
 
         def iterated(self, iteration: int, loss: float) -> None:
             self.losses[iteration] = loss
+
+        def warn(self, message: str) -> None:
+            raise AssertionError(message)
+
+        def testing(self) -> None:
+            assert self.begun == len(self.rows)
+            self.begun += 1
 
         def tested(self, row: training.Row) -> None:
             self.rows.append(row)

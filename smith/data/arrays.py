@@ -16,7 +16,6 @@ import io
 import logging
 import os
 import sys
-import uuid
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import partialmethod
@@ -25,6 +24,7 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
+from smith import files, locks
 from smith.errors import UserError, unknown
 
 Split = Literal["train", "test"]
@@ -85,12 +85,16 @@ def load(name: str, split: Split, data_dir: Path, *, allow_partial: bool = False
     data_dir = Path(data_dir).expanduser()
     file = cache_file(name, split, data_dir)
     arrays = _read_cache(file, info)
-    if arrays is not None:
-        _check_count(arrays, name, split, file, allow_partial)
-        return arrays
-    arrays = _read_tfds(name, split, data_dir)
-    _check_count(arrays, name, split, data_dir / name, allow_partial)
-    _write_cache(file, arrays)
+    if arrays is None:
+        with locks.waiting(file.with_suffix(".lock")):  # one process makes the cache, the others read it then
+            arrays = _read_cache(file, info)
+            if arrays is None:
+                files.sweep(file.parent)
+                arrays = _read_tfds(name, split, data_dir)
+                _check_count(arrays, name, split, data_dir / name, allow_partial)
+                _write_cache(file, arrays)
+                return arrays
+    _check_count(arrays, name, split, file, allow_partial)
     return arrays
 
 
@@ -209,18 +213,11 @@ def _set_aside(file: Path, damage: str) -> None:
 
 def _write_cache(file: Path, arrays: Arrays) -> None:
     """Writes the cache whole or not at all. Without it the next start is slower, so a failure is told, not raised."""
-    partial = file.with_name(f"{file.name}.{uuid.uuid4().hex}.tmp")
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with open(partial, "xb") as stream:
-                sha256 = np.array(_digest(arrays.images, arrays.labels))
-                np.savez(stream, images=arrays.images, labels=arrays.labels, sha256=sha256)
-                stream.flush()
-                os.fsync(stream.fileno())
-            os.replace(partial, file)
-        finally:
-            partial.unlink(missing_ok=True)
+        sha256 = np.array(_digest(arrays.images, arrays.labels))
+        with files.whole(file) as part, part.open("wb") as stream:
+            np.savez(stream, images=arrays.images, labels=arrays.labels, sha256=sha256)
     except OSError as error:
         _say(f"{file}: not written ({error.strerror or error}); the data set will be decoded again next time")
 

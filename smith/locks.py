@@ -1,0 +1,132 @@
+"""Locks between processes, on one machine or on several that share a file system.
+
+A lock is a file. It holds its owner, who touches it every `BEAT` seconds. It is stale, and may be taken over, when its
+owner has ended (seen on the same machine) or has not touched it for `STALE` seconds.
+"""
+
+import contextlib
+import os
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import ClassVar
+
+from smith import files
+from smith.files import Owner
+
+BEAT, STALE, POLL = 10.0, 60.0, 0.5  # seconds
+
+
+class Lock:
+    """A piece of work that one process at a time does. `acquire` it, and `release` it in the end."""
+
+    _held: ClassVar[set[Path]] = set()  # by this process; another of the same number may have left its locks here
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._released = threading.Event()
+
+    def acquire(self) -> bool:
+        """Takes the lock if nobody has it, or if it is stale. Says whether it was taken; never waits.
+
+        Raises OSError if the lock's folder can not be made or written.
+        """
+        taken = self._create(self._path) or (self._stale(self._path) and self._take_over())
+        if taken:
+            self._released.clear()
+            self._held.add(self._path)
+            threading.Thread(target=self._beat, daemon=True).start()
+        return taken
+
+    def release(self) -> None:
+        """Gives the lock back."""
+        self._released.set()
+        self._held.discard(self._path)
+        if self.holder() == str(Owner.here()):
+            self._path.unlink(missing_ok=True)
+        files.remove_empty(self._path.parent)
+
+    def holder(self) -> str:
+        """Returns who has the lock, "" for nobody."""
+        return _read(self._path)
+
+    @staticmethod
+    def _create(path: Path) -> bool:
+        """Makes a file with the owner's name in it, unless there is one."""
+        for _ in range(10):  # the folder may go with somebody else's last lock
+            path.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY)
+            except FileExistsError:
+                return False
+            except FileNotFoundError:
+                continue
+            try:
+                with os.fdopen(descriptor, "w") as file:
+                    file.write(str(Owner.here()))
+            except OSError:
+                path.unlink()
+                raise
+            return True
+        return False
+
+    def _stale(self, path: Path) -> bool:
+        owner = Owner.parse(_read(path))
+        if owner and (owner.dead() or (owner == Owner.here() and path not in self._held)):
+            return True
+        try:
+            return self._now() - path.lstat().st_mtime > STALE
+        except FileNotFoundError:
+            return False
+
+    def _now(self) -> float:
+        """Returns the file system's time: clocks of machines differ."""
+        probe = self._path.with_name(f".clock~{Owner.here()}.part")
+        probe.touch()
+        now = probe.lstat().st_mtime
+        probe.unlink(missing_ok=True)
+        return now
+
+    def _take_over(self) -> bool:
+        """Replaces a stale lock. One process at a time does that, or a second could remove the first one's new lock."""
+        guard = self._path.with_name(self._path.name + ".takeover")
+        if not self._create(guard):
+            if self._stale(guard):
+                guard.unlink(missing_ok=True)
+            return False
+        try:
+            if not self._stale(self._path):
+                return False
+            self._path.unlink(missing_ok=True)
+            return self._create(self._path)
+        finally:
+            guard.unlink(missing_ok=True)
+
+    def _beat(self) -> None:
+        while not self._released.wait(BEAT):
+            with contextlib.suppress(OSError):
+                os.utime(self._path)
+
+
+@contextlib.contextmanager
+def waiting(path: Path) -> Iterator[None]:
+    """Holds a lock, after waiting for it. Where none can be made, goes on without."""
+    lock = Lock(path)
+    try:
+        while not (held := lock.acquire()):
+            time.sleep(POLL)
+    except OSError:
+        held = False
+    try:
+        yield
+    finally:
+        if held:
+            lock.release()
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="ascii", errors="replace")[:200]
+    except OSError:
+        return ""
