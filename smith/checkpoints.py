@@ -8,11 +8,15 @@ A folder gets its name when all of this is on the disk. It is read only if every
 arrays have the shapes that the run's have. Nothing in it is ever executed.
 """
 
+import contextlib
+import errno
 import hashlib
 import json
+import logging
 import os
+import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -90,8 +94,12 @@ def save(folder: Path, checkpoint: Checkpoint) -> None:
     folder.parent.mkdir(parents=True, exist_ok=True)
     with files.whole(folder) as part:
         part.mkdir()
-        with ocp.StandardCheckpointer() as checkpointer:
-            checkpointer.save((part / "state").resolve(), _flat(to_host(checkpoint.state)))
+        try:
+            with _quiet(), ocp.StandardCheckpointer() as checkpointer:
+                checkpointer.save((part / "state").resolve(), _flat(to_host(checkpoint.state)))
+        except ValueError as error:  # which is how TensorStore says that the disk is full
+            code = int(match[1]) if (match := re.search(r"os_error_code='(\d+)'", str(error))) else errno.EIO
+            raise OSError(code, os.strerror(code), str(folder)) from error
         (part / "about.json").write_text(json.dumps(about))
         (part / "manifest.json").write_text(json.dumps({"files": _digests(part)}, sort_keys=True))
 
@@ -106,13 +114,25 @@ def read_about(folder: Path) -> Checkpoint:
         _check_files(folder)
         about = json.loads((folder / "about.json").read_text())
         if about["format"] != FORMAT:
-            raise DamagedCheckpoint(f"{folder}: checkpoint format {about['format']}, this program reads {FORMAT}")
+            raise ValueError(f"checkpoint format {about['format']!r:.40}, this program reads {FORMAT}")
+        run = Run.from_json(about["run"])
         numbers = {name: int(about[name]) for name in ("seed", "iteration", "last_test")}
+        if not run.first_iteration <= numbers["last_test"] <= numbers["iteration"] <= run.iterations:
+            raise ValueError("its iteration is not one of its run's")
         rows = [{str(name): float(value) for name, value in row.items()} for row in about["rows"]]
         timing = {str(name): float(value) for name, value in about["timing"].items()}
-        return Checkpoint(Run.from_json(about["run"]), state=None, rows=rows, timing=timing, **numbers)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, UserError) as error:
-        raise DamagedCheckpoint(f"{folder}: {_first_line(error)}") from error
+        return Checkpoint(run, state=None, rows=rows, timing=timing, **numbers)
+    except (
+        OSError,
+        ArithmeticError,
+        LookupError,
+        ValueError,
+        TypeError,
+        AttributeError,
+        RecursionError,
+        UserError,
+    ) as e:
+        raise DamagedCheckpoint(f"{folder}: {_first_line(e)}") from e
 
 
 def load(folder: Path, run: Run, seed: int, like: Tree) -> Checkpoint:
@@ -131,13 +151,14 @@ def load(folder: Path, run: Run, seed: int, like: Tree) -> Checkpoint:
     about = read_about(folder)
     differing = differences(about.run, run) + ([f"seed {about.seed}, not {seed}"] if about.seed != seed else [])
     if differing:
-        raise UserError(f"{folder} is of another run ({'; '.join(differing)}): move it away, or remove it")
+        what = " ".join("; ".join(differing).split())
+        raise UserError(f"{folder} is of another run ({what:.300}): move it away, or remove it")
     expected = _flat(jax.eval_shape(lambda: like))
     size = sum(array.size * array.dtype.itemsize for array in expected.values())
     if sum(path.lstat().st_size for path in folder.rglob("*")) > size + SPARE_BYTES:
         raise DamagedCheckpoint(f"{folder}: too large for its arrays")
     try:
-        with ocp.StandardCheckpointer() as checkpointer:
+        with _quiet(), ocp.StandardCheckpointer() as checkpointer:
             state = (folder / "state").resolve()
             _check_shapes(checkpointer.metadata(state).item_metadata, expected)
             flat = checkpointer.restore(state, {name: np.empty(a.shape, a.dtype) for name, a in expected.items()})
@@ -145,6 +166,17 @@ def load(folder: Path, run: Run, seed: int, like: Tree) -> Checkpoint:
         raise DamagedCheckpoint(f"{folder}: {_first_line(error)}") from error
     arrays = jax.tree.unflatten(jax.tree.structure(like), [flat[name] for name in expected])
     return Checkpoint(run, seed, about.iteration, arrays, about.rows, about.last_test, about.timing)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keeps Orbax from printing the errors that it raises too."""
+    logger = logging.getLogger("absl")
+    before, logger.disabled = logger.disabled, True
+    try:
+        yield
+    finally:
+        logger.disabled = before
 
 
 def _flat(state: Tree) -> dict[str, Any]:
@@ -247,8 +279,10 @@ class Keeper:
 
     def _save(self, checkpoint: Checkpoint, started: float) -> None:
         save(self._folder / f"{checkpoint.iteration:09d}", checkpoint)
-        for folder in saved(self._folder)[:-KEPT]:
-            files.remove(folder)
+        older = [folder for folder in saved(self._folder) if int(folder.name) <= checkpoint.iteration]
+        for folder in saved(self._folder):
+            if folder not in older[-KEPT:]:  # later ones were damaged, or of no use for a snapshot
+                files.remove(folder)
         self._last = time.perf_counter()
         self._cost = self._last - started
 

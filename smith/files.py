@@ -1,8 +1,10 @@
 """Files that are written whole or not at all, by programs that may be killed, on disks that may be shared."""
 
 import contextlib
+import hashlib
 import os
 import re
+import secrets
 import shutil
 import socket
 import stat
@@ -49,12 +51,17 @@ class Owner:
 
 
 def _host() -> str:
-    """Returns the machine's name, with the number of the process namespace: containers may share a name."""
+    """Returns the machine's name, with a digest of it and of the process namespace: containers may share a name."""
     try:
         namespace = os.readlink("/proc/self/ns/pid")
     except OSError:
         namespace = ""
-    return re.sub(r"[^A-Za-z0-9.]", "", f"{socket.gethostname()[:40]}.{namespace}")
+    name = socket.gethostname()
+    digest = hashlib.sha256(f"{name} {namespace}".encode()).hexdigest()[:8]
+    return f"{re.sub('[^A-Za-z0-9.]', '', name)[:30]}.{digest}"
+
+
+_written: set[Path] = set()  # the parts that this process is writing
 
 
 @contextlib.contextmanager
@@ -65,6 +72,7 @@ def whole(target: Path) -> Iterator[Path]:
     before.
     """
     part = _part(target)
+    _written.add(part)
     try:
         yield part
         synchronise(part)
@@ -74,6 +82,7 @@ def whole(target: Path) -> Iterator[Path]:
         _synchronise_one(target.parent)
     finally:
         _delete(part)
+        _written.discard(part)
 
 
 def synchronise(path: Path) -> None:
@@ -103,11 +112,13 @@ def sweep(folder: Path) -> None:
 
 def abandoned(part: Path) -> bool:
     """Says whether nobody will finish a part: its owner has ended, or it is very old."""
-    owner = Owner.parse(part.name.removesuffix(".part").rpartition("~")[2])
+    owner = Owner.parse(part.name.rpartition("~")[0].rpartition("~")[2])
     try:
         age = time.time() - part.lstat().st_mtime
     except FileNotFoundError:
         return False
+    if owner == Owner.here() and part not in _written:  # an earlier process had this one's number
+        return True
     return age > ABANDONED or (owner is not None and owner.dead())
 
 
@@ -126,7 +137,7 @@ def remove_empty(folder: Path) -> None:
 
 
 def _part(target: Path) -> Path:
-    return target.with_name(f".{target.name}~{Owner.here()}.part")
+    return target.with_name(f".{target.name}~{Owner.here()}~{secrets.token_hex(3)}.part")
 
 
 def _delete(path: Path) -> None:

@@ -21,7 +21,8 @@ BEAT, STALE, POLL = 10.0, 60.0, 0.5  # seconds
 class Lock:
     """A piece of work that one process at a time does. `acquire` it, and `release` it in the end."""
 
-    _held: ClassVar[set[Path]] = set()  # by this process; another of the same number may have left its locks here
+    _held: ClassVar[set[Path]] = set()  # by this process; an earlier one of the same number may have left others
+    _mutex: ClassVar[threading.Lock] = threading.Lock()  # between the threads of this process
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -32,19 +33,22 @@ class Lock:
 
         Raises OSError if the lock's folder can not be made or written.
         """
-        taken = self._create(self._path) or (self._stale(self._path) and self._take_over())
+        with self._mutex:
+            taken = self._create(self._path) or (self.stale() and self._take_over())
+            if taken:
+                self._held.add(self._path)
         if taken:
             self._released.clear()
-            self._held.add(self._path)
             threading.Thread(target=self._beat, daemon=True).start()
         return taken
 
     def release(self) -> None:
         """Gives the lock back."""
         self._released.set()
-        self._held.discard(self._path)
-        if self.holder() == str(Owner.here()):
-            self._path.unlink(missing_ok=True)
+        with self._mutex:
+            self._held.discard(self._path)
+            if self.holder() == str(Owner.here()):
+                self._path.unlink(missing_ok=True)
         files.remove_empty(self._path.parent)
 
     def holder(self) -> str:
@@ -55,7 +59,12 @@ class Lock:
     def _create(path: Path) -> bool:
         """Makes a file with the owner's name in it, unless there is one."""
         for _ in range(10):  # the folder may go with somebody else's last lock
-            path.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                path.parent.mkdir(parents=True, exist_ok=True)
+            except FileExistsError:
+                if path.parent.exists() and not path.parent.is_dir():
+                    raise
+                continue
             try:
                 descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY)
             except FileExistsError:
@@ -71,18 +80,19 @@ class Lock:
             return True
         return False
 
-    def _stale(self, path: Path) -> bool:
-        owner = Owner.parse(_read(path))
-        if owner and (owner.dead() or (owner == Owner.here() and path not in self._held)):
+    def stale(self) -> bool:
+        """Says whether the lock's owner has ended, or has not touched it for a long time."""
+        owner = Owner.parse(self.holder())
+        if owner and (owner.dead() or (owner == Owner.here() and self._path not in self._held)):
             return True
         try:
-            return self._now() - path.lstat().st_mtime > STALE
+            return self._now() - self._path.lstat().st_mtime > STALE
         except FileNotFoundError:
             return False
 
     def _now(self) -> float:
         """Returns the file system's time: clocks of machines differ."""
-        probe = self._path.with_name(f".clock~{Owner.here()}.part")
+        probe = self._path.with_name(f".clock~{Owner.here()}~{threading.get_ident():x}.part")
         probe.touch()
         now = probe.lstat().st_mtime
         probe.unlink(missing_ok=True)
@@ -92,11 +102,11 @@ class Lock:
         """Replaces a stale lock. One process at a time does that, or a second could remove the first one's new lock."""
         guard = self._path.with_name(self._path.name + ".takeover")
         if not self._create(guard):
-            if self._stale(guard):
+            if Lock(guard).stale():
                 guard.unlink(missing_ok=True)
             return False
         try:
-            if not self._stale(self._path):
+            if not self.stale():
                 return False
             self._path.unlink(missing_ok=True)
             return self._create(self._path)
@@ -106,7 +116,18 @@ class Lock:
     def _beat(self) -> None:
         while not self._released.wait(BEAT):
             with contextlib.suppress(OSError):
-                os.utime(self._path)
+                if self.holder() == str(Owner.here()):
+                    os.utime(self._path)
+
+
+def sweep(folder: Path) -> None:
+    """Removes the stale locks in a folder, and the guards of those who were killed as they took one over."""
+    for path in folder.glob("*.lock"):
+        if (lock := Lock(path)).acquire():
+            lock.release()
+    for guard in folder.glob("*.takeover"):
+        if Lock(guard).stale():
+            guard.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager

@@ -44,6 +44,7 @@ def signals() -> Iterator[None]:
     try:
         yield
     finally:
+        _asked = 0
         ended.set()
         signal.set_wakeup_fd(woken)
         os.close(writer)  # which ends the thread, if no signal came
@@ -91,8 +92,10 @@ def _heard(number: int, _: object) -> None:
 
 def _watch(reader: int, ended: threading.Event) -> None:
     """Ends the program some time after a signal, unless it has ended by itself."""
-    number = os.read(reader, 1)
-    os.close(reader)
+    with os.fdopen(reader, "rb", buffering=0) as heard:
+        number = next((byte[0] for byte in iter(lambda: heard.read(1), b"") if byte[0] in SIGNALS), 0)
     if number and not ended.wait(GRACE):
-        print(f"smith: {HOW_TO_GO_ON}", file=sys.stderr, flush=True)
-        os._exit(128 + number[0])
+        try:
+            print(f"smith: {HOW_TO_GO_ON}", file=sys.stderr, flush=True)
+        finally:
+            os._exit(128 + number)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from smith import checkpoints, files, results, stopping
+from smith import checkpoints, files, locks, results, stopping
 from smith.checkpoints import DamagedCheckpoint, Keeper
 from smith.errors import UserError
 from smith.locks import Lock
@@ -87,9 +87,7 @@ class Trainer:
 
     def tidy(self) -> None:
         """Removes what killed processes left half-written or locked."""
-        for lock in (self._folder / "locks").glob("*.lock"):
-            if (stale := Lock(lock)).acquire():
-                stale.release()
+        locks.sweep(self._folder / "locks")
         for folder in (*self._folder.glob("checkpoints/*"), *(self._folder / name for name in FOLDERS)):
             files.sweep(folder)
             files.remove_empty(folder)
