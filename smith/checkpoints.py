@@ -15,6 +15,8 @@ import json
 import logging
 import os
 import re
+import shutil
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -36,7 +38,10 @@ Tree = Any  # a pytree of arrays
 FORMAT = "1"
 KEPT = 2  # checkpoints of a run; the older ones are removed
 SHARE = 0.01  # of the training time, which checkpoints may cost
+MARGIN = 2**20  # bytes that a checkpoint may need beyond its arrays
 SPARE_BYTES = 64 * 2**20  # that a folder may be larger than its arrays
+
+_orbax = threading.Lock()  # its threads wait for one another's signals: one thing at a time
 
 
 class DamagedCheckpoint(Exception):
@@ -91,12 +96,15 @@ def save(folder: Path, checkpoint: Checkpoint) -> None:
         "timing": dict(checkpoint.timing),
         "rows": checkpoint.rows,
     }
-    folder.parent.mkdir(parents=True, exist_ok=True)
+    flat = _flat(to_host(checkpoint.state))
+    folder.parent.mkdir(exist_ok=True)
+    if shutil.disk_usage(folder.parent).free < sum(array.nbytes for array in flat.values()) + MARGIN:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder))  # before Orbax fills the disk
     with files.whole(folder) as part:
         part.mkdir()
         try:
-            with _quiet(), ocp.StandardCheckpointer() as checkpointer:
-                checkpointer.save((part / "state").resolve(), _flat(to_host(checkpoint.state)))
+            with _orbax, _quiet(), ocp.StandardCheckpointer() as checkpointer:
+                checkpointer.save((part / "state").resolve(), flat)
         except ValueError as error:  # which is how TensorStore says that the disk is full
             code = int(match[1]) if (match := re.search(r"os_error_code='(\d+)'", str(error))) else errno.EIO
             raise OSError(code, os.strerror(code), str(folder)) from error
@@ -158,7 +166,7 @@ def load(folder: Path, run: Run, seed: int, like: Tree) -> Checkpoint:
     if sum(path.lstat().st_size for path in folder.rglob("*")) > size + SPARE_BYTES:
         raise DamagedCheckpoint(f"{folder}: too large for its arrays")
     try:
-        with _quiet(), ocp.StandardCheckpointer() as checkpointer:
+        with _orbax, _quiet(), ocp.StandardCheckpointer() as checkpointer:
             state = (folder / "state").resolve()
             _check_shapes(checkpointer.metadata(state).item_metadata, expected)
             flat = checkpointer.restore(state, {name: np.empty(a.shape, a.dtype) for name, a in expected.items()})
@@ -171,12 +179,13 @@ def load(folder: Path, run: Run, seed: int, like: Tree) -> Checkpoint:
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
     """Keeps Orbax from printing the errors that it raises too."""
-    logger = logging.getLogger("absl")
-    before, logger.disabled = logger.disabled, True
+    logger, hook = logging.getLogger("absl"), threading.excepthook
+    disabled, logger.disabled = logger.disabled, True
+    threading.excepthook = lambda _: None  # its threads end with what is raised here
     try:
         yield
     finally:
-        logger.disabled = before
+        logger.disabled, threading.excepthook = disabled, hook
 
 
 def _flat(state: Tree) -> dict[str, Any]:
@@ -278,6 +287,7 @@ class Keeper:
             saving.result()
 
     def _save(self, checkpoint: Checkpoint, started: float) -> None:
+        self._folder.parent.mkdir(exist_ok=True)
         save(self._folder / f"{checkpoint.iteration:09d}", checkpoint)
         older = [folder for folder in saved(self._folder) if int(folder.name) <= checkpoint.iteration]
         for folder in saved(self._folder):

@@ -85,7 +85,7 @@ def draw(
     if not have:
         return f"{figure.name}: no results at scale {scale.name}; {recipes.command(recipe, figure.name, scale)}"
     folder = recipes.figures_folder(recipe, target, scale)
-    folder.mkdir(parents=True, exist_ok=True)
+    files.make_folder(folder)
     paths = [folder / f"{figure.name}.{kind}" for kind in ("png", "svg")]
     _render(figure, scale, found, paths, published)
     missing = f", {len(shown) - have} without a result" if have < len(shown) else ""

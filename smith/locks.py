@@ -5,6 +5,7 @@ owner has ended (seen on the same machine) or has not touched it for `STALE` sec
 """
 
 import contextlib
+import errno
 import os
 import threading
 import time
@@ -57,26 +58,22 @@ class Lock:
 
     @staticmethod
     def _create(path: Path) -> bool:
-        """Makes a file with the owner's name in it, unless there is one."""
+        """Makes a file with the owner's name in it, unless there is one. It is never seen without the name."""
         for _ in range(10):  # the folder may go with somebody else's last lock
             try:
-                path.parent.mkdir(parents=True, exist_ok=True)
+                path.parent.mkdir(exist_ok=True)
             except FileExistsError:
                 if path.parent.exists() and not path.parent.is_dir():
                     raise
                 continue
             try:
-                descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY)
+                with _beside(path) as part:
+                    part.write_text(str(Owner.here()))
+                    _name(part, path)
             except FileExistsError:
                 return False
             except FileNotFoundError:
                 continue
-            try:
-                with os.fdopen(descriptor, "w") as file:
-                    file.write(str(Owner.here()))
-            except OSError:
-                path.unlink()
-                raise
             return True
         return False
 
@@ -92,11 +89,9 @@ class Lock:
 
     def _now(self) -> float:
         """Returns the file system's time: clocks of machines differ."""
-        probe = self._path.with_name(f".clock~{Owner.here()}~{threading.get_ident():x}.part")
-        probe.touch()
-        now = probe.lstat().st_mtime
-        probe.unlink(missing_ok=True)
-        return now
+        with _beside(self._path) as probe:
+            probe.touch()
+            return probe.lstat().st_mtime
 
     def _take_over(self) -> bool:
         """Replaces a stale lock. One process at a time does that, or a second could remove the first one's new lock."""
@@ -120,6 +115,27 @@ class Lock:
                     os.utime(self._path)
 
 
+def _name(part: Path, path: Path) -> None:
+    """Gives a file a further name, where there is none of it yet. Raises FileExistsError where there is."""
+    try:
+        os.link(part, path)
+    except OSError as error:
+        if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.ENOSYS):
+            raise
+        with path.open("x") as file:  # a file system in which a file has one name
+            file.write(part.read_text())
+
+
+@contextlib.contextmanager
+def _beside(path: Path) -> Iterator[Path]:
+    """Gives a name beside a path for a file that does not stay."""
+    part = path.with_name(f".{path.name}~{Owner.here()}~{threading.get_ident():x}.part")
+    try:
+        yield part
+    finally:
+        part.unlink(missing_ok=True)
+
+
 def sweep(folder: Path) -> None:
     """Removes the stale locks in a folder, and the guards of those who were killed as they took one over."""
     for path in folder.glob("*.lock"):
@@ -135,6 +151,7 @@ def waiting(path: Path) -> Iterator[None]:
     """Holds a lock, after waiting for it. Where none can be made, goes on without."""
     lock = Lock(path)
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         while not (held := lock.acquire()):
             time.sleep(POLL)
     except OSError:

@@ -80,8 +80,7 @@ def make_folder(folder: Path, option: str = "--results-dir") -> None:
     Raises OSError, which names the option, if nothing can be written there.
     """
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        files.sweep(folder)
+        files.make_folder(folder)
         with files.whole(folder / ".probe") as probe:
             probe.touch()
         (folder / ".probe").unlink(missing_ok=True)

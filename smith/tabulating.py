@@ -79,7 +79,7 @@ def tabulate(table: Table, scale: Scale, source: Path, target: Path, *, recipe: 
     if not have:
         return f"{table.name}: no results at scale {scale.name}; {recipes.command(recipe, table.name, scale)}"
     folder = recipes.figures_folder(recipe, target, scale)
-    folder.mkdir(parents=True, exist_ok=True)
+    files.make_folder(folder)
     head = (*table.columns, "Ours, %", "Published, %", "Difference")
     body = [(*m.row.labels, m.ours(), m.published(), m.difference()) for m in rows]
     caption = f"{table.title}. Scale {scale.name}: {scale.what}."

@@ -182,9 +182,15 @@ def test_a_checkpoint_takes_the_place_of_another(folder):
 
 
 def test_a_checkpoint_leaves_nothing_but_itself(tmp_path):
-    save(tmp_path / "deep" / "er" / "c", checkpoint_of())
-    assert os.listdir(tmp_path / "deep" / "er") == ["c"]
-    assert sorted(os.listdir(tmp_path / "deep" / "er" / "c")) == ["about.json", "manifest.json", "state"]
+    save(tmp_path / "er" / "c", checkpoint_of())
+    assert os.listdir(tmp_path / "er") == ["c"]
+    assert sorted(os.listdir(tmp_path / "er" / "c")) == ["about.json", "manifest.json", "state"]
+
+
+def test_a_folder_that_vanished_is_not_made_again(tmp_path):
+    with pytest.raises(OSError, match="No such file"):
+        save(tmp_path / "gone" / "deeper" / "c", checkpoint_of())
+    assert not (tmp_path / "gone").exists()
 
 
 def test_a_manifest_names_every_other_file(original):

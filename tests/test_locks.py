@@ -1,5 +1,6 @@
 """Locks: one process at a time, whoever is killed, on one machine or several."""
 
+import errno
 import os
 import resource
 import subprocess
@@ -223,15 +224,35 @@ def test_a_lock_is_as_old_as_the_file_system_says(path, monkeypatch):
     assert not Lock(path).acquire()
 
 
-def test_a_lock_killed_in_the_making_is_in_the_way_for_a_while_only(path, python):
+def test_a_lock_killed_in_the_making_is_in_nobodys_way(path, python):
     code = (
-        "import os; os.fdopen = lambda *_: os.kill(os.getpid(), 9)\n"  # between creating and writing
+        "import os; os.link = lambda *_: os.kill(os.getpid(), 9)\n"  # between creating and naming
         "Lock(Path(sys.argv[1])).acquire()"
     )
     python(code, path).wait()
-    assert path.read_text() == ""
+    assert not path.exists()
+    assert Lock(path).acquire()
+    locks.sweep(path.parent)
+    assert path.exists()
+
+
+def test_a_lock_without_a_name_in_it_is_in_the_way_for_a_while_only(path):
+    leave(path, "", 0)
     assert not Lock(path).acquire()
     leave(path, "", locks.STALE + 20)
+    assert Lock(path).acquire()
+
+
+def test_a_file_system_without_links_has_locks_too(path, monkeypatch):
+    def no_links(*_):
+        raise OSError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", no_links)
+    lock = Lock(path)
+    assert lock.acquire() and not Lock(path).acquire()
+    assert lock.holder() == str(Owner.here())
+    assert os.listdir(path.parent) == [path.name]
+    lock.release()
     assert Lock(path).acquire()
 
 
