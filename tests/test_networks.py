@@ -278,6 +278,29 @@ def torch_lenet(F, p, x):
     return x @ p["dense2/kernel"] + p["dense2/bias"]
 
 
+def test_what_is_computed_once_is_the_same_to_the_bit():
+    x = jnp.array([0.1, -3e38, 2e-38, -0.0, jnp.inf, -jnp.inf, jnp.nan], jnp.float32)
+    value, pull = jax.vjp(jax.jit(layers.computed_once), x)
+    assert np.asarray(value).tobytes() == np.asarray(x).tobytes()
+    assert np.asarray(pull(x)[0]).tobytes() == np.asarray(x).tobytes()
+
+
+def test_a_chain_of_blocks_is_not_computed_again_for_every_block():
+    """With ReLUs after the sums XLA for a CPU repeats all earlier blocks in every later one, if it is let."""
+
+    def loss(x, kernels, keep):
+        for kernel in kernels:
+            x = keep(jax.nn.relu(x + plain_conv(x, kernel, 1)))
+        return x.sum()
+
+    x, kernels = jnp.ones((2, 8, 8, 4)), [jnp.ones((3, 3, 4, 4))] * 8
+    count = {
+        keep: jax.jit(jax.grad(partial(loss, keep=keep), 1)).lower(x, kernels).compile().as_text().count(" maximum(")
+        for keep in (layers.computed_once, lambda x: x)
+    }
+    assert count[layers.computed_once] <= 3 * len(kernels) < max(count.values())
+
+
 def test_shallow3_starts_gaussian():
     params = paths(create("shallow3", 1)[1])
     for path, deviation in {"conv1": 1e-4, "conv2": 1e-2, "conv3": 1e-2, "dense": 1e-2}.items():

@@ -7,7 +7,7 @@ from jax import Array
 
 from smith.networks import Options
 from smith.networks.batch_norm import BatchNorm
-from smith.networks.layers import Conv, initialiser
+from smith.networks.layers import Conv, computed_once, initialiser
 
 KEEP, GROWTH, DROPOUT = 0.999, 12, 0.2
 
@@ -23,7 +23,7 @@ class NormConv(nnx.Module):
     def __call__(self, x: Array, *, train: bool, key: Array | None) -> Array:
         """x: (batch, height, width, inputs). Returns (batch, height, width, width)."""
         y = self.conv.convolve(nnx.relu(self.norm(x, train=train)))
-        return dropout(y, key) if train else y
+        return computed_once(dropout(y, key) if train else y)
 
 
 class DenseNet(nnx.Module):

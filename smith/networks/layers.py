@@ -100,6 +100,17 @@ def sum_pixels(x: jax.Array) -> jax.Array:
 _add_bias.defvjp(lambda x, bias: (x + bias, None), _bias_backward)
 
 
+def computed_once(x: jax.Array) -> jax.Array:
+    """Returns x. A CPU computes it once and keeps it, however many places need it.
+
+    XLA computes what is cheap again in each of these places there, and what that is computed from as well: in a chain
+    of residual blocks with a ReLU, all the blocks before. Divisions are too dear for it to repeat; by 1 they are exact.
+    """
+    if jax.default_backend() != "cpu":
+        return x
+    return x / lax.optimization_barrier(jnp.ones((), x.dtype))  # a 1 that XLA does not see through
+
+
 def pooled_size(size: int, window: int, stride: int) -> int:
     """Returns the side of a pooled image: Caffe rounds up, so the last window may reach over the border."""
     return -(-(size - window) // stride) + 1

@@ -13,7 +13,7 @@ from jax import Array
 
 from smith.networks import Options
 from smith.networks.batch_norm import BatchNorm
-from smith.networks.layers import Conv, avg_pool, initialiser
+from smith.networks.layers import Conv, avg_pool, computed_once, initialiser
 
 PADDING = ((1, 1), (1, 1))  # Caffe's pad: 1; XLA's "SAME" would pad a stride of 2 on one side only
 
@@ -55,7 +55,7 @@ class Block(nnx.Module):
 
     def __call__(self, x: Array, *, train: bool) -> Array:
         """x: (batch, height, width, inputs). Returns (batch, height / stride, width / stride, width)."""
-        y = self.conv2(nnx.relu(self.conv1(x, train=train)), train=train)
+        y = self.conv2(computed_once(nnx.relu(self.conv1(x, train=train))), train=train)
         return y + (self.project(x, train=train) if self.stride > 1 else x)
 
 
@@ -75,7 +75,7 @@ class PoolBlock(nnx.Module):
     def __call__(self, x: Array, *, train: bool) -> Array:
         """x: (batch, height, width, inputs). Returns (batch, height / stride, width / stride, width)."""
         y = self.conv2(nnx.relu(self.conv1(x, train=train)), train=train)
-        y = nnx.relu(y + (avg_pool(x, 3, 2) if self.stride > 1 else x))
+        y = computed_once(nnx.relu(y + (avg_pool(x, 3, 2) if self.stride > 1 else x)))
         return jnp.pad(y, ((0, 0), (0, 0), (0, 0), (0, self.zeros)))
 
 
