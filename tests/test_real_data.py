@@ -35,7 +35,7 @@ def test_shallow3_learns_cifar10_beyond_chance_in_a_hundred_iterations() -> None
 
 
 # (network, batch size, ghost batch size, iterations): shallow ones always, the paper's depths with --slow, but for
-# resnet-56-relu and densenet-40: at that depth they need many hundred iterations, also for their averages, which keep 0.999
+# resnet-56-relu and densenet-40, which at that depth need many hundred iterations: their averages keep 0.999
 DEEP = [
     ("resnet-8", 64, 16, 60),
     ("resnet-8-relu", 64, 16, 60),
