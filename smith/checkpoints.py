@@ -83,8 +83,11 @@ def to_host(state: Tree) -> Tree:
     return jax.tree.map(lambda leaf: np.array(leaf, copy=True), jax.device_get(state))
 
 
-def save(folder: Path, checkpoint: Checkpoint) -> None:
-    """Writes a checkpoint, whole or not at all. Raises OSError where there is no room or no permission."""
+def save(folder: Path, checkpoint: Checkpoint, above: int = 1) -> None:
+    """Writes a checkpoint, whole or not at all, and up to `above` folders above it.
+
+    Raises OSError where there is no room or no permission, or where the folders above those have gone.
+    """
     import orbax.checkpoint as ocp
 
     about = {
@@ -97,11 +100,10 @@ def save(folder: Path, checkpoint: Checkpoint) -> None:
         "rows": checkpoint.rows,
     }
     flat = _flat(to_host(checkpoint.state))
-    folder.parent.mkdir(exist_ok=True)
-    if shutil.disk_usage(folder.parent).free < sum(array.nbytes for array in flat.values()) + MARGIN:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder))  # before Orbax fills the disk
     with files.whole(folder) as part:
-        part.mkdir()
+        files.make(part, above)
+        if shutil.disk_usage(part).free < sum(array.nbytes for array in flat.values()) + MARGIN:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder))  # before Orbax fills the disk
         try:
             with _orbax, _quiet(), ocp.StandardCheckpointer() as checkpointer:
                 checkpointer.save((part / "state").resolve(), flat)
@@ -287,8 +289,7 @@ class Keeper:
             saving.result()
 
     def _save(self, checkpoint: Checkpoint, started: float) -> None:
-        self._folder.parent.mkdir(exist_ok=True)
-        save(self._folder / f"{checkpoint.iteration:09d}", checkpoint)
+        save(self._folder / f"{checkpoint.iteration:09d}", checkpoint, above=2)
         older = [folder for folder in saved(self._folder) if int(folder.name) <= checkpoint.iteration]
         for folder in saved(self._folder):
             if folder not in older[-KEPT:]:  # later ones were damaged, or of no use for a snapshot
@@ -299,8 +300,7 @@ class Keeper:
 
 def saved(folder: Path) -> list[Path]:
     """Returns the checkpoints in a run's folder, oldest first."""
-    found = folder.glob("[0-9]*[0-9]") if folder.is_dir() else ()
-    return sorted(path for path in found if path.name.isdigit() and len(path.name) == 9 and path.is_dir())
+    return [path for path in files.matching(folder, "[0-9]" * 9) if path.is_dir()]
 
 
 def remove(folder: Path) -> None:

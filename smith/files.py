@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+TRIES = 100  # at what fails when somebody removes an empty folder at that moment
 ABANDONED = 3600.0  # seconds after which a part that nobody finished is nobody's, wherever its owner is
 
 
@@ -111,6 +112,31 @@ def remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
+def make(folder: Path, above: int) -> None:
+    """Makes a folder, which is not there yet, and up to `above` folders above it, which may be.
+
+    Others may remove these while they are empty: it tries again. Raises OSError if it can not be made.
+    """
+    for tries_left in reversed(range(TRIES)):
+        try:
+            for each in reversed(folder.parents[:above]):
+                each.mkdir(exist_ok=True)
+            folder.mkdir()
+        except (FileExistsError, FileNotFoundError):
+            if not tries_left:
+                raise
+        else:
+            return
+
+
+def matching(folder: Path, pattern: str) -> list[Path]:
+    """Returns the paths in a folder that match, in order; none if the folder is not there, or is removed just then."""
+    try:
+        return sorted(folder.glob(pattern))
+    except FileNotFoundError:
+        return []
+
+
 def make_folder(folder: Path) -> None:
     """Makes a folder, and removes what killed processes left half-written in it."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -119,7 +145,7 @@ def make_folder(folder: Path) -> None:
 
 def sweep(folder: Path) -> None:
     """Removes the parts in a folder that processes left when they were killed."""
-    for part in folder.glob(".*.part"):
+    for part in matching(folder, ".*.part"):
         if abandoned(part):
             _delete(part)
 

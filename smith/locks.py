@@ -59,7 +59,7 @@ class Lock:
     @staticmethod
     def _create(path: Path) -> bool:
         """Makes a file with the owner's name in it, unless there is one. It is never seen without the name."""
-        for _ in range(10):  # the folder may go with somebody else's last lock
+        for _ in range(files.TRIES):  # the folder may go with somebody else's last lock
             try:
                 path.parent.mkdir(exist_ok=True)
             except FileExistsError:
@@ -138,10 +138,10 @@ def _beside(path: Path) -> Iterator[Path]:
 
 def sweep(folder: Path) -> None:
     """Removes the stale locks in a folder, and the guards of those who were killed as they took one over."""
-    for path in folder.glob("*.lock"):
+    for path in files.matching(folder, "*.lock"):
         if (lock := Lock(path)).acquire():
             lock.release()
-    for guard in folder.glob("*.takeover"):
+    for guard in files.matching(folder, "*.takeover"):
         if Lock(guard).stale():
             guard.unlink(missing_ok=True)
 
@@ -151,7 +151,7 @@ def waiting(path: Path) -> Iterator[None]:
     """Holds a lock, after waiting for it. Where none can be made, goes on without."""
     lock = Lock(path)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        path.parent.parent.mkdir(parents=True, exist_ok=True)
         while not (held := lock.acquire()):
             time.sleep(POLL)
     except OSError:

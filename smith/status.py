@@ -6,7 +6,7 @@ from pathlib import Path
 import rich.table
 from rich.console import Console
 
-from smith import checkpoints, results, scales
+from smith import checkpoints, files, results, scales
 from smith.figure import Figure
 from smith.table import Table
 
@@ -59,12 +59,13 @@ def _checkpoints(folder: Path) -> tuple[list[str], list[str]]:
     """Returns a line for each run with a whole checkpoint or snapshot, and one for each of these that is not."""
     whole: dict[tuple[str, int], str] = {}  # the newest of each run is told
     damaged: list[str] = []
-    kept = [path for run in sorted(folder.glob("checkpoints/*")) for path in checkpoints.saved(run)]
-    for path in [*kept, *sorted(folder.glob("snapshots/[a-z]*"))]:
+    kept = [path for run in files.matching(folder, "checkpoints/*") for path in checkpoints.saved(run)]
+    for path in [*kept, *files.matching(folder, "snapshots/[a-z]*")]:
         try:
             about = checkpoints.read_about(path)
         except checkpoints.DamagedCheckpoint as error:
-            damaged.append(str(error))
+            if checkpoints.exists(path):  # else its run ended just then
+                damaged.append(str(error))
         else:
             done = f"{about.iteration} of {about.run.iterations} iterations"
             whole[about.run.key, about.seed] = f"{about.run.key} seed {about.seed}, {done}"

@@ -88,7 +88,7 @@ class Trainer:
     def tidy(self) -> None:
         """Removes what killed processes left half-written or locked."""
         locks.sweep(self._folder / "locks")
-        for folder in (*self._folder.glob("checkpoints/*"), *(self._folder / name for name in FOLDERS)):
+        for folder in (*files.matching(self._folder, "checkpoints/*"), *(self._folder / name for name in FOLDERS)):
             files.sweep(folder)
             files.remove_empty(folder)
 

@@ -1,6 +1,10 @@
 """Fixtures: small made-up datasets in the place where the program looks for its caches, and small runs on them."""
 
 import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
@@ -8,6 +12,7 @@ import hypothesis
 import numpy as np
 import pytest
 
+from smith import files
 from smith.data import DATASETS, cache_file
 from smith.run import Run, iterations
 from smith.schedules import Constant
@@ -64,3 +69,25 @@ def small_run() -> Run:
         test_every=iterations(4),
         test_images=100,
     )
+
+
+@pytest.fixture
+def remover() -> Iterator[Callable[[Path], None]]:
+    """Makes another thread remove folders again and again while they are empty, as other processes do."""
+    ended = threading.Event()
+    threads: list[threading.Thread] = []
+
+    def start(*folders: Path) -> None:
+        def remove() -> None:
+            while not ended.is_set():
+                for folder in folders:
+                    files.remove_empty(folder)
+                time.sleep(1e-5)
+
+        threads.append(threading.Thread(target=remove))
+        threads[-1].start()
+
+    yield start
+    ended.set()
+    for thread in threads:
+        thread.join()

@@ -1,5 +1,6 @@
 """Files: whole or not at all, parts that nobody will finish, and what is a plain file."""
 
+import contextlib
 import errno
 import os
 import resource
@@ -383,6 +384,44 @@ def test_a_system_without_process_namespaces_has_owners_too(monkeypatch):
 
     monkeypatch.setattr(os, "readlink", missing)
     assert Owner.parse(str(Owner.here())) == Owner.here()
+
+
+# Folders that others remove while they are empty.
+
+
+def test_a_folder_is_made_below_folders_that_others_remove_when_empty(tmp_path, remover):
+    above = tmp_path / "a" / "b"
+    remover(above, above.parent)
+    for number in range(200):
+        folder = above / f"{number}"
+        files.make(folder, above=2)
+        (folder / "file").touch()
+        shutil.rmtree(folder)
+
+
+def test_only_so_many_folders_above_are_made(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        files.make(tmp_path / "a" / "b" / "c", above=1)
+    assert not list(tmp_path.iterdir())
+    files.make(tmp_path / "a" / "b" / "c", above=2)
+    assert (tmp_path / "a" / "b" / "c").is_dir()
+
+
+def test_a_folder_that_is_there_is_not_made_again(tmp_path):
+    with pytest.raises(FileExistsError):
+        files.make(tmp_path, above=1)
+
+
+def test_what_matches_in_a_folder_that_is_removed_just_then_is_nothing(tmp_path, remover):
+    (tmp_path / "b").touch()
+    (tmp_path / "a").touch()
+    assert files.matching(tmp_path, "[a-z]") == [tmp_path / "a", tmp_path / "b"]
+    folder = tmp_path / "vanishing"
+    remover(folder)
+    for _ in range(300):
+        with contextlib.suppress(FileExistsError):
+            folder.mkdir()
+        assert files.matching(folder, "*") == []
 
 
 # Plain files.
