@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 from smith import files
-from smith.data import DATASETS, cache_file
+from smith.data import DATASETS, Arrays, cache_file
+from smith.program import Problem
 from smith.run import Run, iterations
 from smith.schedules import Constant
 
@@ -54,21 +55,29 @@ def data_dir(tmp_path_factory: pytest.TempPathFactory):
     return folder
 
 
+SMALL_RUN = Run(
+    data="mnist",
+    network="lenet",
+    batch_size=16,
+    length=iterations(12),
+    lr=Constant(0.01),
+    momentum=0.9,
+    weight_decay=5e-4,
+    solver="sgd",
+    test_every=iterations(4),
+    test_images=100,
+)  # a second: 12 iterations of 16 images, tested every 4 on 100 images
+
+
 @pytest.fixture
 def small_run() -> Run:
-    """A run of a second: LeNet, 12 iterations of 16 images, tested every 4 on 100 images."""
-    return Run(
-        data="mnist",
-        network="lenet",
-        batch_size=16,
-        length=iterations(12),
-        lr=Constant(0.01),
-        momentum=0.9,
-        weight_decay=5e-4,
-        solver="sgd",
-        test_every=iterations(4),
-        test_images=100,
-    )
+    return SMALL_RUN
+
+
+def problem_of(name: str, train_images: int, test_images: int) -> Problem:
+    """Returns a made-up dataset of so many images."""
+    counts = {"train": train_images, "test": test_images}
+    return Problem.put(name, *(Arrays(*made_up(name, split, count)) for split, count in counts.items()))
 
 
 @pytest.fixture

@@ -24,13 +24,12 @@ import numpy as np
 import orbax.checkpoint as ocp
 import pytest
 import tensorstore
-from conftest import made_up
+from conftest import problem_of
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from smith import checkpoints, results, training
 from smith.checkpoints import Checkpoint, DamagedCheckpoint, Keeper, load, read_about, save
-from smith.data import Arrays
 from smith.errors import UserError
 from smith.program import Problem
 from smith.run import Run, Snapshot, iterations
@@ -914,11 +913,6 @@ def test_a_link_to_nowhere_is_in_the_place_of_a_checkpoint(tmp_path):
 
 
 # Runs that go on.
-
-
-def problem_of(name: str, train_images: int, test_images: int) -> Problem:
-    counts = {"train": train_images, "test": test_images}
-    return Problem.put(name, *(Arrays(*made_up(name, split, count)) for split, count in counts.items()))
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from conftest import made_up
+from conftest import problem_of
 
 from smith import checkpoints, networks, training
 from smith import program as programs
@@ -18,11 +18,6 @@ from smith.schedules import Constant, CyclicalMomentum, Multistep, OneCycle, Ran
 from smith.training import Batches, Problem, hyperparameters, train
 
 COLUMNS = "iteration epoch learning_rate momentum weight_decay train_loss test_loss test_accuracy".split()
-
-
-def problem_of(name: str, train_images: int, test_images: int) -> Problem:
-    counts = {"train": train_images, "test": test_images}
-    return Problem.put(name, *(Arrays(*made_up(name, split, count)) for split, count in counts.items()))
 
 
 @pytest.fixture(scope="module")
