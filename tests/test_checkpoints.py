@@ -667,7 +667,7 @@ class Saving:
         self.error: Exception | None = None
         self.cost: Callable[[], object] = lambda: None
 
-    def __call__(self, folder: Path, checkpoint: Checkpoint) -> None:
+    def __call__(self, folder: Path, checkpoint: Checkpoint, above: int) -> None:
         self.begun.set()
         assert self.go.wait(10)
         self.cost()
@@ -968,11 +968,11 @@ def run_once(tmp_path, monkeypatch):
     ends: list[Any] = []
     write = checkpoints.save
 
-    def save_or_remember(folder: Path, checkpoint: Checkpoint) -> None:
+    def save_or_remember(folder: Path, checkpoint: Checkpoint, above: int = 1) -> None:
         if folder == Path("memory"):
             ends.append(checkpoints.to_host(checkpoint.state))
         else:
-            write(folder, checkpoint)
+            write(folder, checkpoint, above)
 
     monkeypatch.setattr(checkpoints, "save", save_or_remember)
 
@@ -1169,7 +1169,7 @@ def test_a_checkpoint_of_another_seed_is_not_gone_on_from(run_once, mnist, tmp_p
 
 
 def test_a_full_disk_ends_a_run_with_an_os_error(run_once, mnist, monkeypatch):
-    def full(*_: Any) -> None:
+    def full(*_: Any, **__: Any) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(checkpoints, "save", full)
