@@ -197,7 +197,7 @@ RATES = st.floats(1e-5, 10)
 PAIRS = st.tuples(RATES, RATES).map(sorted)
 MOMENTA = st.tuples(st.floats(0, 1), st.floats(0, 1)).map(lambda pair: sorted(pair, reverse=True))
 ANNEAL = st.sampled_from(["cosine", "linear"])
-TOTALS = st.integers(100, 200_000)
+TOTALS = st.integers(250, 200_000)  # the smallest share of half of them is an iteration at least
 
 CYCLES = st.builds(lambda pair, share: OneCycle(*pair, share), PAIRS, SHARES)
 RANGES = st.builds(lambda pair, share: RangeTest(*pair, share), PAIRS, SHARES)
