@@ -45,8 +45,8 @@ def signals() -> Iterator[None]:
         yield
     finally:
         _asked = 0
-        ended.set()
         signal.set_wakeup_fd(woken)
+        ended.set()
         os.close(writer)  # which ends the thread, if no signal came
         for number, handler in before.items():
             signal.signal(number, handler)
@@ -92,10 +92,10 @@ def _heard(number: int, _: object) -> None:
 
 def _watch(reader: int, ended: threading.Event) -> None:
     """Ends the program some time after a signal, unless it has ended by itself."""
-    with os.fdopen(reader, "rb", buffering=0) as heard:
+    with os.fdopen(reader, "rb", buffering=0) as heard:  # open to the end: another signal may be written to it
         number = next((byte[0] for byte in iter(lambda: heard.read(1), b"") if byte[0] in SIGNALS), 0)
-    if number and not ended.wait(GRACE):
-        try:
-            print(f"smith: {HOW_TO_GO_ON}", file=sys.stderr, flush=True)
-        finally:
-            os._exit(128 + number)
+        if number and not ended.wait(GRACE):
+            try:
+                print(f"smith: {HOW_TO_GO_ON}", file=sys.stderr, flush=True)
+            finally:
+                os._exit(128 + number)

@@ -326,7 +326,8 @@ def test_a_second_sigterm_does_not_disturb_the_first(program):
     process.send_signal(signal.SIGTERM)
     assert process.stdout.readline() == "ready\n"
     process.send_signal(signal.SIGTERM)
-    assert process.wait(timeout=20) == 143
+    _, error = process.communicate(timeout=20)
+    assert (process.returncode, error) == (143, "")
 
 
 def test_a_signal_that_somebody_else_handles_does_not_end_the_program(program):
