@@ -233,7 +233,7 @@ def test_list_names_every_figure_in_little_time_without_jax(tmp_path):
     assert (done.returncode, done.stderr) == (0, "")
     *table, imported = done.stdout.splitlines()
     assert imported.strip() == "imported:"
-    listed = [line.split()[0] for line in table if re.match(r" *(fig\d\d|table\d|all) ", line)]
+    listed = [line.split()[0] for line in table if re.match(r" *(fig\d\d|speed|table\d|all) ", line)]
     assert listed == [*FIGURES, "all"]
     assert seconds < 3
 

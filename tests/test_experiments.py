@@ -12,19 +12,21 @@ import experiments
 from smith import cli, engine, published, scales
 from smith.figure import Figure, Finals, Panel, Sketch
 from smith.networks import Options
-from smith.run import Run
+from smith.run import Run, iterations
 from smith.table import Table
 
 FILES = sorted(file for file in Path(experiments.__file__).parent.glob("*.py") if file.name != "__init__.py")
 MODULES = {file.stem: vars(importlib.import_module(f"experiments.{file.stem}")) for file in FILES}
 FIGURES: dict[str, Figure] = {name: module["FIGURE"] for name, module in MODULES.items() if name.startswith("fig")}
+OURS: dict[str, Figure] = {name: module["FIGURE"] for name, module in MODULES.items() if name.startswith("speed")}
 TABLES: dict[str, Table] = {name: module["TABLE"] for name, module in MODULES.items() if name.startswith("table")}
-EXPERIMENTS: dict[str, Figure | Table] = FIGURES | TABLES
+EXPERIMENTS: dict[str, Figure | Table] = FIGURES | OURS | TABLES
 EVERY_PANEL = {f"{figure.name}{panel.label}": panel for figure in FIGURES.values() for panel in figure.panels}
 PANELS = {name: panel for name, panel in EVERY_PANEL.items() if isinstance(panel, Panel)}
 EVERY_RUN = list(dict.fromkeys(run for experiment in EXPERIMENTS.values() for run in experiment.runs()))
 
 Values = dict[int, float]  # iteration: value
+BASE_LENGTH = iterations(1_000)
 
 
 @dataclass(frozen=True)
@@ -584,6 +586,24 @@ def test_axes_hold_the_whole_of_the_longest_run(name):
         assert panel.xlim == pytest.approx((ends[0], SHOWN_TO.get(name, ends[1])))
 
 
+# --- our own ---
+
+
+def test_the_same_range_test_is_run_at_several_lengths_with_as_many_tests():
+    (panel,) = OURS["speed_range_test_lengths"].panels
+    assert isinstance(panel, Panel)
+    assert [(run.iterations, run.count(run.test_every)) for run in panel.runs()] == [
+        (2_500, 25),
+        (10_000, 100),
+        (20_000, 200),
+    ]
+    same = {run.replace(length=BASE_LENGTH, test_every=BASE_LENGTH) for run in panel.runs()}
+    assert len(same) == 1
+    for run in panel.runs():
+        ends = run.lr.build(run.iterations, run.iterations_per_epoch)(np.array([0, run.iterations]))
+        assert ends.tolist() == pytest.approx([0.002, 0.04])
+
+
 # --- the files ---
 
 IMPORTS = {"smith.figure", "smith.run", "smith.schedules", "smith.table"}
@@ -595,8 +615,11 @@ def test_a_file_is_named_for_what_it_shows_and_says_how_to_run_it(file):
     experiment, documentation = EXPERIMENTS[file.stem], ast.get_docstring(ast.parse(file.read_text()))
     assert file.stem.split("_")[0] == experiment.name
     assert documentation
-    kind = "Figure" if isinstance(experiment, Figure) else "Table"
-    assert documentation.startswith(f"{kind} {int(experiment.name.strip('figtable'))}: ")
+    if file.stem in OURS:
+        assert "Our own." in documentation.splitlines()[0]
+    else:
+        kind = "Figure" if isinstance(experiment, Figure) else "Table"
+        assert documentation.startswith(f"{kind} {int(experiment.name.strip('figtable'))}: ")
     commands = [line for line in documentation.splitlines() if line.startswith("Run:")]
     assert [line.split() for line in commands] == [["Run:", "smith", "run", experiment.name, "--scale", "quick"]]
     for heading in ("The paper", "Cost:", "Expect:"):
@@ -612,7 +635,7 @@ def test_a_file_is_data_without_loops_or_training_or_drawing(file):
         if isinstance(node, ast.ImportFrom):
             imported.add(node.module)
     assert imported <= IMPORTS | ALSO.get(file.stem, set())
-    kind = "FIGURE" if file.stem.startswith("fig") else "TABLE"
+    kind = "TABLE" if file.stem in TABLES else "FIGURE"
     assert ast.unparse(tree.body[-1]) == f"if __name__ == '__main__':\n    {kind}.main()"
     assert {"FIGURE", "TABLE"} & MODULES[file.stem].keys() == {kind}
 
@@ -637,7 +660,7 @@ def test_main_runs_the_experiment_with_the_options_of_the_command(file, monkeypa
     assert called == [["run", EXPERIMENTS[file].name, "--scale", "smoke"]]
 
 
-@pytest.mark.parametrize("figure", FIGURES.values(), ids=FIGURES)
+@pytest.mark.parametrize("figure", (FIGURES | OURS).values(), ids=FIGURES | OURS)
 def test_panels_have_letters_and_legends_of_their_own(figure):
     labels = [panel.label for panel in figure.panels]
     assert labels == sorted(set(labels)) and "".join(labels) == figure.letters
@@ -673,9 +696,9 @@ def test_at_full_scale_no_run_is_another_one():
 
 
 @pytest.mark.parametrize("scale", ["quick", "short", "paper"])
-@pytest.mark.parametrize("name", EVERY_PANEL)
-def test_curves_of_a_panel_are_different_runs(name, scale):
-    scaled = [scales.named(scale).apply(run) for run in runs(name)]
+@pytest.mark.parametrize("panel", [panel for figure in (FIGURES | OURS).values() for panel in figure.panels])
+def test_curves_of_a_panel_are_different_runs(panel, scale):
+    scaled = [scales.named(scale).apply(run) for run in panel.runs()]
     assert len(set(scaled)) == len(scaled)
 
 
