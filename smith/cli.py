@@ -99,6 +99,7 @@ def run(
     data_dir: Folder = None,
     results_dir: Folder = None,
     figures_dir: Folder = None,
+    workers: int = 1,
     budget: str = "",
     checkpoint_every: str = "2m",
     on_divergence: str = "record",
@@ -116,11 +117,13 @@ def run(
       data_dir: where the datasets are (default: $TFDS_DATA_DIR, else ~/tensorflow_datasets)
       results_dir: where the results go (default: results/ in the project)
       figures_dir: where the figures go (default: figures/ in the project)
+      workers: how many runs to train at the same time, each on its share of the cores
       budget: stop after this time, such as 8m, 90s or 1h, and keep a checkpoint; the next call goes on
       checkpoint_every: time between two checkpoints of a run, such as 30s or 10m
       on_divergence: record it as the result and go on with the next run, or record it and stop (record, stop)
       force: train again what has a result
     """
+    from smith import workers as team
     from smith.progress import Display
 
     figures, chosen = experiments(names), scales.named(scale)
@@ -129,12 +132,14 @@ def run(
     every = seconds(checkpoint_every, "--checkpoint-every")
     if on_divergence not in ("record", "stop"):
         raise unknown("choice for --on-divergence", on_divergence, ("record", "stop"))
+    team.check(workers, alone=["--force"] * force + ["--on-divergence stop"] * (on_divergence == "stop"))
     folder = _results_dir(results_dir) / scale
     results.make_folder(_figures_dir(figures_dir), option="--figures-dir")
     described = [run for figure in figures for run in figure.runs()]
     jobs = engine.plan(described, chosen, seeds, recipes.named(recipe))
     with Display() as display:
-        done = engine.execute(
+        done = team.execute(
+            workers,
             jobs,
             folder,
             data_dir or default_data_dir(),

@@ -3,6 +3,7 @@
 import math
 import sys
 import time
+from collections.abc import Callable
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
@@ -40,10 +41,15 @@ class Display:
     def __exit__(self, *_: object) -> None:
         self._progress.stop()
 
+    def say(self, text: str, *, done: bool = False) -> None:
+        """Prints a line; `done` says that a run more is done."""
+        self._console.print(text)
+        self._progress.advance(self._all, int(done))
+
     def plan(self, todo: int, found: int) -> None:
         """Says how many runs there are to train, and how many have a result."""
         self._progress.update(self._all, total=todo)
-        self._console.print(f"{todo} run{'s' * (todo != 1)} to train, {found} found")
+        self.say(f"{todo} run{'s' * (todo != 1)} to train, {found} found")
 
     def begin(self, run: Run, seed: int) -> None:
         """A run begins."""
@@ -55,7 +61,7 @@ class Display:
 
     def resumed(self, iteration: int) -> None:
         """The run goes on from a checkpoint at this iteration."""
-        self._console.print(f"goes on from its checkpoint at iteration {iteration}")
+        self.say(f"goes on from its checkpoint at iteration {iteration}")
 
     def iterated(self, iteration: int, loss: float) -> None:
         """`iteration` iterations are done; `loss` is the training loss of the last one."""
@@ -74,19 +80,18 @@ class Display:
 
     def waiting(self, count: int, holder: str) -> None:
         """Nothing is left but runs that other processes have in hand."""
-        self._console.print(f"waiting for {count} run{'s' * (count != 1)} that other processes train ({holder})")
+        self.say(f"waiting for {count} run{'s' * (count != 1)} that other processes train ({holder})")
 
     def end(self, run: Run, seed: int, status: str) -> None:
         """A run is done and its result written."""
         seconds = time.perf_counter() - self._started
         figures = f"test loss {self._row['test_loss']:.4g}, accuracy {self._row['test_accuracy']:.4f}"
-        self._console.print(f"{status:8} {run.key} seed {seed}: {figures}, {seconds:.0f} s")
         self._progress.update(self._one, visible=False)
-        self._progress.advance(self._all)
+        self.say(f"{status:8} {run.key} seed {seed}: {figures}, {seconds:.0f} s", done=True)
 
     def warn(self, message: str) -> None:
         """Prints a line that a person should see."""
-        self._console.print(f"smith: {message}")
+        self.say(f"smith: {message}")
 
     def _note(self) -> str:
         rate = self._remaining.rate()
@@ -96,6 +101,24 @@ class Display:
         if math.isfinite(left := self._remaining.seconds()):
             parts.append(f"{duration(left)} left")
         return "  ".join(parts)
+
+
+class Says(Display):
+    """A display that shows nothing itself: its lines go to `to` (text, whether a run more is done)."""
+
+    def __init__(self, to: Callable[[str, bool], None]) -> None:
+        super().__init__(quiet=True)
+        self._to = to
+
+    def say(self, text: str, *, done: bool = False) -> None:
+        """Hands the line on."""
+        self._to(text, done)
+
+    def plan(self, todo: int, found: int) -> None:
+        """Says nothing: every worker has the same plan."""
+
+    def waiting(self, count: int, holder: str) -> None:
+        """Says nothing: the first process says what is waited for."""
 
 
 class Remaining:

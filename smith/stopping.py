@@ -83,9 +83,11 @@ class Deadline:
 
 def _heard(number: int, _: object) -> None:
     global _asked
-    if _asked and number == signal.SIGINT:
-        os._exit(128 + number)
-    _asked = _asked or number
+    if _asked:  # it is being seen to; only a second Ctrl-C is for people who can not wait
+        if number == signal.SIGINT:
+            os._exit(128 + number)
+        return
+    _asked = number
     if not _deferring:
         raise Stopped(number)
 
