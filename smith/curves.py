@@ -9,6 +9,9 @@ from collections.abc import Sequence
 import numpy as np
 
 SECOND_DIFFERENCE = np.sqrt(6)  # standard deviation of x[i-1] - 2 x[i] + x[i+1] for independent x of deviation 1
+BARELY = 0.99  # a loss above this fraction of guessing's is no better than guessing
+SPREAD = 1.5  # standard deviations of the noise: what the values of a plateau may spread by
+ROUNDING = 1e-9  # of a curve's largest value: differences below it are not differences
 NORMAL = 1.4826  # standard deviation of a normal distribution over its median absolute deviation
 
 
@@ -43,17 +46,17 @@ def rise(x: np.ndarray, values: np.ndarray) -> float:
 def plateau(values: np.ndarray, least: int = 5) -> int | None:
     """Returns the index at which a curve's last plateau begins, or None if it has none.
 
-    The plateau is the longest end of the curve that a straight line of slope zero fits: the rise of the best line over
-    it is within the noise. A curve that keeps falling has none, however slowly it falls.
+    The plateau is the longest end of the curve, at least a quarter of it, over which it is flat: neither does the best
+    straight line rise or fall by more than the noise, nor do the values spread much more than noise does.
 
     Args:
       values: (points,) finite.
       least: how many points a plateau has at least.
     """
-    level = noise(values)
-    for start in range(len(values) - least + 1):
+    level = noise(values) + ROUNDING * np.abs(values).max()
+    for start in range(len(values) - max(least, len(values) // 4) + 1):
         rest = values[start:]
-        if abs(rise(np.arange(len(rest)), rest)) <= level:
+        if abs(rise(np.arange(len(rest)), rest)) <= level and rest.std() <= SPREAD * level:
             return start
     return None
 
@@ -92,35 +95,44 @@ def rate_of_divergence(rate: np.ndarray, loss: np.ndarray, chance: float) -> flo
     """Returns the rate from which on training has failed, or None if it never does in this test.
 
     From there to the end every loss is above the middle between the curve's least and `chance`, or not finite. One
-    high test that the run recovers from is no divergence.
+    high test that the run recovers from is no divergence. A run that is never better than guessing failed at once.
 
     Args:
       rate, loss: (points,)
       chance: the loss of guessing, ln(classes) nats.
     """
-    failed = ~(loss <= (np.nanmin(np.where(np.isfinite(loss), loss, np.nan)) + chance) / 2)
+    finite = np.isfinite(loss)
+    least = loss[finite].min(initial=np.inf)
+    failed = ~finite | (loss > (least + chance) / 2)
+    if least >= BARELY * chance:
+        return float(rate[0])
     if not failed[-1]:
         return None
-    return float(rate[len(failed) - np.argmin(failed[::-1])]) if not failed.all() else float(rate[0])
+    return float(rate[len(failed) - np.argmin(failed[::-1])])
 
 
 def separation(curves: Sequence[np.ndarray]) -> float:
     """Returns how far apart curves lie, in units of their noise: spread of their medians over the mean noise.
 
     Raises:
-      ValueError: fewer than two curves, or one of fewer than three finite points.
+      ValueError: fewer than two curves, one of fewer than three finite points, or no noise at all.
     """
     if len(curves) < 2:
         raise ValueError("separation needs at least two curves")
     spread = np.std([np.median(values) for values in curves], ddof=1)
-    return float(spread / np.sqrt(np.mean([noise(values) ** 2 for values in curves])))
+    level = np.sqrt(np.mean([noise(values) ** 2 for values in curves]))
+    if not level:
+        raise ValueError("curves without noise have no separation in units of it")
+    return float(spread / level)
 
 
 def rank_agreement(early: Sequence[float], final: Sequence[float]) -> float:
     """Returns Kendall's tau-b of two orders of the same curves: 1 for the same, -1 for the opposite.
 
-    Not a number if one of them is all ties.
+    Not a number if one of them is all ties, or for fewer than two curves.
     """
+    if len(early) < 2:
+        return np.nan
     from scipy import stats
 
     tau, _ = np.asarray(stats.kendalltau(early, final))

@@ -100,11 +100,11 @@ def _published_columns(figure: Figure, label: str, run: Run) -> dict[str, np.nda
     panels = [panel for panel in figure.panels if isinstance(panel, Panel) and panel.published]
     axis = next((panel.x for panel in panels if panel.label == label), None)
     found: dict[str, tuple[np.ndarray, np.ndarray]] = {}
-    for panel in panels:
+    for panel in sorted(panels, key=lambda panel: panel.label == label):  # the place's own last: it counts
         if panel.x == axis and panel.published:
             theirs = published.curves(panel.published)
             found |= {y: theirs[name] for name, y, shown in panel.series() if shown == run and name in theirs}
     if not found or axis is None:
         return {}
     x = max((x for x, _ in found.values()), key=len)
-    return {axis: x, **{y: np.interp(x, *pair) for y, pair in found.items()}}
+    return {axis: x, **{y: np.interp(x, *pair, left=np.nan, right=np.nan) for y, pair in found.items()}}

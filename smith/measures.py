@@ -39,13 +39,17 @@ def values(result: Result, column: str) -> np.ndarray:
 
 def accuracy(result: Result) -> float:
     """Returns the last test's accuracy, a fraction."""
+    if result.status == "diverged":
+        return guess(result, "test_accuracy")
     return float(values(result, "test_accuracy")[-1])
 
 
 def final_loss(result: Result) -> float:
     """Returns the mean test loss over the last tenth of the tests, in nats; a single one is noisy."""
+    if result.status == "diverged":
+        return guess(result, "test_loss")
     found = values(result, "test_loss")
-    return float(found[-1] if result.status == "diverged" else found[-max(1, len(found) // 10) :].mean())
+    return float(found[-max(1, len(found) // 10) :].mean())
 
 
 def least_loss(result: Result) -> float:
@@ -90,7 +94,7 @@ def rise_over_noise(column: str, rates: tuple[float, float] = ANY_RATE) -> Measu
 
     def measure(result: Result) -> float:
         x, y = _stretch(result, result["learning_rate"], rates, column)
-        return curves.rise(x, y) / curves.noise(y)
+        return curves.rise(x, y) / _noise(y)
 
     return measure
 
@@ -116,9 +120,29 @@ def _mean(_: np.ndarray, y: np.ndarray) -> float:
     return float(y.mean())
 
 
+def _noise(y: np.ndarray) -> float:
+    level = curves.noise(y)
+    if not level:
+        raise ValueError("a curve without noise is no unit")
+    return level
+
+
+def trained(result: Result) -> bool:
+    """Says whether a run was ever better than guessing, by 1 % of the loss or by the accuracy."""
+    if "test_loss" in result.columns:
+        return least_loss(result) < curves.BARELY * guess(result, "test_loss")
+    return bool(values(result, "test_accuracy").max() > guess(result, "test_accuracy"))
+
+
 def difference(measure: Measure, more: str, less: str) -> Statistic:
-    """Returns the statistic: the measure of one curve minus that of another."""
-    return lambda runs: measure(runs[more]) - measure(runs[less])
+    """Returns the statistic: the measure of one curve minus that of another; ValueError if neither trained."""
+
+    def statistic(runs: Runs) -> float:
+        if not trained(runs[more]) and not trained(runs[less]):
+            raise ValueError("neither run trained")
+        return measure(runs[more]) - measure(runs[less])
+
+    return statistic
 
 
 def of_one(measure: Measure) -> Statistic:
@@ -136,25 +160,40 @@ def batch_size(result: Result) -> float:
     return result.run.batch_size
 
 
-def best_decay(runs: Runs, panel: str, worth: Measure) -> float:
-    """Returns log10 of the weight decay of the curve of a panel that has the least `worth`."""
-    return decay_of_best({name: result for name, result in runs.items() if name.startswith(f"{panel} ")}, worth)
+def log_ratio(measure: Measure, more: str, less: str) -> Statistic:
+    """Returns the statistic: the logarithm of the ratio of a measure of two curves; ValueError if neither trained."""
+    return difference(lambda result: float(np.log(measure(result))), more, less)
 
 
-def decay_shift(more: str, more_worth: Measure, less: str, less_worth: Measure) -> Statistic:
-    """Returns the statistic: log10 of the best weight decay of one panel over that of another."""
-    return lambda runs: best_decay(runs, more, more_worth) - best_decay(runs, less, less_worth)
+def decay_of_best(runs: Runs, worth: Measure) -> float:
+    """Returns log10 of the weight decay of the run that has the least `worth`.
+
+    Raises:
+      ValueError: none of them trained, or two are the best.
+    """
+    first, second = sorted(runs.values(), key=worth)[:2]
+    if not trained(first) or worth(first) == worth(second):
+        raise ValueError("no run is the best")
+    best = first.run.weight_decay
+    assert isinstance(best, Constant)
+    return float(np.log10(best.value))
 
 
 def same_decay(one: str, one_worth: Measure, other: str, other_worth: Measure) -> Statistic:
-    """Returns the statistic: minus the distance, in decades, of the best weight decays of two panels."""
-    shift = decay_shift(one, one_worth, other, other_worth)
-    return lambda runs: -abs(shift(runs))
+    """Returns the statistic: minus the distance, in decades, of the best weight decays of two panels.
+
+    The curves of a panel are those whose names begin with it.
+    """
+
+    def best(runs: Runs, panel: str, worth: Measure) -> float:
+        return decay_of_best({name: result for name, result in runs.items() if name.startswith(f"{panel} ")}, worth)
+
+    return lambda runs: -abs(best(runs, one, one_worth) - best(runs, other, other_worth))
 
 
 def rise_after_minimum(result: Result) -> float:
     """Returns how far the mean of the last tenth of the tests lies above the least test loss, in units of noise."""
-    return (final_loss(result) - least_loss(result)) / curves.noise(values(result, "test_loss"))
+    return (final_loss(result) - least_loss(result)) / _noise(values(result, "test_loss"))
 
 
 def early_by_iterations(result: Result) -> float:
@@ -172,19 +211,7 @@ def fall_along(axis: str) -> Measure:
     return lambda result: -curves.rank_agreement(result[axis].tolist(), values(result, "test_loss").tolist())
 
 
-def excess_of_the_small(runs: Runs, measure: Measure) -> float:
-    """Returns a measure of the momentum of 0.7 minus the smaller of those of 0.9 and 0.99."""
-    return measure(runs["Mom=0.7"]) - min(measure(runs["Mom=0.9"]), measure(runs["Mom=0.99"]))
-
-
 def separation_of(runs: Runs, column: str) -> float:
     """Returns how far apart curves are between 5 and 50 % of the training, in units of their noise."""
     parts = [_stretch(r, r["iteration"] / r.run.iterations, (0.05, 0.5), column)[1] for r in runs.values()]
     return curves.separation(parts)
-
-
-def decay_of_best(runs: Runs, worth: Measure) -> float:
-    """Returns log10 of the weight decay of the curve that has the least `worth`."""
-    best = min(runs.values(), key=worth).run.weight_decay
-    assert isinstance(best, Constant)
-    return float(np.log10(best.value))

@@ -33,6 +33,7 @@ LEVEL = 0.95
 MIN_SEEDS = 3  # the t-interval of two seeds is 12.7 standard errors wide on either side; the paper has 4 runs
 T_SEEDS = 10  # from so many seeds on the interval is a bootstrap's, which assumes no normal distribution
 RESAMPLES = 9_999
+ROUNDING = 1e-9  # differences below it are not differences
 
 
 @dataclass(frozen=True)
@@ -111,20 +112,21 @@ class Decision:
 
     @property
     def seeds(self) -> int:
-        """The least number of seeds that a part has an effect of."""
-        return min(len(finding.effects) for finding in self.findings)
+        """The least number of seeds that a part has an effect of, parts that can have no result left out."""
+        return min((len(finding.effects) for finding in self.findings if not finding.part.missing), default=0)
 
 
 def interval(values: Sequence[float], level: float = LEVEL) -> tuple[float, float]:
     """Returns the two-sided confidence interval of the mean: Student's t, or from 10 values on a BCa bootstrap.
 
-    Not a number for fewer than two values. The bootstrap's random numbers are fixed, so that a verdict is too.
+    Not a number for fewer than two values, or where one is not finite. The bootstrap's random numbers are fixed, so
+    that a verdict is too.
     """
     sample = np.asarray(values, float)
-    if len(sample) < 2:
+    if len(sample) < 2 or not np.isfinite(sample).all():
         return np.nan, np.nan
     mean, error = sample.mean(), sample.std(ddof=1) / np.sqrt(len(sample))
-    if error == 0:
+    if np.ptp(sample) <= ROUNDING * max(1.0, abs(mean)):
         return float(mean), float(mean)
     from scipy import stats
 
@@ -150,9 +152,9 @@ def decide(claim: Claim, evidence: Evidence) -> Decision:
 
 
 def best(claim: Claim, scales: Sequence[Evidence]) -> Decision:
-    """Returns the decision of the first scale at which a claim has any effect; of the first if none has."""
+    """Returns the decision of the first scale at which a claim has an effect; of the first if none has."""
     decisions = [decide(claim, evidence) for evidence in scales]
-    return next((d for d in decisions if any(finding.effects for finding in d.findings)), decisions[0])
+    return next((d for d in decisions if any(np.isfinite(finding.mean) for finding in d.findings)), decisions[0])
 
 
 def _find(part: Part, evidence: Evidence, parts: int) -> Finding:
@@ -175,9 +177,9 @@ def _find(part: Part, evidence: Evidence, parts: int) -> Finding:
 
 
 def _state(above: float, values: Sequence[float], parts: int) -> State:
-    if interval(values)[0] > above:
+    if interval(values)[0] > above + ROUNDING:
         return "supported"
-    if interval(values, 1 - (1 - LEVEL) / parts)[1] < above:
+    if interval(values, 1 - (1 - LEVEL) / parts)[1] < above - ROUNDING:
         return "contradicted"
     return "open"
 
