@@ -1,40 +1,43 @@
-"""Images per second of our training step, beside the same network in eager PyTorch (channels last).
+"""Speed of our training step and test, beside PyTorch's and beside what the machine can do.
 
-Run:     python scripts/bench.py [--network shallow3 lenet] [--batch 128 512] [--test 250 1000] [--json FILE]
-Cost:    about 15 s for each batch size of shallow3 and LeNet, minutes for the deep networks on a CPU
-Expect:  on a CPU, a ratio to PyTorch of 0.7 to 1 for shallow3; a table without PyTorch where it is not installed
+Run:     python scripts/bench.py [--network shallow3 lenet] [--batch 128 512] [--test 500] [--compile] [--json FILE]
+Cost:    about half a minute for each batch size of shallow3 and LeNet, minutes for the deep networks on a CPU
+Expect:  a table; PyTorch's columns say "not installed" where it is not
 
-Without --batch each network has the batch sizes that the experiments train it with. Both sides do forward, backward and
-momentum SGD on one fixed batch of random images; BatchNorm normalises over the whole batch. They take turns (A, B, A,
-B), begin each turn with iterations that do not count, for the other's threads to come to rest, and report the median
-turn. Both have the C library keep freed memory (`smith.networks.keep_freed_memory`).
+Without --batch each network has the batch sizes that the experiments train it with. Ours is the compiled step (or test)
+of `smith.program`, as `smith run` uses it; PyTorch's is the same network from the same weights, on the same batch of
+random images, with the same solver. BatchNorm normalises over the whole batch. The sides take turns (A, B, A, B), begin
+each turn with iterations that do not count, for the other's threads to come to rest, and report the median turn. All
+have the C library keep freed memory (`smith.networks.keep_freed_memory`). docs/performance.md says what each column is.
 """
 
 import argparse
-import datetime
+import contextlib
 import importlib.util
 import json
 import os
-import platform
 import statistics
+import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 
-from smith import networks
+from scripts.bench_machine import Peaks, machine, peak_memory, roofline, summary
+from smith import files, networks, program
+from smith.errors import UserError, unknown
 
 TURNS, TURN_SECONDS = 7, 0.6  # turns of each side, and about how many seconds each takes
-SLOW_TURNS = 3  # for a network that needs longer than TURN_SECONDS for an iteration
+SLOW_TURNS = 3  # for a network that needs longer than a turn for an iteration
 SETTLING = 3  # iterations at the beginning of a turn that do not count; 1 for a slow network
 BATCHES = {
     "shallow3": [128, 512],
@@ -44,80 +47,170 @@ BATCHES = {
     "wide-32": [512],
     "densenet-40": [256],
 }
-RATE, MOMENTUM = 1e-5, 0.9  # learning rate: so small that the random images do not diverge
+HYPER = 1e-5, 0.9, 5e-4  # learning rate: so small that the random images do not diverge; momentum; weight decay
 
-Runner = Callable[[int], None]  # does this many iterations, and returns when they are done
+Side = Callable[[int], float]  # does so many iterations, and returns the last one's loss when they are done
 
 
-@dataclass(frozen=True)
+@dataclass
 class Row:
-    """One line of the table. Speeds are images per second; None where PyTorch is not installed."""
+    """One line of the table. None: PyTorch is not there, was not asked for, or failed as `notes` say."""
 
-    network: str
-    work: str  # "train" or "test" (forward only)
-    batch: int
-    ours: float
-    pytorch: float | None
-    ratio: float | None
-    compile_seconds: float
+    network: str = field(metadata={"unit": "name"})
+    work: str = field(metadata={"unit": "train, or test (forward only)"})
+    batch: int = field(metadata={"unit": "images"})
+    ours: float = field(metadata={"unit": "images/s"})
+    pytorch: float | None = field(metadata={"unit": "images/s, eager"})
+    ratio: float | None = field(metadata={"unit": "ours / pytorch"})
+    compiled: float | None = field(metadata={"unit": "images/s, torch.compile"})
+    compiled_ratio: float | None = field(metadata={"unit": "ours / compiled"})
+    loss: float = field(metadata={"unit": "nats, first iteration"})
+    pytorch_loss: float | None = field(metadata={"unit": "nats, first iteration"})
+    flops: float = field(metadata={"unit": "FLOP of an iteration, by XLA"})
+    bytes_accessed: float = field(metadata={"unit": "bytes of an iteration, by XLA: an upper estimate"})
+    roofline: float = field(metadata={"unit": "fraction: seconds the roofline would need / seconds measured"})
+    memory: int | None = field(metadata={"unit": "bytes at the peak: the process's, or the GPU's"})
+    compile_cold: float | None = field(metadata={"unit": "s, nothing compiled before"})
+    compile_warm: float | None = field(metadata={"unit": "s, the compilation cache warm"})
+    start_cold: float | None = field(metadata={"unit": "s, process start to the end of the first iteration"})
+    start_warm: float | None = field(metadata={"unit": "s, the same, the compilation cache warm"})
+    notes: list[str] = field(metadata={"unit": "text"})
 
 
 def main(arguments: list[str] | None = None) -> None:
-    options = parse(arguments)
+    """Measures and prints. Exits with 2 and one line on bad input."""
+    try:
+        options = parse(arguments)
+    except UserError as error:
+        print(f"bench: {error}", file=sys.stderr)
+        sys.exit(2)
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # on a GPU the other processes need room too
     networks.keep_freed_memory()
-    print(machine())
-    if importlib.util.find_spec("torch") is None:
-        print("PyTorch is not installed: ours alone")
-    print(f"{'network':14} {'work':6} {'batch':>6} {'ours, img/s':>12} {'PyTorch':>9} {'ratio':>6} {'compile, s':>11}")
-    rows = []
-    for name, work, batch in jobs(options):
-        rows.append(measure(name, work, batch))
-        print(line(rows[-1]), flush=True)
+    if options.start:
+        return start(*options.start)
+    peaks, rows = roofline(), []
+    print(machine(), summary(peaks), header(), sep="\n", flush=True)
+    for job in jobs(options):
+        rows.append(measure(*job, peaks, options))
+        print(line(rows[-1]), *(f"    {note}" for note in rows[-1].notes), sep="\n", flush=True)
+    print("roofline: XLA's count of bytes is an upper estimate, and so is the fraction of what can be reached")
     if options.json:
-        report = {"machine": machine(), "rows": [asdict(row) for row in rows]}
-        options.json.write_text(json.dumps(report, indent=1) + "\n")
+        write(options.json, peaks, rows, options)
+
+
+class Parser(argparse.ArgumentParser):
+    """Raises mistakes instead of printing the usage."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UserError(f"{message}; see --help")
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--network", nargs="+", default=list(BATCHES), choices=list(BATCHES))
+    """Returns the options. Raises UserError for a mistake."""
+    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--network", nargs="+", default=list(BATCHES), metavar="NAME", help=f"of {', '.join(BATCHES)}")
     parser.add_argument("--batch", nargs="*", type=int, help="batch sizes in training (default: the experiments')")
     parser.add_argument("--test", nargs="*", type=int, default=[], help="batch sizes in testing: forward only")
-    parser.add_argument("--json", type=Path, help="write the table to this file too")
-    return parser.parse_args(arguments)
+    parser.add_argument("--turns", type=int, default=TURNS, help=f"of each side (default: {TURNS})")
+    parser.add_argument("--seconds", type=float, default=TURN_SECONDS, help=f"of a turn (default: {TURN_SECONDS})")
+    parser.add_argument("--compile", action="store_true", help="torch.compile too: minutes, and needs a C++ compiler")
+    parser.add_argument("--bfloat16", action="store_true", help="PyTorch under bfloat16 autocast; ours stays float32")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the table to this file too")
+    parser.add_argument("--start", nargs=4, help=argparse.SUPPRESS)  # what a process of `starts` does
+    options = parser.parse_args(arguments)
+    for name in options.network:
+        if name not in BATCHES:
+            raise unknown("network", name, BATCHES)
+    counts: list[int] = [options.turns, *(options.batch or []), *options.test]
+    if min(counts) < 1 or options.seconds <= 0:
+        raise UserError("--turns and batch sizes are 1 at least, --seconds more than 0")
+    if options.json and not options.json.parent.is_dir():
+        raise UserError(f"--json {options.json}: there is no folder {options.json.parent}")
+    if (options.compile or options.bfloat16) and not has_pytorch():
+        raise UserError("--compile and --bfloat16 need PyTorch, which is not installed")
+    return options
 
 
-def jobs(options: argparse.Namespace) -> Iterable[tuple[str, str, int]]:
+def has_pytorch() -> bool:
+    return importlib.util.find_spec("torch") is not None
+
+
+def jobs(options: argparse.Namespace) -> Iterator[tuple[str, str, int]]:
+    """Yields (network, work, batch size) of each row."""
     for name in options.network:
         yield from ((name, "train", batch) for batch in (BATCHES[name] if options.batch is None else options.batch))
         yield from ((name, "test", batch) for batch in options.test)
 
 
-def measure(name: str, work: str, batch: int) -> Row:
-    """Returns the speed of both sides at one network, kind of work and batch size."""
-    images, labels = random_batch(name, batch)
-    began = time.perf_counter()
-    ours = our_runner(name, work, images, labels)
-    compile_seconds = time.perf_counter() - began
-    sides = [ours]
-    if importlib.util.find_spec("torch") is not None:
-        sides.append(pytorch_runner(name, work, images, labels))
-    speeds = [batch / seconds for seconds in take_turns(sides)]
-    pytorch = speeds[1] if len(speeds) > 1 else None
-    return Row(name, work, batch, speeds[0], pytorch, pytorch and speeds[0] / pytorch, compile_seconds)
+def measure(name: str, work: str, batch: int, peaks: Peaks, options: argparse.Namespace) -> Row:
+    """Returns a row: the speed of all sides at one network, kind of work and batch size, and what ours costs."""
+    cold, warm, notes = starts(name, work, batch)
+    ours = Ours(name, work, batch)
+    sides: dict[str, Side] = {"ours": ours.run}
+    with noting(notes, "PyTorch"):
+        if has_pytorch():
+            sides["pytorch"] = peer(ours, bfloat16=options.bfloat16)
+    with noting(notes, "torch.compile"):
+        if options.compile:
+            side = peer(ours, bfloat16=options.bfloat16, compiled=True)
+            side(1)
+            sides["compiled"] = side
+    losses = {side: run(1) for side, run in sides.items()}
+    seconds = dict(zip(sides, take_turns(list(sides.values()), options.turns, options.seconds), strict=True))
+    speeds: dict[str, float | None] = {side: batch / seconds[side] for side in sides}
+    need = max(ours.flops / peaks.float32_product, ours.bytes_accessed / peaks.bandwidth)
+    return Row(
+        name,
+        work,
+        batch,
+        ours=batch / seconds["ours"],
+        pytorch=speeds.get("pytorch"),
+        ratio=quotient(speeds, "pytorch"),
+        compiled=speeds.get("compiled"),
+        compiled_ratio=quotient(speeds, "compiled"),
+        loss=losses["ours"],
+        pytorch_loss=losses.get("pytorch"),
+        flops=ours.flops,
+        bytes_accessed=ours.bytes_accessed,
+        roofline=need / seconds["ours"],
+        memory=warm.get("memory"),
+        compile_cold=cold.get("compile"),
+        compile_warm=warm.get("compile"),
+        start_cold=cold.get("start"),
+        start_warm=warm.get("start"),
+        notes=notes,
+    )
 
 
-def take_turns(sides: list[Runner]) -> list[float]:
-    """Returns the seconds that an iteration of each side takes: the median over its turns."""
+def quotient(speeds: Mapping[str, float | None], side: str) -> float | None:
+    ours, theirs = speeds["ours"], speeds.get(side)
+    return ours / theirs if ours and theirs else None
+
+
+@contextlib.contextmanager
+def noting(notes: list[str], what: str) -> Iterator[None]:
+    """Adds one line to `notes` if something fails, and goes on."""
+    try:
+        yield
+    except Exception as error:  # whatever PyTorch raises: the other columns are still worth having
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        notes.append(f"{what} failed: {type(error).__name__}: {lines[0] if lines else ''}"[:200])
+
+
+def take_turns(sides: list[Side], most: int, length: float) -> list[float]:
+    """Returns the seconds that an iteration of each side takes: the median over its turns.
+
+    most: how many turns a side has, or fewer; length: about how many seconds each takes
+    """
     seconds = [turn(side, 1, settling=1) for side in sides]
-    counts = [max(1, round(TURN_SECONDS / second)) for second in seconds]
-    slow = max(seconds) > TURN_SECONDS
-    turns, settling = (SLOW_TURNS, 1) if slow else (TURNS, SETTLING)
+    counts = [max(1, round(length / second)) for second in seconds]
+    slow = max(seconds) > length
+    turns, settling = (min(most, SLOW_TURNS), 1) if slow else (most, SETTLING)
     times = [[turn(side, count, settling) for side, count in zip(sides, counts, strict=True)] for _ in range(turns)]
     return [statistics.median(column) for column in zip(*times, strict=True)]
 
 
-def turn(side: Runner, count: int, settling: int) -> float:
+def turn(side: Side, count: int, settling: int) -> float:
     """Returns the seconds that one of `count` iterations takes, after some that do not count."""
     side(settling)
     began = time.perf_counter()
@@ -125,192 +218,128 @@ def turn(side: Runner, count: int, settling: int) -> float:
     return (time.perf_counter() - began) / count
 
 
-def random_batch(name: str, batch: int) -> tuple[np.ndarray, np.ndarray]:
-    """Returns (batch, height, width, channels) float32 images, as after preprocessing, and (batch,) int64 labels."""
-    info, draw = networks.info(name), np.random.default_rng(0)
-    images = draw.uniform(0, 256, (batch, *info.image_shape)).astype(np.float32)
-    images = images - 128 if info.preprocessing == "mean_image" else images / 256
-    return images, draw.integers(0, 10, batch)
+class Ours:
+    """Our training step, or test, on one batch of random images.
 
+    inputs: (batch, height, width, channels) float32, what the network gets; labels: (batch,) uint8
+    params: the parameters at the beginning; flops, bytes_accessed: of an iteration, by XLA's cost analysis
+    compile_seconds: with tracing
+    """
 
-def our_runner(name: str, work: str, images: np.ndarray, labels: np.ndarray) -> Runner:
-    graphdef, params, rest = networks.create(name, 0)
-    solver = optax.sgd(RATE, MOMENTUM)
+    def __init__(self, name: str, work: str, batch: int, hyper: tuple[float, float, float] = HYPER) -> None:
+        info, draw = networks.info(name), np.random.default_rng(0)
+        images = draw.integers(0, 256, (batch, *info.image_shape), dtype=np.uint8)
+        self.labels = draw.integers(0, 10, batch, dtype=np.uint8)
+        mean = images.mean(axis=0, dtype=np.float64).astype(np.float32)
+        self.name, self.work, self.batch, self.hyper = name, work, batch, hyper
+        self.inputs = np.asarray(program.preprocess(name, jnp.asarray(images), jnp.asarray(mean)))
+        functions: Any = program.compiled(name, 10, "sgd", batch, networks.Options(), False)
+        self._data = jax.device_put((images, self.labels, mean))
+        self._orders, self._key = jnp.stack([jnp.arange(batch)] * 2), jax.random.key(0)
+        self._state, self._done = functions.init(0), 0
+        self.params = jax.device_get(self._state["params"])
+        began = time.perf_counter()
+        lowered = (
+            functions.step.lower(self._state, self._data, *self._arguments())
+            if work == "train"
+            else functions.evaluate.lower(self._state, self._data, 0, batch, None)
+        )
+        self._compiled = lowered.compile()
+        self.compile_seconds = time.perf_counter() - began
+        self.flops, self.bytes_accessed = cost(lowered, self._compiled)
 
-    def loss(params: Any, rest: Any, images: jax.Array, labels: jax.Array, key: jax.Array) -> tuple[jax.Array, Any]:
-        logits, rest = networks.apply(graphdef, params, rest, images, train=True, key=key)
-        return optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean(), rest
+    def _arguments(self) -> tuple[Any, ...]:
+        return self._orders, np.array([0, self._done], np.int32), np.array(self.hyper, np.float32), self._key
 
-    def train(state: tuple[Any, ...], images: jax.Array, labels: jax.Array) -> tuple[Any, ...]:
-        params, rest, velocity, key = state
-        key, noise = jax.random.split(key)
-        grads, rest = jax.grad(loss, has_aux=True)(params, rest, images, labels, noise)
-        updates, velocity = solver.update(grads, velocity)
-        return optax.apply_updates(params, updates), rest, velocity, key
-
-    def test(state: tuple[Any, ...], images: jax.Array, labels: jax.Array) -> tuple[Any, ...]:
-        params, rest, _ = state
-        return params, rest, networks.apply(graphdef, params, rest, images, train=False)[0]
-
-    # In testing the last part of the state is the logits, so that they are computed.
-    others = (solver.init(params), jax.random.key(0)) if work == "train" else (jnp.zeros((len(images), 10)),)
-    start = (params, rest, *others)
-    return compiled_runner(train if work == "train" else test, start, images, labels)
-
-
-def compiled_runner(function: Callable[..., Any], state: Any, images: np.ndarray, labels: np.ndarray) -> Runner:
-    """Compiles a function of (state, images, labels) that returns the next state, and returns what runs it."""
-    data = jnp.asarray(images), jnp.asarray(labels, jnp.int32)
-    compiled = jax.jit(function, compiler_options=networks.compiler_options()).lower(state, *data).compile()
-
-    def run(count: int) -> None:
-        nonlocal state
+    def run(self, count: int) -> float:
+        """Does so many iterations, and returns the last one's mean loss, in nats, when they are done."""
+        loss: Any = 0.0
         for _ in range(count):
-            state = compiled(state, *data)
-        jax.block_until_ready(state)
-
-    return run
-
-
-def pytorch_runner(name: str, work: str, images: np.ndarray, labels: np.ndarray) -> Runner:
-    import torch
-
-    device = "cuda" if torch.cuda.is_available() and jax.default_backend() == "gpu" else "cpu"
-    network = (
-        (deep_pytorch_network(name) if "-" in name else pytorch_network(name))
-        .to(device)
-        .to(memory_format=torch.channels_last)
-    )
-    inputs = torch.from_numpy(images).to(device).permute(0, 3, 1, 2)  # channels last already, by its strides
-    targets = torch.from_numpy(labels).to(device)
-    solver = torch.optim.SGD(network.parameters(), RATE, MOMENTUM)
-
-    def train() -> None:
-        solver.zero_grad()
-        torch.nn.functional.cross_entropy(network(inputs), targets).backward()
-        solver.step()
-
-    network.train(work == "train")
-
-    def run(count: int) -> None:
-        with torch.set_grad_enabled(work == "train"):
-            for _ in range(count):
-                train() if work == "train" else network(inputs)
-        if device == "cuda":
-            torch.cuda.synchronize()
-
-    return run
+            if self.work == "train":
+                self._state, loss = self._compiled(self._state, self._data, *self._arguments())
+                self._done += 1
+            else:
+                loss = self._compiled(self._state, self._data, 0, None)[0] / self.batch
+        jax.block_until_ready((self._state, loss))
+        return float(loss)
 
 
-def pytorch_network(name: str) -> Any:
-    """Returns the same network in PyTorch, with its default weights."""
-    import torch
-    from torch.nn import AvgPool2d, Conv2d, Flatten, Linear, MaxPool2d, ReLU, Sequential
+def cost(lowered: Any, compiled: Any) -> tuple[float, float]:
+    """Returns (FLOP, bytes accessed) of a program, by XLA's analysis.
 
-    class LRN(torch.nn.Module):
-        """Caffe's local response normalisation within a channel."""
-
-        def forward(self, x: torch.Tensor) -> torch.Tensor:
-            return x * (1 + 5e-5 * torch.nn.functional.avg_pool2d(x * x, 3, 1, 1)) ** -0.75
-
-    def pool(kind: Any) -> Any:
-        return kind(3, 2, ceil_mode=True)
-
-    if name == "lenet":
-        features = [Conv2d(1, 20, 5), MaxPool2d(2), Conv2d(20, 50, 5), MaxPool2d(2)]
-        return Sequential(*features, Flatten(), Linear(800, 500), ReLU(), Linear(500, 10))
-    first = [Conv2d(3, 32, 5, padding=2), pool(MaxPool2d), ReLU(), LRN()]
-    second = [Conv2d(32, 32, 5, padding=2), ReLU(), pool(AvgPool2d), LRN()]
-    third = [Conv2d(32, 64, 5, padding=2), ReLU(), pool(AvgPool2d)]
-    return Sequential(*first, *second, *third, Flatten(), Linear(1024, 10))
+    XLA may not count what a compiled program leaves to libraries (cuDNN, cuBLAS); then the FLOP before it are more.
+    """
+    before, after = lowered.cost_analysis() or {}, compiled.cost_analysis() or {}
+    return max(before.get("flops", 0.0), after.get("flops", 0.0)), after.get("bytes accessed", 0.0)
 
 
-def deep_pytorch_network(name: str) -> Any:
-    """Returns one of the deep networks in PyTorch, with its default weights."""
-    import torch
-    from torch.nn import AvgPool2d, BatchNorm2d, Conv2d, Dropout, Flatten, Identity, Linear, Module, ReLU, Sequential
+def peer(ours: Ours, *, bfloat16: bool, compiled: bool = False) -> Side:
+    """Returns PyTorch's side of the same work."""
+    from scripts import bench_torch
 
-    class Block(Module):
-        """Two convolutions and a shortcut: a projection without ReLU after the sum, or a pool with it and zeros."""
+    device = bench_torch.device_for(jax.default_backend())
+    work = ours.name, ours.work, ours.inputs, ours.labels, ours.params, ours.hyper
+    return bench_torch.Peer(*work, device=device, compiled=compiled, bfloat16=bfloat16).run
 
-        def __init__(self, inputs: int, width: int, stride: int, pool: bool) -> None:
-            super().__init__()
-            inner = inputs if pool else width
-            self.body = Sequential(*norm(inputs, inner, 3, stride), ReLU(), *norm(inner, inner, 3, 1))
-            halve = AvgPool2d(3, 2, ceil_mode=True) if pool else Sequential(*norm(inputs, width, 2, 2))
-            self.shortcut = halve if stride > 1 else Identity()
-            self.pool, self.zeros = pool, width - inputs
 
-        def forward(self, x: torch.Tensor) -> torch.Tensor:
-            y = self.body(x) + self.shortcut(x)
-            return torch.nn.functional.pad(torch.relu(y), (0, 0, 0, 0, 0, self.zeros)) if self.pool else y
-
-    class Dense(Module):
-        """Appends the channels of a layer to its input."""
-
-        def __init__(self, inputs: int) -> None:
-            super().__init__()
-            self.body = Sequential(
-                BatchNorm2d(inputs), ReLU(), Conv2d(inputs, 12, 3, padding=1, bias=False), Dropout(0.2)
+def starts(name: str, work: str, batch: int) -> tuple[dict[str, Any], dict[str, Any], list[str]]:
+    """Starts two processes, the first with an empty compilation cache. Returns what `start` says in each, and notes."""
+    found, notes = [], []
+    with tempfile.TemporaryDirectory() as cache:
+        for _ in range(2):
+            job = [name, work, str(batch), repr(time.time())]
+            done = subprocess.run(
+                [sys.executable, __file__, "--start", *job],
+                env={**os.environ, "JAX_COMPILATION_CACHE_DIR": cache},
+                capture_output=True,
+                text=True,
             )
-
-        def forward(self, x: torch.Tensor) -> torch.Tensor:
-            return torch.cat([self.body(x), x], 1)
-
-    def norm(inputs: int, width: int, side: int, stride: int) -> list[Any]:
-        return [
-            Conv2d(inputs, width, side, stride, padding=side // 2 if side == 3 else 0, bias=False),
-            BatchNorm2d(width),
-        ]
-
-    if name == "densenet-40":
-        layers, channels = [Conv2d(3, 16, 3, padding=1, bias=False)], 16
-        for block in range(3):
-            layers += [Dense(channels + 12 * layer) for layer in range(12)]
-            channels += 144
-            if block < 2:
-                layers += [BatchNorm2d(channels), ReLU(), Conv2d(channels, channels, 1, bias=False), Dropout(0.2)]
-                layers += [AvgPool2d(2)]
-        return Sequential(*layers, BatchNorm2d(channels), ReLU(), AvgPool2d(8), Flatten(), Linear(channels, 10))
-    groups = {
-        "resnet-56": [(16, 8, 1), (32, 1, 2), (32, 8, 1), (64, 1, 2), (64, 8, 1)],
-        "resnet-56-relu": [(16, 9, 1), (32, 1, 2), (32, 8, 1), (64, 1, 2), (64, 8, 1)],
-        "wide-32": [(16, 5, 1), (64, 1, 2), (64, 4, 1), (256, 1, 2), (256, 4, 1)],
-    }
-    channels, blocks = 16, []
-    for width, count, stride in groups[name]:
-        for _ in range(count):
-            blocks.append(Block(channels, width, stride, pool=name.endswith("relu")))
-            channels = width
-    return Sequential(*norm(3, 16, 3, 1), ReLU(), *blocks, AvgPool2d(8), Flatten(), Linear(channels, 10))
+            found.append(json.loads(done.stdout) if done.returncode == 0 else {})
+            if done.returncode:
+                last = (done.stderr.strip().splitlines() or [""])[-1]
+                notes.append(f"a process of its own ended with status {done.returncode}: {last}"[:200])
+    return found[0], found[1], notes
 
 
-def machine() -> str:
-    """Returns a line about where and when this was measured."""
-    versions = [f"jax {jax.__version__}"]
-    if importlib.util.find_spec("torch") is not None:
-        import torch
-
-        versions.append(f"torch {torch.__version__}")
-    device = jax.devices()[0].device_kind
-    where = f"{cpu_name()}, {os.cpu_count()} cores" if jax.default_backend() == "cpu" else device
-    return f"{where}; Python {platform.python_version()}, {', '.join(versions)}; {datetime.date.today()}"
+def start(name: str, work: str, batch: str, began: str) -> None:
+    """Prints, as JSON, seconds to compile and from `began` to the first iteration's end, and bytes at the peak."""
+    ours = Ours(name, work, int(batch))
+    ours.run(1)
+    seconds = time.time() - float(began)
+    ours.run(1)
+    print(json.dumps({"compile": ours.compile_seconds, "start": seconds, "memory": peak_memory()}))
 
 
-def cpu_name() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()
+def write(path: Path, peaks: Peaks, rows: Iterable[Row], options: argparse.Namespace) -> None:
+    """Writes everything as JSON, whole: a reader sees the old file or the new one."""
+    units = {each.name: each.metadata["unit"] for kind in (Peaks, Row) for each in fields(kind)}
+    precision = {"ours": "float32", "pytorch": "bfloat16 autocast" if options.bfloat16 else "float32"}
+    report = {"machine": machine(), "precision": precision, "units": units}
+    report |= {"peaks": asdict(peaks), "rows": [asdict(row) for row in rows]}
+    with files.whole(path) as part:
+        part.write_text(json.dumps(report, indent=1) + "\n")
+
+
+def header() -> str:
+    speeds = f"{'ours, img/s':>12} {'PyTorch':>13} {'ratio':>6} {'compiled':>9} {'ratio':>6}"
+    costs = f"{'roofline':>9} {'memory':>9} {'compile cold, warm':>19} {'start cold, warm':>17}"
+    return f"{'network':14} {'work':5} {'batch':>5} {speeds} {costs}"
 
 
 def line(row: Row) -> str:
-    pytorch = "-" if row.pytorch is None else f"{row.pytorch:,.0f}"
-    ratio = "-" if row.ratio is None else f"{row.ratio:.2f}"
-    what = f"{row.network:14} {row.work:6} {row.batch:6}"
-    return f"{what} {row.ours:12,.0f} {pytorch:>9} {ratio:>6} {row.compile_seconds:11.1f}"
+    """Returns a line of the table."""
+    pytorch = shown(row.pytorch, ",.0f") if has_pytorch() else "not installed"
+    speeds = f"{row.ours:12,.0f} {pytorch:>13} {shown(row.ratio, '.2f'):>6}"
+    compiled = f"{shown(row.compiled, ',.0f'):>9} {shown(row.compiled_ratio, '.2f'):>6}"
+    memory = shown(row.memory and row.memory / 2**30, ".2f")
+    compiling = f"{shown(row.compile_cold, '.1f')}, {shown(row.compile_warm, '.1f')} s"
+    starting = f"{shown(row.start_cold, '.1f')}, {shown(row.start_warm, '.1f')} s"
+    costs = f"{shown(row.roofline, '.2f'):>9} {memory:>5} GiB {compiling:>19} {starting:>17}"
+    return f"{row.network:14} {row.work:5} {row.batch:5} {speeds} {compiled} {costs}"
+
+
+def shown(value: float | None, form: str) -> str:
+    return "-" if value is None else format(value, form)
 
 
 if __name__ == "__main__":

@@ -174,7 +174,7 @@ def _content(content: bytes) -> tuple[dict[str, str], dict[str, np.ndarray]]:
     raw = table.schema.metadata or {}
     metadata = {k.decode(): v.decode() for k, v in raw.items() if not k.startswith(b"ARROW")}
     metadata.pop("digest", None)
-    return metadata, {name: table[name].to_numpy().astype(np.float64) for name in COLUMNS}
+    return metadata, {name: np.array(table[name].to_pylist(), np.float64) for name in COLUMNS}  # to_numpy loads pandas
 
 
 def _check_old(metadata: dict[str, str], columns: Mapping[str, np.ndarray]) -> None:

@@ -4,6 +4,7 @@ Hyper-parameters are computed before the run and handed to the compiled step one
 """
 
 import contextlib
+import functools
 import math
 import time
 from collections import deque
@@ -21,6 +22,7 @@ from smith import checkpoints
 from smith.checkpoints import Checkpoint, Keeper
 from smith.program import Problem, Program, checked, program_of
 from smith.run import Run
+from smith.schedules import Schedule
 
 Tree = Any  # a pytree of arrays
 Row = dict[str, float]  # one test: a value for each column of the result
@@ -46,9 +48,14 @@ class Outcome:
 
 def hyperparameters(run: Run) -> np.ndarray:
     """Returns learning rate, momentum and weight decay of every iteration: (iterations + 1, 3) float32."""
-    steps = jnp.arange(run.iterations + 1)
-    columns = [jax.jit(jax.vmap(s.build(run.iterations, run.iterations_per_epoch)))(steps) for s in run.schedules()]
-    return np.stack(jax.device_get(columns), axis=1)
+    return np.stack([_values(s, run.iterations, run.iterations_per_epoch) for s in run.schedules()], axis=1)
+
+
+@functools.lru_cache(maxsize=256)
+def _values(schedule: Schedule, iterations: int, iterations_per_epoch: float) -> np.ndarray:
+    """Returns a schedule at every iteration. Kept: each is compiled, and curves and seeds share most."""
+    steps = jnp.arange(iterations + 1)
+    return np.asarray(jax.jit(jax.vmap(schedule.build(iterations, iterations_per_epoch)))(steps))
 
 
 def test_iterations(run: Run) -> set[int]:

@@ -1,0 +1,166 @@
+"""scripts/bench.py: what it writes, that both sides do the same work, and how it takes mistakes."""
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from scripts import bench
+from smith import networks
+
+SCRIPT = Path(bench.__file__)
+TINY = ["--network", "lenet", "--batch", "8", "--turns", "2", "--seconds", "0.05"]
+SPEEDS = {"ours": "images/s", "pytorch": "images/s, eager", "compiled": "images/s, torch.compile"}
+
+
+def call(*args, **variables: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(SCRIPT), *map(str, args)]
+    environment = os.environ | {"JAX_PLATFORMS": "cpu", "OMP_WAIT_POLICY": "PASSIVE"} | variables
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
+
+
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory):
+    """The table of a tiny run, and what it wrote."""
+    path = tmp_path_factory.mktemp("bench") / "bench.json"
+    done = call(*TINY, "--json", path)
+    assert done.returncode == 0, done.stderr
+    assert [file.name for file in path.parent.iterdir()] == [path.name]
+    return done.stdout, json.loads(path.read_text())
+
+
+def test_the_table_has_a_line_for_each_job(measured):
+    table, report = measured
+    _, roofline, header, *lines = table.splitlines()
+    assert roofline.startswith("roofline: matrix product ") and header.startswith("network")
+    assert [line.split()[:3] for line in lines[:-1]] == [["lenet", "train", "8"]]
+    assert "upper estimate" in lines[-1]
+    assert f"{report['rows'][0]['ours']:,.0f}" in lines[0]
+
+
+def test_every_number_has_a_unit_and_every_field_is_there(measured):
+    _, report = measured
+    (row,) = report["rows"]
+    assert report["units"].keys() == row.keys() | report["peaks"].keys()
+    assert all(report["units"].values()) and SPEEDS.items() <= report["units"].items()
+    assert (row["network"], row["work"], row["batch"], row["notes"]) == ("lenet", "train", 8, [])
+    assert report["precision"] == {"ours": "float32", "pytorch": "float32"}
+    assert "jax" in report["machine"]
+
+
+def test_ratios_are_the_quotients_of_the_rates(measured):
+    (row,) = measured[1]["rows"]
+    if importlib.util.find_spec("torch"):
+        assert row["ratio"] == pytest.approx(row["ours"] / row["pytorch"])
+    else:
+        assert row["ratio"] is row["pytorch"] is None and "not installed" in measured[0]
+    assert row["compiled"] is row["compiled_ratio"] is None  # not asked for
+
+
+def test_the_roofline_is_the_slower_of_its_two_sides_over_the_time_measured(measured):
+    report = measured[1]
+    (row,), peaks = report["rows"], report["peaks"]
+    need = max(row["flops"] / peaks["float32_product"], row["bytes_accessed"] / peaks["bandwidth"])
+    assert row["roofline"] == pytest.approx(need * row["ours"] / row["batch"])
+    assert peaks["bfloat16_product"] is None
+
+
+def test_xlas_flop_are_those_of_lenets_products(measured):
+    """Two convolutions, two dense layers; a gradient is twice the forward, but the first layer's input has none."""
+    conv1, others = 24 * 24 * 25 * 20, 8 * 8 * 500 * 50 + 800 * 500 + 500 * 10
+    (row,) = measured[1]["rows"]
+    assert row["flops"] == pytest.approx(2 * 8 * (2 * conv1 + 3 * others), rel=0.15)
+    assert (
+        row["bytes_accessed"] > 3 * 4 * networks.info("lenet").parameters
+    )  # the parameters, their gradients, velocity
+
+
+def test_a_start_contains_the_compilation_and_memory_is_of_that_process(measured):
+    (row,) = measured[1]["rows"]
+    for kind in ("cold", "warm"):
+        assert 0 < row[f"compile_{kind}"] < row[f"start_{kind}"]
+    assert row["memory"] > 4 * networks.info("lenet").parameters
+
+
+@pytest.mark.parametrize("name", ["lenet", "shallow3"])
+def test_pytorch_does_the_same_work(name):
+    """The same losses in every iteration: the same weights, batch, gradients and solver, down to the biases' rates."""
+    pytest.importorskip("torch")
+    ours = bench.Ours(name, "train", 8, hyper=(1e-2 if name == "lenet" else 1e-3, 0.9, 5e-3))
+    theirs = bench.peer(ours, bfloat16=False)
+    losses = np.array([(ours.run(1), theirs(1)) for _ in range(6)])
+    assert losses[-1, 0] < losses[0, 0]
+    np.testing.assert_allclose(losses[:, 0], losses[:, 1], rtol=1e-5)
+
+
+def test_a_test_measures_the_loss_of_the_images():
+    ours = bench.Ours("lenet", "test", 8)
+    assert ours.run(2) == pytest.approx(bench.Ours("lenet", "train", 8).run(1), rel=1e-5)
+
+
+def test_a_peer_that_fails_is_a_note_and_the_rest_is_measured(monkeypatch):
+    def broken(*_, compiled: bool = False, **__):
+        if compiled:
+            raise RuntimeError("\nno working compiler\nsecond line")
+        return lambda count: 2.0
+
+    monkeypatch.setattr(bench, "starts", lambda *_: ({}, {}, []))
+    monkeypatch.setattr(bench, "has_pytorch", lambda: True)
+    monkeypatch.setattr(bench, "peer", broken)
+    options = bench.parse([*TINY, "--compile"])
+    row = bench.measure("lenet", "train", 8, bench.Peaks(1e11, None, 1e10), options)
+    assert row.notes == ["torch.compile failed: RuntimeError: no working compiler"]
+    assert row.compiled is row.compiled_ratio is None
+    assert row.pytorch and row.ratio == pytest.approx(row.ours / row.pytorch)
+    assert row.pytorch_loss == 2.0
+
+
+def test_without_pytorch_ours_is_measured(monkeypatch):
+    monkeypatch.setattr(bench, "starts", lambda *_: ({}, {}, []))
+    monkeypatch.setattr(bench, "has_pytorch", lambda: False)
+    row = bench.measure("lenet", "train", 8, bench.Peaks(1e11, None, 1e10), bench.parse(TINY))
+    assert row.ours > 0 and row.pytorch is row.ratio is row.pytorch_loss is None and row.notes == []
+    assert "not installed" in bench.line(row)
+
+
+def test_a_process_that_fails_is_a_note(monkeypatch, tmp_path):
+    script = tmp_path / "bench.py"
+    script.write_text("raise SystemExit('out of memory')")
+    monkeypatch.setattr(bench, "__file__", str(script))
+    cold, warm, notes = bench.starts("lenet", "train", 8)
+    assert cold == warm == {}
+    assert notes == ["a process of its own ended with status 1: out of memory"] * 2
+
+
+MISTAKES = {
+    "a misspelt network": ("--network lenett", "did you mean 'lenet'?"),
+    "an unknown network": ("--network vgg", "unknown network 'vgg'"),
+    "no images": ("--network lenet --batch 0", "1 at least"),
+    "letters": ("--batch many", "many"),
+    "no folder for the table": ("--json /nowhere/bench.json", "there is no folder /nowhere"),
+    "an unknown option": ("--jsn x", "--jsn"),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistake_is_told_in_one_line(mistake, capsys):
+    args, reason = MISTAKES[mistake]
+    with pytest.raises(SystemExit) as stop:
+        bench.main(args.split())
+    out, err = capsys.readouterr()
+    assert stop.value.code == 2 and out == ""
+    assert err.startswith("bench: ") and err.count("\n") == 1 and reason in err
+
+
+@pytest.mark.parametrize("option", ["--compile", "--bfloat16"])
+def test_what_needs_pytorch_is_refused_without_it(option, monkeypatch, capsys):
+    monkeypatch.setattr(bench, "has_pytorch", lambda: False)
+    with pytest.raises(SystemExit) as stop:
+        bench.main([option])
+    assert stop.value.code == 2
+    assert capsys.readouterr().err == "bench: --compile and --bfloat16 need PyTorch, which is not installed\n"
