@@ -10,7 +10,7 @@ Expect:  published minimum of the test loss 0.620; accuracy up to 0.864
 Assumed: batch size 128, momentum 0.9 and weight decay 1e-4, which the paper does not give.
 """
 
-from smith.figure import Figure, Panel, Published
+from smith.figure import Assumption, Figure, Panel, Published
 from smith.run import Run, iterations
 from smith.schedules import RangeTest
 
@@ -53,6 +53,11 @@ FIGURE = Figure(
         ),
     ),
     notes=("Batch size, momentum and weight decay are assumptions.",),
+    assumptions=(
+        Assumption("batch_size", (64, 128, 256, 512), "ab"),
+        Assumption("momentum", (0.85, 0.9, 0.95), "ab"),
+        Assumption("weight_decay", (0, 1e-5, 1e-4), "ab"),
+    ),
 )
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ Expect:  published: 0.0055 ends at a test loss of 0.509, 0.001 still falling bef
 Assumed: batch size 512; each drop, at iterations 50,000 and 55,000, is by a factor of 0.1. Neither is in the paper.
 """
 
-from smith.figure import Figure, Panel, Published
+from smith.figure import Assumption, Figure, Panel, Published
 from smith.run import Run, iterations
 from smith.schedules import Multistep
 
@@ -39,6 +39,10 @@ FIGURE = Figure(
         ),
     ),
     notes=("The batch size and the size of the drops are assumptions.",),
+    assumptions=(
+        Assumption("batch_size", (256, 512, 1024), "a"),
+        Assumption("lr.factor", (0.1, 0.316), "a"),
+    ),
 )
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ Expect:  published minima 0.733 at LR 0.0024 (WD=1e-4), 0.701 at 0.0056 (4e-3), 
 Assumed: batch size 512, which the paper does not give.
 """
 
-from smith.figure import Figure, Panel, Published
+from smith.figure import Assumption, Figure, Panel, Published
 from smith.run import Run, iterations
 from smith.schedules import RangeTest
 
@@ -34,6 +34,7 @@ FIGURE = Figure(
         ),
     ),
     notes=("The batch size is an assumption.",),
+    assumptions=(Assumption("batch_size", (256, 512, 1024), "a"),),
 )
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ Assumed: in a, ghost batches of 206, the number next below TBS/4 that divides a 
 """
 
 from experiments.fig06_batch_size import RUNS
-from smith.figure import Figure, Panel, Published
+from smith.figure import Assumption, Figure, Panel, Published
 from smith.run import Run, epochs, iterations
 from smith.schedules import CyclicalMomentum, OneCycle
 
@@ -62,6 +62,7 @@ FIGURE = Figure(
         ),
     ),
     notes=("The ghost batches of 206 in a are an assumption.",),
+    assumptions=(Assumption("ghost_batch_size", (103, 206, 515), "a"),),
 )
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ Expect:  published: 3.2e-3 ends lowest (loss 0.521); 1e-2 never trains well (0.8
 Assumed: batch size 512, which the paper does not give and an independent computation confirms.
 """
 
-from smith.figure import Figure, Panel, Published
+from smith.figure import Assumption, Figure, Panel, Published
 from smith.run import Run, iterations
 from smith.schedules import Multistep
 
@@ -40,6 +40,7 @@ FIGURE = Figure(
         ),
     ),
     notes=("The batch size is an assumption.",),
+    assumptions=(Assumption("batch_size", (256, 512, 1024), "ab"),),
 )
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ Expect:  published minima 0.641 (WD=1.8e-3), 0.648 (3.2e-3), 0.670 (1e-3), 0.850
 Assumed: batch size 512, which the paper does not give.
 """
 
-from smith.figure import Figure, Panel, Published
+from smith.figure import Assumption, Figure, Panel, Published
 from smith.run import Run, iterations
 from smith.schedules import CyclicalMomentum, RangeTest
 
@@ -51,6 +51,7 @@ FIGURE = Figure(
         ),
     ),
     notes=("The batch size is an assumption.",),
+    assumptions=(Assumption("batch_size", (256, 512, 1024), "ab"),),
 )
 
 if __name__ == "__main__":

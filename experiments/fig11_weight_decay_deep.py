@@ -9,7 +9,7 @@ Expect:  published losses at the end of a 0.418 (5.6e-4), 0.421 (1e-3), 0.469 (3
 Assumed: ghost batches of 206, the number next below TBS/4 that divides a batch of 1030.
 """
 
-from smith.figure import Figure, Panel, Published
+from smith.figure import Assumption, Figure, Panel, Published
 from smith.run import Run, iterations
 from smith.schedules import CyclicalMomentum, RangeTest
 
@@ -52,6 +52,7 @@ FIGURE = Figure(
         ),
     ),
     notes=("The ghost batches of 206 are an assumption.",),
+    assumptions=(Assumption("ghost_batch_size", (103, 206, 515), "ab"),),
 )
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ Expect:  published: in a 3e-3 reaches 0.580, 1e-3 stays above 0.647, 1e-2 gets w
 Assumed: batch size 2048 in a, which the paper does not give.
 """
 
-from smith.figure import Figure, Panel, Published
+from smith.figure import Assumption, Figure, Panel, Published
 from smith.run import Run, Snapshot, epochs, iterations
 from smith.schedules import RangeTest
 
@@ -71,6 +71,7 @@ FIGURE = Figure(
         ),
     ),
     notes=("The batch size in a is an assumption.",),
+    assumptions=(Assumption("batch_size", (512, 1024, 2048), "a"),),
 )
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The `smith` command: list, run, draw, status, verify, data."""
+"""The `smith` command: list, run, draw, report, fidelity, calibrate, status, verify, data."""
 
 import contextlib
 import functools
@@ -218,6 +218,116 @@ def _draw(
             print(drawing.draw(figure, scale, folder, target, published=published, recipe=recipe))
 
 
+def report(
+    scale: str = "all",
+    recipe: str = "seeds",
+    results_dir: Folder = None,
+    figures_dir: Folder = None,
+    report_dir: Folder = None,
+    readme: bool = False,
+) -> None:
+    """Write the report: a folder of web pages with the verdict on each claim and every curve beside the published one.
+
+    Needs no data and trains nothing. The pages work from the disk, without a network.
+
+    Args:
+      scale: paper, short or quick; all of them, each by itself, if not given
+      recipe: how the runs of a curve differ: seeds alone, or as the author's four (seeds, author)
+      results_dir: where the results are (default: results/ in the project)
+      figures_dir: where smith draw put the figures (default: figures/ in the project)
+      report_dir: where the report goes (default: report/ in the project)
+      readme: put the verdicts into the README too, between its marks for claims; from the scales paper and short
+    """
+    from smith import report as site
+    from smith.claims import CLAIMS
+
+    docs = {name: importlib.import_module(module).__doc__ for name, module in modules().items()}
+    folders = _results_dir(results_dir), _figures_dir(figures_dir)
+    sources = site.gather(experiments(["all"]), CLAIMS, docs, scale, recipe, *folders)
+    if readme:
+        changed = site.update_readme(ROOT / "README.md", site.decide(sources, site.OF_README))
+        print(f"{ROOT / 'README.md'}: {'written' if changed else 'the same as before'}")
+    print(site.write(sources, site.decide(sources), report_dir or ROOT / "report"))
+
+
+def fidelity(
+    names: Names = ("all",),
+    /,
+    scale: str = "quick",
+    recipe: str = "seeds",
+    results_dir: Folder = None,
+    figures_dir: Folder = None,
+) -> None:
+    """Compare curves with the published ones: their order and final values, how far apart they are, where they diverge.
+
+    Needs no data and trains nothing. Writes fidelity.md beside the figures.
+
+    Args:
+      names: figures such as fig07, or all
+      scale: smoke, quick, short or paper
+      recipe: how the runs of a curve differ: seeds alone, or as the author's four (seeds, author)
+      results_dir: where the results are (default: results/ in the project)
+      figures_dir: where the table goes (default: figures/ in the project)
+    """
+    from smith.evidence import Evidence
+    from smith.fidelity_table import show
+
+    chosen, figures = scales.named(scale), [found for found in experiments(names) if isinstance(found, Figure)]
+    recipes.named(recipe)
+    if not figures:
+        raise UserError("a table has no published curves: name a figure")
+    evidence = Evidence(figures, chosen, _results_dir(results_dir) / scale, recipe)
+    show(figures, evidence, _figures_dir(figures_dir))
+
+
+def calibrate(
+    names: Names = (),
+    /,
+    scale: str = "short",
+    seeds: int | None = None,
+    curves: tuple[str, ...] = (),
+    data_dir: Folder = None,
+    results_dir: Folder = None,
+    figures_dir: Folder = None,
+    budget: str = "",
+    checkpoint_every: str = "2m",
+) -> None:
+    """Try the values that an assumed setting may have, and say which comes nearest to the published curves.
+
+    Trains what has no result yet, and goes on after an interruption, as run does. Writes calibration/ in the figures.
+
+    Args:
+      names: figures with assumed settings, such as fig09
+      scale: smoke, quick, short or paper
+      seeds: seeds per value; the scale's own number if not given
+      curves: train and score only these curves, such as WD=1e-3
+      data_dir: where the datasets are (default: $TFDS_DATA_DIR, else ~/tensorflow_datasets)
+      results_dir: where the results go (default: results/ in the project)
+      figures_dir: where the tables go (default: figures/ in the project)
+      budget: stop after this time, such as 8m, 90s or 1h, and keep a checkpoint; the next call goes on
+      checkpoint_every: time between two checkpoints of a run, such as 30s or 10m
+    """
+    from smith import calibration, calibration_sheet
+    from smith.evidence import Evidence
+    from smith.progress import Display
+
+    figures, chosen = experiments(names), scales.named(scale)
+    found = calibration.check(figures, experiments(["all"]), chosen, curves)
+    seeds = scales.check_seeds(chosen.seeds if seeds is None else seeds)
+    limit, every = seconds(budget, "--budget") if budget else None, seconds(checkpoint_every, "--checkpoint-every")
+    folder, target = _results_dir(results_dir) / scale, _figures_dir(figures_dir)
+    results.make_folder(target, option="--figures-dir")
+    jobs = engine.plan([run for figure in found for run in calibration.runs(figure, chosen, curves)], chosen, seeds)
+    with Display() as display:
+        data_dir = data_dir or default_data_dir()
+        done = engine.execute(jobs, folder, data_dir, display, budget=limit, checkpoint_every=every)
+    _say_what_was_done(done)
+    if done.left:
+        print("the budget is used up; the same command goes on from here")
+    for figure in found:
+        print(calibration_sheet.write(figure, Evidence([figure], chosen, folder), target, seeds, curves))
+
+
 def status(results_dir: Folder = None) -> None:
     """Say what results there are at each scale, and which files are damaged.
 
@@ -260,7 +370,17 @@ def data(names: Names = tuple(DATASETS), /, data_dir: Folder = None) -> None:
     prepare(names, data_dir or default_data_dir())
 
 
-COMMANDS = {"list": list_, "run": run, "draw": draw, "status": status, "verify": verify, "data": data}
+COMMANDS = {
+    "list": list_,
+    "run": run,
+    "draw": draw,
+    "report": report,
+    "fidelity": fidelity,
+    "calibrate": calibrate,
+    "status": status,
+    "verify": verify,
+    "data": data,
+}
 
 
 def _parse(args: Sequence[str]) -> Callable[[], None]:

@@ -115,11 +115,13 @@ def _render(
     rows = -(-len(figure.panels) // columns)
     size = (4.8 * columns if columns > 1 else 5.8, 3.9 * rows + 0.7)
     what = f"{scale.name} scale, {_seeds(found.values())}: {scale.what}"
-    save_sheet(paint, f"{_number(figure.name)}. {figure.title}", what, paths, size=size, nrows=rows, ncols=columns)
+    save_sheet(paint, _title(figure), what, paths, size=size, nrows=rows, ncols=columns)
 
 
-def _number(name: str) -> str:
-    return re.sub(r"^fig0*(\d+)$", r"Figure \1", name)
+def _title(figure: Figure) -> str:
+    """Returns the title with the paper's number, if it is a figure of the paper."""
+    number = re.fullmatch(r"fig0*(\d+)", figure.name)
+    return f"Figure {number[1]}. {figure.title}" if number else figure.title
 
 
 def save_sheet(

@@ -118,6 +118,20 @@ class Sketch:
 
 
 @dataclass(frozen=True)
+class Assumption:
+    """A setting that the paper does not give: `smith calibrate` tries these values beside the published curves.
+
+    field: the field of Run, such as "batch_size", or one inside it, such as "lr.factor"
+    values: what it may be, the experiment's own value among them
+    panels: the letters of the panels in which every curve has it
+    """
+
+    field: str
+    values: tuple[float, ...]
+    panels: str
+
+
+@dataclass(frozen=True)
 class Figure:
     """One figure of the paper.
 
@@ -125,12 +139,14 @@ class Figure:
     title: what the figure shows, in our words
     panels: the panels that there are
     notes: what a reader has to know beside it, such as a slip in the paper or an assumption
+    assumptions: the settings that the paper does not give and that other values are to be tried of
     """
 
     name: str
     title: str
     panels: tuple[Panel | Finals | Sketch, ...]
     notes: tuple[str, ...] = field(default=())
+    assumptions: tuple[Assumption, ...] = field(default=())
 
     @property
     def letters(self) -> str:

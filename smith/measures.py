@@ -13,6 +13,7 @@ import numpy as np
 from smith import curves
 from smith.data import DATASETS
 from smith.results import Result
+from smith.run import Run
 from smith.schedules import Constant
 
 Runs = Mapping[str, Result]
@@ -21,33 +22,29 @@ Statistic = Callable[[Runs], float]
 ANY_RATE = (0.0, np.inf)
 
 
-def classes(result: Result) -> int:
-    """Returns how many classes a run tells apart."""
-    return DATASETS[result.run.data].classes
-
-
-def guess(result: Result, column: str) -> float:
-    """Returns what guessing gives: ln(classes) nats, or 1/classes for the accuracy."""
-    return 1 / classes(result) if column == "test_accuracy" else float(np.log(classes(result)))
+def guess(run: Run, column: str) -> float:
+    """Returns what guessing gives: ln(classes) nats, or 1/classes for the accuracy; no gap between the losses."""
+    classes = DATASETS[run.data].classes
+    return {"test_accuracy": 1 / classes, "loss_gap": 0.0}.get(column, float(np.log(classes)))
 
 
 def values(result: Result, column: str) -> np.ndarray:
     """Returns a column, with guessing in place of what is not finite."""
     found = result[column]
-    return np.where(np.isfinite(found), found, guess(result, column))
+    return np.where(np.isfinite(found), found, guess(result.run, column))
 
 
 def accuracy(result: Result) -> float:
     """Returns the last test's accuracy, a fraction."""
     if result.status == "diverged":
-        return guess(result, "test_accuracy")
+        return guess(result.run, "test_accuracy")
     return float(values(result, "test_accuracy")[-1])
 
 
 def final_loss(result: Result) -> float:
     """Returns the mean test loss over the last tenth of the tests, in nats; a single one is noisy."""
     if result.status == "diverged":
-        return guess(result, "test_loss")
+        return guess(result.run, "test_loss")
     found = values(result, "test_loss")
     return float(found[-max(1, len(found) // 10) :].mean())
 
@@ -85,7 +82,7 @@ def log_rate_of_minimum(result: Result) -> float:
 def log_rate_of_divergence(result: Result) -> float:
     """Returns log2 of the learning rate from which on training has failed; of the last one if it does not."""
     rate = result["learning_rate"]
-    found = curves.rate_of_divergence(rate, result["test_loss"], np.log(classes(result)))
+    found = curves.rate_of_divergence(rate, result["test_loss"], guess(result.run, "test_loss"))
     return float(np.log2(rate[-1] if found is None else found))
 
 
@@ -109,7 +106,7 @@ def fall_between(start: float, end: float) -> Measure:
 def _stretch(result: Result, x: np.ndarray, limits: tuple[float, float], column: str) -> tuple[np.ndarray, np.ndarray]:
     """Returns (x, values) of the tests between two places; guessing at both if the run diverged before the first."""
     if result.status == "diverged" and limits[0] > x[-1]:
-        return np.array(limits), np.full(2, guess(result, column))
+        return np.array(limits), np.full(2, guess(result.run, column))
     there = (x >= limits[0]) & (x <= limits[1])
     return x[there], values(result, column)[there]
 
@@ -130,8 +127,8 @@ def _noise(y: np.ndarray) -> float:
 def trained(result: Result) -> bool:
     """Says whether a run was ever better than guessing, by 1 % of the loss or by the accuracy."""
     if "test_loss" in result.columns:
-        return least_loss(result) < curves.BARELY * guess(result, "test_loss")
-    return bool(values(result, "test_accuracy").max() > guess(result, "test_accuracy"))
+        return least_loss(result) < curves.BARELY * guess(result.run, "test_loss")
+    return bool(values(result, "test_accuracy").max() > guess(result.run, "test_accuracy"))
 
 
 def difference(measure: Measure, more: str, less: str) -> Statistic:

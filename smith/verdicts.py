@@ -216,5 +216,5 @@ def _effect(part: Part, runs: Mapping[str, Result]) -> float:
     """Returns the effect of one seed; not a number if the runs have no tests where the statistic looks."""
     try:
         return float(part.statistic(runs))
-    except ValueError:
+    except (ValueError, ArithmeticError):
         return np.nan

@@ -108,7 +108,7 @@ MISTAKES = {
     "an unknown answer to divergence": ("run fig14 --on-divergence halt", "'halt': known: record, stop"),
     "an option without its value": ("run fig14 --data-dir", "--data-dir"),
     "an unknown command": ("runn fig14", "unknown command 'runn': did you mean 'run'?"),
-    "no command": ("", "list, run, draw, status, verify, data"),
+    "no command": ("", "list, run, draw, report, fidelity, calibrate, status, verify, data"),
     "a figure for status": ("status fig14", "fig14"),
     "an unknown dataset": ("data mnist cifar1O", "unknown dataset 'cifar1O': did you mean 'cifar10'?"),
 }

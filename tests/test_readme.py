@@ -28,8 +28,10 @@ def command(line: str, scratch: Path) -> list[str]:
     words = re.sub(r"--scale \w+", "--scale smoke", line).split()
     start = {"smith": [sys.executable, "-m", "smith"], "python": [sys.executable]}[words[0]]
     folders = ["--results-dir", str(scratch / "results")]
-    if words[1] in ("run", "draw", "-m"):
+    if words[1] in ("run", "draw", "-m", "fidelity", "report"):
         folders += ["--figures-dir", str(scratch / "figures")]
+    if words[1] == "report":
+        folders += ["--report-dir", str(scratch / "report")]
     return [*start, *words[1:], *folders]
 
 
