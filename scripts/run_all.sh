@@ -3,8 +3,7 @@
 #
 #   scripts/run_all.sh [smoke|quick|short|paper] [options of `smith run`]
 #
-# What is done is not done again, so the same command goes on after an interruption. Without an NVIDIA GPU smoke and quick
-# train as many runs at the same time as there are cores, but no more than 4 (--workers).
+# What is done is not done again, so the same command goes on after an interruption.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 scale=quick
@@ -21,11 +20,4 @@ if ! smith data >/dev/null 2>&1; then
     python -m pip install --quiet --disable-pip-version-check -r requirements-prepare.txt || true
     smith data || echo "run_all: going on with the data there are" >&2
 fi
-case "$scale $*" in
-    *--workers* | *--force* | *--on-divergence*) ;;
-    smoke* | quick*)
-        cores=$(getconf _NPROCESSORS_ONLN)
-        if ! nvidia-smi >/dev/null 2>&1; then set -- --workers "$((cores < 4 ? cores : 4))" "$@"; fi
-        ;;
-esac
 smith run all --scale "$scale" "$@"
