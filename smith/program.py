@@ -21,8 +21,6 @@ from smith.run import Run
 
 Tree = Any  # a pytree of arrays
 
-CACHED_BATCH = 64  # images of which a CPU computes the gradient at once
-
 
 @dataclass(frozen=True)
 class Problem:
@@ -105,7 +103,7 @@ def compiled(network: str, classes: int, solver: str, batch_size: int, options: 
 
     def gradient(params: Tree, rest: Tree, images: Array, labels: Array, key: Array) -> tuple[Array, Tree, Tree]:
         """Returns (loss, batch statistics, gradient), added up over parts of the batch that stay in a CPU's cache."""
-        parts = 1 if rest or jax.default_backend() != "cpu" else -(-batch_size // CACHED_BATCH)
+        parts = 1 if rest or jax.default_backend() != "cpu" else -(-batch_size // info.cached_batch)
         total = None
         for part in zip(jnp.array_split(images, parts), jnp.array_split(labels, parts), strict=True):
             (loss, rest), grads = jax.value_and_grad(loss_of, has_aux=True)(params, rest, *part, key)

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import nnx
 from jax import lax
 
 from smith import networks
@@ -276,6 +277,36 @@ def torch_lenet(F, p, x):
     x = F.max_pool2d(torch_conv(F, p, "conv2", x, 0), 2)
     x = F.relu(x.permute(0, 2, 3, 1).flatten(1) @ p["dense1/kernel"] + p["dense1/bias"])
     return x @ p["dense2/kernel"] + p["dense2/bias"]
+
+
+@pytest.mark.parametrize("rows, columns, channels", [(5, 5, 3), (3, 3, 3), (3, 5, 2), (1, 7, 1), (1, 1, 3)])
+def test_a_convolution_of_few_channels_equals_the_plain_one(rows, columns, channels):
+    draw = np.random.default_rng(rows)
+    x, kernel = (
+        jnp.asarray(draw.standard_normal(s, np.float32)) for s in [(2, 9, 6, channels), (rows, columns, channels, 4)]
+    )
+
+    def plain(x, kernel):
+        return lax.conv_general_dilated(x, kernel, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"))
+
+    value, pull = jax.vjp(jax.jit(layers.convolve_few_channels), x, kernel)
+    expected, plain_pull = jax.vjp(plain, x, kernel)
+    assert relative(value, expected) < 1e-6
+    assert relative(pull(jnp.cos(value)), plain_pull(jnp.cos(value))) < 1e-6
+
+
+def test_strided_even_and_many_channelled_convolutions_are_left_to_xla(monkeypatch):
+    used = []
+    monkeypatch.setattr(layers, "convolve_few_channels", lambda x, kernel: used.append(kernel.shape) or x)
+
+    def convolve(side, channels, **options):
+        conv = layers.Conv(channels, 4, (side, side), rngs=nnx.Rngs(0), **options)
+        conv.convolve(jnp.ones((1, 8, 8, channels)))
+
+    for side, channels, options in [(5, 3, {}), (3, 1, {}), (3, 4, {}), (4, 3, {}), (3, 3, {"strides": 2})]:
+        convolve(side, channels, padding="SAME", **options)
+    convolve(5, 3, padding="VALID")
+    assert used == [(5, 5, 3, 4), (3, 3, 1, 4)]
 
 
 def test_what_is_computed_once_is_the_same_to_the_bit():

@@ -189,7 +189,8 @@ def test_shallow3s_steps_by_hand_over_the_end_of_an_epoch(program, state_after):
 def test_a_batch_in_parts_has_the_gradient_of_the_whole(small_run, mnist, state_after, monkeypatch):
     run = small_run.replace(lr=1.0, momentum=0.0, weight_decay=0.0)  # the velocity is the gradient then
     whole = state_after(run, 0, mnist, 1)
-    monkeypatch.setattr(programs, "CACHED_BATCH", 6)  # parts of 6, 5 and 5
+    info = dataclasses.replace(networks.info("lenet"), cached_batch=6)  # parts of 6, 5 and 5
+    monkeypatch.setattr(networks, "info", lambda name: info)
     monkeypatch.setattr(programs, "compiled", programs.compiled.__wrapped__)
     parts = state_after(run, 0, mnist, 1)
     close(parts["velocity"], whole["velocity"], 1e-5)

@@ -18,6 +18,8 @@ from jax.nn.initializers import Initializer
 from smith.networks import Options
 
 HEIGHT, WIDTH = 1, 2
+NHWC = ("NHWC", "HWIO", "NHWC")  # images, kernel, output
+LANES = 16  # float32 numbers in a CPU's widest registers
 
 
 def xavier(key: jax.Array, shape: Sequence[int], dtype: Any = jnp.float32, **_: Any) -> jax.Array:
@@ -64,9 +66,10 @@ class Conv(nnx.Conv):
         """x: (batch, height, width, inputs). Returns (batch, new height, new width, outputs), without the bias."""
         strides: Any = (self.strides,) * 2 if isinstance(self.strides, int) else self.strides
         padding: Any = self.padding
-        return lax.conv_general_dilated(
-            x, self.kernel[...], strides, padding, dimension_numbers=("NHWC", "HWIO", "NHWC")
-        )
+        kernel = self.kernel[...]
+        if jax.default_backend() == "cpu" and padding == "SAME" and tuple(strides) == (1, 1) and few_channels(kernel):
+            return convolve_few_channels(x, kernel)
+        return lax.conv_general_dilated(x, kernel, strides, padding, dimension_numbers=NHWC)
 
     def add_bias(self, x: jax.Array) -> jax.Array:
         """x: (batch, height, width, outputs). Returns the same shape."""
@@ -76,6 +79,40 @@ class Conv(nnx.Conv):
     def __call__(self, x: jax.Array) -> jax.Array:
         """x: (batch, height, width, inputs). Returns (batch, new height, new width, outputs)."""
         return self.add_bias(self.convolve(x))
+
+
+def few_channels(kernel: jax.Array) -> bool:
+    """Says whether `convolve_few_channels` can be used, and is likely to be faster."""
+    rows, columns, channels, _ = kernel.shape
+    return channels <= 3 and rows % 2 == columns % 2 == 1
+
+
+def _convolve_same(x: jax.Array, kernel: jax.Array) -> jax.Array:
+    return lax.conv_general_dilated(x, kernel, (1, 1), "SAME", dimension_numbers=NHWC)
+
+
+@jax.custom_vjp
+def convolve_few_channels(x: jax.Array, kernel: jax.Array) -> jax.Array:
+    """A convolution with "SAME" padding of images with few channels, faster on a CPU.
+
+    x: (batch, height, width, channels); kernel: (rows, columns, channels, filters), rows and columns odd
+    Returns (batch, height, width, filters).
+    The pixels under a row of the kernel become the channels of one pixel, with zeros up to whole registers, which XLA
+    gathers from faster than from 3 channels; the kernel then has one column. The gradients are those of the plain one.
+    """
+    rows, columns, channels, filters = kernel.shape
+    x = jnp.pad(x, ((0, 0), (rows // 2, rows // 2), (columns // 2, columns // 2), (0, 0)))
+    width, empty = x.shape[2] - columns + 1, -columns * channels % LANES
+    parts = [x[:, :, j : j + width] for j in range(columns)] + [jnp.zeros((*x.shape[:2], width, empty), x.dtype)]
+    under_row = lax.optimization_barrier(jnp.concatenate(parts, -1))  # else it would be computed for every weight
+    kernel = jnp.pad(kernel.reshape(rows, 1, columns * channels, filters), ((0, 0), (0, 0), (0, empty), (0, 0)))
+    return lax.conv_general_dilated(under_row, kernel, (1, 1), "VALID", dimension_numbers=NHWC)
+
+
+convolve_few_channels.defvjp(
+    lambda x, kernel: (convolve_few_channels(x, kernel), (x, kernel)),
+    lambda saved, dy: jax.vjp(_convolve_same, *saved)[1](dy),
+)
 
 
 @jax.custom_vjp
