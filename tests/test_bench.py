@@ -1,5 +1,6 @@
 """scripts/bench.py: what it writes, that both sides do the same work, and how it takes mistakes."""
 
+import dataclasses
 import importlib.util
 import json
 import os
@@ -10,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from scripts import bench
+from scripts import bench, bench_convolutions
 from smith import networks
 
 SCRIPT = Path(bench.__file__)
@@ -126,6 +127,49 @@ def test_without_pytorch_ours_is_measured(monkeypatch):
     row = bench.measure("lenet", "train", 8, bench.Peaks(1e11, None, 1e10), bench.parse(TINY))
     assert row.ours > 0 and row.pytorch is row.ratio is row.pytorch_loss is None and row.notes == []
     assert "not installed" in bench.line(row)
+
+
+@pytest.mark.parametrize("name", ["shallow3 conv1", "LeNet conv2", "resnet-56 8 x 8"])
+def test_pytorch_s_convolutions_and_gradients_are_ours(name):
+    pytest.importorskip("torch")
+    layer = dataclasses.replace(bench_convolutions.LAYERS[name], images=4)
+    values = [np.asarray(work()) for work in bench_convolutions.ours(layer)]
+    expected = [work().permute(0, 2, 3, 1).numpy() for work in bench_convolutions.pytorch(layer)]
+    expected[2] = expected[2].transpose(1, 2, 3, 0)  # from (filters, rows, columns, inputs)
+    if not layer.padded:  # (channels, height, width, batch)
+        values[:2] = [array.transpose(3, 1, 2, 0) for array in values[:2]]
+    for ours, theirs in zip(values, expected, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-5 * np.abs(theirs).max())
+
+
+def test_a_convolution_is_a_line_with_both_rates_for_each_kind_of_work(monkeypatch, capsys):
+    pytest.importorskip("torch")
+    name = "LeNet conv1"
+    assert bench_convolutions.LAYERS[name].flops == 2 * 128 * 24 * 24 * 25 * 20
+    monkeypatch.setattr(bench_convolutions, "take_turns", lambda sides, *_: [1e-3] * 3 + [2e-3] * 3)
+    bench_convolutions.main(["--layer", name])
+    *_, header, line = capsys.readouterr().out.splitlines()
+    assert all(work in header for work in bench_convolutions.WORK)
+    assert line.split() == [*name.split(), *["74,", "37"] * 3]
+
+
+@pytest.mark.parametrize(
+    "arguments, torch, backend, told",
+    [
+        (["--layer", "shallow3 conv4"], True, "cpu", "did you mean 'shallow3 conv"),
+        (["--layers"], True, "cpu", "see --help"),
+        ([], False, "cpu", "PyTorch, which is not installed"),
+        ([], True, "gpu", "set JAX_PLATFORMS=cpu"),
+    ],
+)
+def test_convolutions_that_can_not_be_measured_are_one_line(monkeypatch, capsys, arguments, torch, backend, told):
+    monkeypatch.setattr(bench_convolutions, "has_pytorch", lambda: torch)
+    monkeypatch.setattr(bench_convolutions.jax, "default_backend", lambda: backend)
+    with pytest.raises(SystemExit) as stop:
+        bench_convolutions.main(arguments)
+    out, err = capsys.readouterr()
+    assert stop.value.code == 2 and not out
+    assert err.startswith("bench_convolutions: ") and told in err and err.count("\n") == 1
 
 
 def test_a_process_that_fails_is_a_note(monkeypatch, tmp_path):
