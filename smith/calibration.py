@@ -113,6 +113,12 @@ def value_of(run: Run, field: str) -> float:
     return found.value if isinstance(found, Constant) else found
 
 
+def present(figure: Figure, assumption: Assumption) -> float:
+    """Returns the value that the experiment has."""
+    panel = next(p for p in figure.panels if isinstance(p, Panel) and p.label in assumption.panels)
+    return value_of(next(iter(panel.curves.values())), assumption.field)
+
+
 def panels_of(figure: Figure, assumption: Assumption) -> list[Panel]:
     """Returns the panels that an assumption concerns and that have published curves."""
     panels = [panel for panel in figure.panels if isinstance(panel, Panel) and panel.published]

@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from smith import drawing, files, tabulating
-from smith.calibration import SAYS, Curve, Score, choice, curves, ours, score, told_apart, value_of
+from smith.calibration import SAYS, Curve, Score, choice, curves, ours, present, score, told_apart
 from smith.evidence import Evidence
-from smith.figure import Assumption, Figure, Panel
-from smith.run import Run
+from smith.figure import Assumption, Figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -62,10 +61,9 @@ def _section(
     figure: Figure, assumption: Assumption, evidence: Evidence, seeds: int, names: Sequence[str]
 ) -> tuple[list[str], str]:
     title = f"## {assumption.field}, panel{'s' * (len(assumption.panels) > 1)} {', '.join(assumption.panels)}"
-    present = value_of(_any_run(figure, assumption), assumption.field)
     if not told_apart(figure, assumption, evidence.scale):
         line = f"not decided: scale {evidence.scale.name} trains the same run for every value"
-        return [title, f"The experiment has {present:g}. Choice: {line}."], line
+        return [title, f"The experiment has {present(figure, assumption):g}. Choice: {line}."], line
     scores = [score(figure, assumption, value, evidence, seeds, names) for value in assumption.values]
     ways = dict.fromkeys(part.how for part in curves(figure, assumption, assumption.values[0], evidence.scale, names))
     value, why = choice(scores)
@@ -74,12 +72,7 @@ def _section(
         line += ", in part or whole by another experiment than the paper's"
     how = "Compared at " + "; and at ".join(SAYS[way] for way in ways) + "."
     table = tabulating.markdown(how, HEAD, [_row(found) for found in scores])
-    return [title, table, f"The experiment has {present:g}. Choice: {line}."], line
-
-
-def _any_run(figure: Figure, assumption: Assumption) -> Run:
-    panel = next(p for p in figure.panels if isinstance(p, Panel) and p.label in assumption.panels)
-    return next(iter(panel.curves.values()))
+    return [title, table, f"The experiment has {present(figure, assumption):g}. Choice: {line}."], line
 
 
 def _row(found: Score) -> tuple[str, ...]:

@@ -654,3 +654,30 @@ def _shown(experiment) -> list[list]:
 
 def test_headings():
     assert [pages.heading(name) for name in ("fig09", "table1", "mine")] == ["Figure 9", "Table 1", "mine"]
+
+
+def test_assumed_settings_are_shown_with_what_was_tried(tmp_path):
+    write(tmp_path / "results" / "quick", FIG09, QUICK)
+    page = made(tmp_path)["fig09.html"]
+    assert "1 setting that the paper does not give" in page.text
+    assert "batch size 512 256, 1024 a, b" in page.text
+    assert "None has been tried" in page.text and "smith calibrate fig09" in page.text
+    sheets = tmp_path / "figures" / "calibration"
+    sheets.mkdir(parents=True)
+    for name in ("fig09.md", "fig09.png", "fig10.md"):
+        (sheets / name).write_bytes(name.encode())
+    page = made(tmp_path)["fig09.html"]
+    assert "None has been tried" not in page.text
+    found = [link for link in page.links if "calibration" in link]
+    assert sorted(found) == ["figures/calibration/fig09.md", "figures/calibration/fig09.png"]
+    assert (tmp_path / "report" / found[0]).read_bytes() == Path(found[0]).name.encode()
+
+
+def test_a_setting_inside_a_schedule_is_named_with_it(tmp_path):
+    text = made(tmp_path, (figure("fig03"), FIG09))["fig03.html"].text
+    assert "learning rate factor 0.1 0.316 a" in text and "2 settings" in text
+
+
+def test_what_has_no_assumed_settings_says_nothing_of_them(tmp_path):
+    pages = made(tmp_path, (FIG14, FIG09, TABLE1))
+    assert not any("does not give" in pages[f"{name}.html"].text for name in ("fig14", "table1"))

@@ -22,7 +22,7 @@ __all__ = ["OF_README", "Sources", "decide", "gather", "summary", "update_readme
 SHOWN = ("paper", "short", "quick")  # scales, the largest first
 OF_README = ("paper", "short")  # quick results say nothing about the paper, and are not the project's but the reader's
 HERE = Path(__file__).parent
-KINDS = ("svg", "png", "md", "tex")  # what `smith draw` writes
+KINDS = ("svg", "png", "md", "tex")  # what `smith draw` and `smith calibrate` write
 
 
 def gather(
@@ -83,14 +83,16 @@ def write(sources: Sources, decisions: Sequence[Decision], folder: Path) -> str:
 
 
 def _drawn(sources: Sources) -> dict[str, bytes]:
-    """Returns the figures and tables that `smith draw` drew from these results, to be had from the report."""
+    """Returns what `smith draw` and `smith calibrate` drew from these results, to be had from the report."""
+    folders = {
+        one.scale.name: recipes.figures_folder(sources.recipe, sources.figures, one.scale) for one in sources.evidence
+    }
     found = {}
-    for evidence in sources.evidence:
-        folder = recipes.figures_folder(sources.recipe, sources.figures, evidence.scale)
+    for name, folder in {**folders, "calibration": sources.figures / "calibration"}.items():
         for experiment in sources.experiments:
             for path in (folder / f"{experiment.name}.{kind}" for kind in KINDS):
                 if path.is_file():
-                    found[f"figures/{evidence.scale.name}/{path.name}"] = path.read_bytes()
+                    found[f"figures/{name}/{path.name}"] = path.read_bytes()
     return found
 
 

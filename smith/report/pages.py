@@ -10,10 +10,11 @@ import jinja2
 import numpy as np
 from markupsafe import Markup
 
-from smith import fidelity, verdicts
+from smith import calibration, fidelity, verdicts
 from smith.drawing import LABELS
 from smith.evidence import Evidence
 from smith.fidelity import CurveFit, PanelFit
+from smith.figure import Assumption, Figure
 from smith.report import charts, health, model, thumbs, verdict_words, words
 from smith.report.model import Experiment, Section, Sources
 from smith.table import Table
@@ -21,6 +22,16 @@ from smith.verdicts import Decision
 
 QUANTITIES = {y: label.partition(" (")[0] for y, label in LABELS.items()}
 OURS = {"index", "claims", "not_reproduced", "missing"}  # names of pages that no experiment's page may have
+
+
+@dataclass(frozen=True)
+class Assumed:
+    """A setting that the paper does not give: what it is here, what else it may be, and in which panels."""
+
+    name: str
+    here: str
+    others: Sequence[str]
+    panels: Sequence[str]
 
 
 @dataclass(frozen=True)
@@ -45,9 +56,24 @@ class Shown:
         return isinstance(self.experiment, Table)
 
     @property
+    def assumed(self) -> list[Assumed]:
+        """The settings that the paper does not give, and of which others can be tried."""
+        if isinstance(self.experiment, Table):
+            return []
+        return [_assumed(self.experiment, assumption) for assumption in self.experiment.assumptions]
+
+    @property
     def with_results(self) -> list[Section]:
         """The sections of the scales that have results."""
         return [section for section in self.sections if section.count.seeds]
+
+
+def _assumed(figure: Figure, assumption: Assumption) -> Assumed:
+    here = calibration.present(figure, assumption)
+    others = [f"{value:g}" for value in assumption.values if value != here]
+    field, _, inner = assumption.field.partition(".")
+    name = " ".join([words.LABELS.get(field, field), inner]).strip().replace("_", " ")
+    return Assumed(name, f"{here:g}", others, list(assumption.panels))
 
 
 def page_of(name: str) -> str:
@@ -122,6 +148,10 @@ class Site:
         """Returns the downloads there are of an experiment at a scale."""
         start = f"figures/{section.scale}/{shown.experiment.name}."
         return [name for name in self.downloads if name.startswith(start)]
+
+    def calibration(self, shown: Shown) -> list[str]:
+        """Returns the downloads there are of what `smith calibrate` wrote of an experiment."""
+        return [name for name in self.downloads if name.startswith(f"figures/calibration/{shown.experiment.name}.")]
 
     def apart(self) -> list[tuple[Shown, PanelFit, list[str]]]:
         """Returns the panels that differ from the published ones at the paper's scale, and how, in words."""
