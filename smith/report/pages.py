@@ -71,9 +71,7 @@ class Shown:
 def _assumed(figure: Figure, assumption: Assumption) -> Assumed:
     here = calibration.present(figure, assumption)
     others = [f"{value:g}" for value in assumption.values if value != here]
-    field, _, inner = assumption.field.partition(".")
-    name = " ".join([words.LABELS.get(field, field), inner]).strip().replace("_", " ")
-    return Assumed(name, f"{here:g}", others, list(assumption.panels))
+    return Assumed(words.label(assumption.field), f"{here:g}", others, list(assumption.panels))
 
 
 def page_of(name: str) -> str:
@@ -144,14 +142,10 @@ class Site:
         """Returns the decisions on claims that name a panel of an experiment."""
         return [d for d in self.decisions if any(self.link(p)[1].split("#")[0] == shown.page for p in d.claim.panels)]
 
-    def files(self, shown: Shown, section: Section) -> list[str]:
-        """Returns the downloads there are of an experiment at a scale."""
-        start = f"figures/{section.scale}/{shown.experiment.name}."
+    def files(self, shown: Shown, folder: str) -> list[str]:
+        """Returns the downloads there are of an experiment in a folder: a scale's, or "calibration"."""
+        start = f"figures/{folder}/{shown.experiment.name}."
         return [name for name in self.downloads if name.startswith(start)]
-
-    def calibration(self, shown: Shown) -> list[str]:
-        """Returns the downloads there are of what `smith calibrate` wrote of an experiment."""
-        return [name for name in self.downloads if name.startswith(f"figures/calibration/{shown.experiment.name}.")]
 
     def apart(self) -> list[tuple[Shown, PanelFit, list[str]]]:
         """Returns the panels that differ from the published ones at the paper's scale, and how, in words."""

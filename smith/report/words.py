@@ -77,6 +77,11 @@ NONE = {
 }
 
 
+def label(field: str) -> str:
+    """Returns what a field of a run, or one inside it, such as "lr.factor", is called."""
+    return " ".join(LABELS.get(part, part.replace("_", " ")) for part in field.split("."))
+
+
 def settings(run: Run) -> dict[str, str]:
     """Returns all settings of a run: a label and words for each."""
     found = {}
@@ -85,7 +90,7 @@ def settings(run: Run) -> dict[str, str]:
         text = NONE.get(field.name, "none") if value is None else described(value)
         if field.name == "length":
             text = f"{run.iterations:,} iterations ({number(run.iterations / run.iterations_per_epoch)} epochs)"
-        found[LABELS.get(field.name, field.name.replace("_", " "))] = text
+        found[label(field.name)] = text
     return found
 
 
