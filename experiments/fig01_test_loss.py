@@ -10,6 +10,7 @@ Expect:  published minimum of the test loss 0.620; accuracy up to 0.864
 Assumed: batch size 128, momentum 0.9 and weight decay 1e-4, which the paper does not give.
 """
 
+from smith.cli import run_experiment
 from smith.figure import Assumption, Figure, Panel, Published
 from smith.run import Run, iterations
 from smith.schedules import RangeTest
@@ -61,4 +62,4 @@ FIGURE = Figure(
 )
 
 if __name__ == "__main__":
-    FIGURE.main()
+    run_experiment(FIGURE)

@@ -9,6 +9,7 @@ Expect:  nothing published; the training loss falls with the width
 Assumed: all settings of panel b; those of width 1 are a row of table 1.
 """
 
+from smith.cli import run_experiment
 from smith.figure import Figure, Finals, Sketch
 from smith.run import Run, epochs
 
@@ -45,4 +46,4 @@ FIGURE = Figure(
 )
 
 if __name__ == "__main__":
-    FIGURE.main()
+    run_experiment(FIGURE)

@@ -9,6 +9,7 @@ Expect:  published: 0.0055 ends at a test loss of 0.509, 0.001 still falling bef
 Assumed: batch size 512; each drop, at iterations 50,000 and 55,000, is by a factor of 0.1. Neither is in the paper.
 """
 
+from smith.cli import run_experiment
 from smith.figure import Assumption, Figure, Panel, Published
 from smith.run import Run, iterations
 from smith.schedules import Multistep
@@ -46,4 +47,4 @@ FIGURE = Figure(
 )
 
 if __name__ == "__main__":
-    FIGURE.main()
+    run_experiment(FIGURE)

@@ -9,6 +9,7 @@ Expect:  published minima 0.733 at LR 0.0024 (WD=1e-4), 0.701 at 0.0056 (4e-3), 
 Assumed: batch size 512, which the paper does not give.
 """
 
+from smith.cli import run_experiment
 from smith.figure import Assumption, Figure, Panel, Published
 from smith.run import Run, iterations
 from smith.schedules import RangeTest
@@ -38,4 +39,4 @@ FIGURE = Figure(
 )
 
 if __name__ == "__main__":
-    FIGURE.main()
+    run_experiment(FIGURE)

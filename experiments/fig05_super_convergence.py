@@ -10,6 +10,7 @@ Note:    the text gives 0.1 as the constant rate, the plot and the author's log 
          91.2 %; its curves end at 92.1 and 91.3. The logs published later, of a replication, end at 92.4 and 90.3.
 """
 
+from smith.cli import run_experiment
 from smith.figure import Figure, Panel, Published
 from smith.run import Run, iterations
 from smith.schedules import Multistep, Triangular
@@ -57,4 +58,4 @@ FIGURE = Figure(
 )
 
 if __name__ == "__main__":
-    FIGURE.main()
+    run_experiment(FIGURE)

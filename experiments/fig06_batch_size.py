@@ -8,6 +8,7 @@ Cost:    quick 15 s on 2 CPU cores
 Expect:  published accuracies at the end 0.919 (TBS=1024), 0.918 (512), 0.917 (256), 0.913 (128)
 """
 
+from smith.cli import run_experiment
 from smith.figure import Figure, Panel, Published
 from smith.run import Run, epochs
 from smith.schedules import OneCycle
@@ -55,4 +56,4 @@ FIGURE = Figure(
 )
 
 if __name__ == "__main__":
-    FIGURE.main()
+    run_experiment(FIGURE)

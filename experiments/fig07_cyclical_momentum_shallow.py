@@ -10,6 +10,7 @@ Cost:    quick 85 s on 2 CPU cores
 Expect:  published minima in c: 0.758 (CM=0.97-0.7), 0.773 (0.95-0.8), 0.782 (Mom=0.9), 0.812 (0.8-1)
 """
 
+from smith.cli import run_experiment
 from smith.figure import Figure, Panel, Published
 from smith.run import Run, iterations
 from smith.schedules import CyclicalMomentum, Join, Multistep, RangeTest
@@ -92,4 +93,4 @@ FIGURE = Figure(
 )
 
 if __name__ == "__main__":
-    FIGURE.main()
+    run_experiment(FIGURE)

@@ -11,6 +11,7 @@ Assumed: in a, ghost batches of 206, the number next below TBS/4 that divides a 
 """
 
 from experiments.fig06_batch_size import RUNS
+from smith.cli import run_experiment
 from smith.figure import Assumption, Figure, Panel, Published
 from smith.run import Run, epochs, iterations
 from smith.schedules import CyclicalMomentum, OneCycle
@@ -66,4 +67,4 @@ FIGURE = Figure(
 )
 
 if __name__ == "__main__":
-    FIGURE.main()
+    run_experiment(FIGURE)

@@ -10,6 +10,7 @@ Assumed: batch size 512, which the paper does not give. An independent computati
          curve, a result that chance has in 20 % of cases), which is too little to change it.
 """
 
+from smith.cli import run_experiment
 from smith.figure import Assumption, Figure, Panel, Published
 from smith.run import Run, iterations
 from smith.schedules import Multistep
@@ -46,4 +47,4 @@ FIGURE = Figure(
 )
 
 if __name__ == "__main__":
-    FIGURE.main()
+    run_experiment(FIGURE)

@@ -9,6 +9,7 @@ Expect:  published minima 0.641 (WD=1.8e-3), 0.648 (3.2e-3), 0.670 (1e-3), 0.850
 Assumed: batch size 512, which the paper does not give.
 """
 
+from smith.cli import run_experiment
 from smith.figure import Assumption, Figure, Panel, Published
 from smith.run import Run, iterations
 from smith.schedules import CyclicalMomentum, RangeTest
@@ -55,4 +56,4 @@ FIGURE = Figure(
 )
 
 if __name__ == "__main__":
-    FIGURE.main()
+    run_experiment(FIGURE)

@@ -9,6 +9,7 @@ Expect:  published losses at the end of a 0.418 (5.6e-4), 0.421 (1e-3), 0.469 (3
 Assumed: ghost batches of 206, the number next below TBS/4 that divides a batch of 1030.
 """
 
+from smith.cli import run_experiment
 from smith.figure import Assumption, Figure, Panel, Published
 from smith.run import Run, iterations
 from smith.schedules import CyclicalMomentum, RangeTest
@@ -56,4 +57,4 @@ FIGURE = Figure(
 )
 
 if __name__ == "__main__":
-    FIGURE.main()
+    run_experiment(FIGURE)

@@ -11,6 +11,7 @@ Expect:  published: in a 3e-3 reaches 0.580, 1e-3 stays above 0.647, 1e-2 gets w
 Assumed: batch size 2048 in a, which the paper does not give.
 """
 
+from smith.cli import run_experiment
 from smith.figure import Assumption, Figure, Panel, Published
 from smith.run import Run, Snapshot, epochs, iterations
 from smith.schedules import RangeTest
@@ -75,4 +76,4 @@ FIGURE = Figure(
 )
 
 if __name__ == "__main__":
-    FIGURE.main()
+    run_experiment(FIGURE)

@@ -8,6 +8,7 @@ Cost:    quick 60 s on 2 CPU cores
 Expect:  published best: loss 0.453 in a (1e-4); accuracy 0.854 in b (CM=0.9-0.85), 0.844 in c (1e-6), 0.875 in d (512)
 """
 
+from smith.cli import run_experiment
 from smith.figure import Figure, Panel, Published
 from smith.run import Run, epochs, iterations
 from smith.schedules import CyclicalMomentum, RangeTest
@@ -92,4 +93,4 @@ FIGURE = Figure(
 )
 
 if __name__ == "__main__":
-    FIGURE.main()
+    run_experiment(FIGURE)

@@ -10,6 +10,7 @@ Note:    the axis of the paper's panel a prints a tenth of the true learning rat
          printed rates LeNet never diverges and its early loss is three times the published one. Ours has the true one.
 """
 
+from smith.cli import run_experiment
 from smith.figure import Figure, Panel, Published
 from smith.run import Run, epochs, iterations
 from smith.schedules import CyclicalMomentum, RangeTest
@@ -58,4 +59,4 @@ FIGURE = Figure(
 )
 
 if __name__ == "__main__":
-    FIGURE.main()
+    run_experiment(FIGURE)

@@ -10,6 +10,7 @@ Note:    the x-axis of the paper's panel b is twice the true iteration: the auth
          the plot counts 200. Here it is the true one.
 """
 
+from smith.cli import run_experiment
 from smith.figure import Figure, Panel, Published
 from smith.run import Run, epochs, iterations
 from smith.schedules import CyclicalMomentum, OneCycle, RangeTest
@@ -80,4 +81,4 @@ FIGURE = Figure(
 )
 
 if __name__ == "__main__":
-    FIGURE.main()
+    run_experiment(FIGURE)

@@ -9,6 +9,7 @@ Expect:  no published curve; in figure 7a, whose settings these are, the run of 
 Assumed: everything; the settings are figure 7a's with momentum 0.9, the rates twice as far.
 """
 
+from smith.cli import run_experiment
 from smith.figure import Figure, Panel
 from smith.run import Run, iterations
 from smith.schedules import RangeTest
@@ -44,4 +45,4 @@ FIGURE = Figure(
 )
 
 if __name__ == "__main__":
-    FIGURE.main()
+    run_experiment(FIGURE)

@@ -9,9 +9,10 @@ Expect:  published 81.3 % for shallow3 and 92.0 % for resnet-56 with cyclical ra
 Assumed: a constant rate of 0.005 for shallow3: the paper prints 0.0005, which is the lower end of its cyclical rate.
 """
 
+from smith.cli import run_experiment
+from smith.figure import Row, Table
 from smith.run import Run, epochs
 from smith.schedules import CyclicalMomentum, OneCycle
-from smith.table import Row, Table
 
 SHALLOW = Run(
     data="cifar10",
@@ -70,4 +71,4 @@ TABLE = Table(
 )
 
 if __name__ == "__main__":
-    TABLE.main()
+    run_experiment(TABLE)

@@ -10,9 +10,10 @@ Assumed: steps are times 0.316 at 1/2, 3/4, 7/8 and 15/16 of the run, as in the 
 Note:    the paper's rows of densenet-40 print CM 0.90-0.85; the author's log of one of them has 0.9-0.8.
 """
 
+from smith.cli import run_experiment
+from smith.figure import Row, Table
 from smith.run import Run, epochs, iterations
 from smith.schedules import CyclicalMomentum, Inverse, Multistep, OneCycle
-from smith.table import Row, Table
 
 DROPS = (1 / 2, 3 / 4, 7 / 8, 15 / 16)
 WIDE = Run(
@@ -102,4 +103,4 @@ TABLE = Table(
 )
 
 if __name__ == "__main__":
-    TABLE.main()
+    run_experiment(TABLE)

@@ -5,7 +5,7 @@ Cost:    about half a minute for each batch size of shallow3 and LeNet, minutes 
 Expect:  a table; PyTorch's columns say "not installed" where it is not
 
 Without --batch each network has the batch sizes that the experiments train it with. Ours is the compiled step (or test)
-of `smith.program`, as `smith run` uses it; PyTorch's is the same network from the same weights, on the same batch of
+of `smith.train.step`, as `smith run` uses it; PyTorch's is the same network from the same weights, on the same batch of
 random images, with the same solver. BatchNorm normalises over the whole batch. The sides take turns (A, B, A, B), begin
 each turn with iterations that do not count, for the other's threads to come to rest, and report the median turn. All
 have the C library keep freed memory (`smith.networks.keep_freed_memory`). docs/performance.md says what each column is.
@@ -33,8 +33,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from scripts.bench_machine import Peaks, machine, peak_memory, roofline, summary
-from smith import files, networks, program
+from smith import disk, networks
 from smith.errors import UserError, unknown
+from smith.train import step
 
 TURNS, TURN_SECONDS = 7, 0.6  # turns of each side, and about how many seconds each takes
 SLOW_TURNS = 3  # for a network that needs longer than a turn for an iteration
@@ -232,8 +233,8 @@ class Ours:
         self.labels = draw.integers(0, 10, batch, dtype=np.uint8)
         mean = images.mean(axis=0, dtype=np.float64).astype(np.float32)
         self.name, self.work, self.batch, self.hyper = name, work, batch, hyper
-        self.inputs = np.asarray(program.preprocess(name, jnp.asarray(images), jnp.asarray(mean)))
-        functions: Any = program.compiled(name, 10, "sgd", batch, networks.Options(), False)
+        self.inputs = np.asarray(step.preprocess(name, jnp.asarray(images), jnp.asarray(mean)))
+        functions: Any = step.compiled(name, 10, "sgd", batch, networks.Options(), False)
         self._data = jax.device_put((images, self.labels, mean))
         self._orders, self._key = jnp.stack([jnp.arange(batch)] * 2), jax.random.key(0)
         self._state, self._done = functions.init(0), 0
@@ -316,7 +317,7 @@ def write(path: Path, peaks: Peaks, rows: Iterable[Row], options: argparse.Names
     precision = {"ours": "float32", "pytorch": "bfloat16 autocast" if options.bfloat16 else "float32"}
     report = {"machine": machine(), "precision": precision, "units": units}
     report |= {"peaks": asdict(peaks), "rows": [asdict(row) for row in rows]}
-    with files.whole(path) as part:
+    with disk.whole(path) as part:
         part.write_text(json.dumps(report, indent=1) + "\n")
 
 

@@ -13,13 +13,15 @@ from typing import Annotated, Any
 
 import tyro
 
-from smith import engine, recipes, results, scales, stopping
+from smith import replicates, scales
 from smith.data import DATASETS, default_data_dir
 from smith.errors import UserError, unknown
-from smith.figure import Figure
+from smith.figure import Figure, Table
 from smith.lengths import duration, seconds
-from smith.stopping import Deadline
-from smith.table import Table
+from smith.store import results
+from smith.train import jobs as engine
+from smith.train import stopping
+from smith.train.stopping import Deadline
 
 ROOT = Path(__file__).resolve().parent.parent
 EXPERIMENTS = ROOT / "experiments"
@@ -45,6 +47,11 @@ def experiments(names: Sequence[str]) -> list[Figure | Table]:
     chosen = known if "all" in names else dict.fromkeys(names)
     found = [vars(importlib.import_module(known[name])) for name in chosen]
     return [module.get("FIGURE") or module["TABLE"] for module in found]
+
+
+def run_experiment(experiment: Figure | Table) -> None:
+    """Runs and draws one experiment, with the options of `smith run`: the last line of an experiment's file."""
+    main(["run", experiment.name, *sys.argv[1:]])
 
 
 def _results_dir(folder: Path | None) -> Path:
@@ -78,7 +85,7 @@ def list_(scale: str = "quick", seeds: int | None = None, recipe: str = "seeds",
         )
     every: dict[engine.Job, None] = {}
     for figure in experiments(["all"]):
-        jobs = engine.plan(figure.runs(), chosen, seeds, recipes.named(recipe))
+        jobs = engine.plan(figure.runs(), chosen, seeds, replicates.named(recipe))
         every |= dict.fromkeys(jobs)
         table.add_row(figure.name, figure.letters, figure.title, *_left(jobs, folder, rates))
     table.add_row("all", "", "each run counted once", *_left(list(every), folder, rates), style="bold")
@@ -123,8 +130,8 @@ def run(
       on_divergence: record it as the result and go on with the next run, or record it and stop (record, stop)
       force: train again what has a result
     """
-    from smith import workers as team
-    from smith.progress import Display
+    from smith.train import workers as team
+    from smith.train.progress import Display
 
     figures, chosen = experiments(names), scales.named(scale)
     seeds = scales.check_seeds(chosen.seeds if seeds is None else seeds)
@@ -136,7 +143,7 @@ def run(
     folder = _results_dir(results_dir) / scale
     results.make_folder(_figures_dir(figures_dir), option="--figures-dir")
     described = [run for figure in figures for run in figure.runs()]
-    jobs = engine.plan(described, chosen, seeds, recipes.named(recipe))
+    jobs = engine.plan(described, chosen, seeds, replicates.named(recipe))
     with Display() as display:
         done = team.execute(
             workers,
@@ -189,7 +196,7 @@ def draw(
       published: draw the paper's curves too, dashed
     """
     figures, chosen = experiments(names), scales.named(scale)
-    recipes.named(recipe)
+    replicates.named(recipe)
     _draw(figures, chosen, recipe, _results_dir(results_dir), _figures_dir(figures_dir), published, Deadline())
 
 
@@ -203,7 +210,7 @@ def _draw(
     deadline: Deadline,
 ) -> None:
     """Draws as many figures as there is time for."""
-    from smith import drawing, tabulating
+    from smith.figures import plot, tables
 
     folder = source / scale.name
     for line in results.check(folder)[1]:
@@ -213,9 +220,9 @@ def _draw(
             print(f"{len(figures) - number} not drawn; smith draw draws what there is")
             return
         if isinstance(figure, Table):
-            print(tabulating.tabulate(figure, scale, folder, target, recipe=recipe))
+            print(tables.tabulate(figure, scale, folder, target, recipe=recipe))
         else:
-            print(drawing.draw(figure, scale, folder, target, published=published, recipe=recipe))
+            print(plot.draw(figure, scale, folder, target, published=published, recipe=recipe))
 
 
 def report(
@@ -238,8 +245,8 @@ def report(
       report_dir: where the report goes (default: report/ in the project)
       readme: put the verdicts into the README too, between its marks for claims; from the scales paper and short
     """
-    from smith import report as site
-    from smith.claims import CLAIMS
+    from smith.analysis.claims import CLAIMS
+    from smith.figures import report as site
 
     docs = {name: importlib.import_module(module).__doc__ for name, module in modules().items()}
     folders = _results_dir(results_dir), _figures_dir(figures_dir)
@@ -269,11 +276,11 @@ def fidelity(
       results_dir: where the results are (default: results/ in the project)
       figures_dir: where the table goes (default: figures/ in the project)
     """
-    from smith.evidence import Evidence
-    from smith.fidelity_table import show
+    from smith.analysis.evidence import Evidence
+    from smith.figures.fidelity_table import show
 
     chosen, figures = scales.named(scale), [found for found in experiments(names) if isinstance(found, Figure)]
-    recipes.named(recipe)
+    replicates.named(recipe)
     if not figures:
         raise UserError("a table has no published curves: name a figure")
     evidence = Evidence(figures, chosen, _results_dir(results_dir) / scale, recipe)
@@ -307,9 +314,10 @@ def calibrate(
       budget: stop after this time, such as 8m, 90s or 1h, and keep a checkpoint; the next call goes on
       checkpoint_every: time between two checkpoints of a run, such as 30s or 10m
     """
-    from smith import calibration, calibration_sheet
-    from smith.evidence import Evidence
-    from smith.progress import Display
+    from smith.analysis import calibration
+    from smith.analysis.evidence import Evidence
+    from smith.figures import calibration_sheet
+    from smith.train.progress import Display
 
     figures, chosen = experiments(names), scales.named(scale)
     found = calibration.check(figures, experiments(["all"]), chosen, curves)
@@ -334,7 +342,7 @@ def status(results_dir: Folder = None) -> None:
     Args:
       results_dir: where the results are (default: results/ in the project)
     """
-    from smith.status import report
+    from smith.train.status import report
 
     report(_results_dir(results_dir), experiments(["all"]))
 
@@ -345,7 +353,7 @@ def verify(results_dir: Folder = None) -> None:
     Args:
       results_dir: where the results are (default: results/ in the project)
     """
-    from smith.status import verify
+    from smith.train.status import verify
 
     good, wrong = verify(_results_dir(results_dir))
     print(f"{good} as they were written, {len(wrong)} not")

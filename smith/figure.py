@@ -1,4 +1,4 @@
-"""Figure and its panels: what an experiment draws, as data. `smith.drawing` draws them from results.
+"""Figure and its panels: what an experiment draws, as data. `smith.figures.plot` draws them from results.
 
 An experiment says here which runs its panels show and what the paper's axes are; nothing else knows about figures.
 """
@@ -163,15 +163,42 @@ class Figure:
                 found.setdefault(run)
         return list(found)
 
-    def main(self) -> None:
-        """Runs and draws this figure alone, with the options of `smith run`: `python -m experiments.<file>`."""
-        run_alone(self.name)
+
+@dataclass(frozen=True)
+class Row:
+    """One row: a run, and the final test accuracy that the paper gives for it.
+
+    labels: what the run is, an entry for each of the table's columns
+    mean, deviation: the paper's mean and standard deviation over 4 runs, in %
+    """
+
+    labels: tuple[str, ...]
+    run: Run
+    mean: float
+    deviation: float
 
 
-def run_alone(name: str) -> None:
-    """Runs one experiment, with the options of `smith run` that the command line has."""
-    import sys
+@dataclass(frozen=True)
+class Table:
+    """One table of the paper.
 
-    from smith import cli
+    name: "table1"
+    title: what the table shows, in our words
+    columns: the names of the rows' labels
+    notes: what a reader has to know beside it, such as a slip in the paper or an assumption
+    """
 
-    cli.main(["run", name, *sys.argv[1:]])
+    name: str
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[Row, ...]
+    notes: tuple[str, ...] = field(default=())
+
+    @property
+    def letters(self) -> str:
+        """The letters of its panels: none."""
+        return ""
+
+    def runs(self) -> list[Run]:
+        """Returns the table's runs, each once."""
+        return list(dict.fromkeys(row.run for row in self.rows))

@@ -13,8 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import ClassVar
 
-from smith import files
-from smith.files import Owner
+from smith import disk
+from smith.disk import Owner
 
 BEAT, STALE, POLL = 10.0, 60.0, 0.5  # seconds
 
@@ -50,7 +50,7 @@ class Lock:
             self._held.discard(self._path)
             if self.holder() == str(Owner.here()):
                 self._path.unlink(missing_ok=True)
-        files.remove_empty(self._path.parent)
+        disk.remove_empty(self._path.parent)
 
     def holder(self) -> str:
         """Returns who has the lock, "" for nobody."""
@@ -59,7 +59,7 @@ class Lock:
     @staticmethod
     def _create(path: Path) -> bool:
         """Makes a file with the owner's name in it, unless there is one. It is never seen without the name."""
-        for _ in range(files.TRIES):  # the folder may go with somebody else's last lock
+        for _ in range(disk.TRIES):  # the folder may go with somebody else's last lock
             try:
                 path.parent.mkdir(exist_ok=True)
             except FileExistsError:
@@ -138,10 +138,10 @@ def _beside(path: Path) -> Iterator[Path]:
 
 def sweep(folder: Path) -> None:
     """Removes the stale locks in a folder, and the guards of those who were killed as they took one over."""
-    for path in files.matching(folder, "*.lock"):
+    for path in disk.matching(folder, "*.lock"):
         if (lock := Lock(path)).acquire():
             lock.release()
-    for guard in files.matching(folder, "*.takeover"):
+    for guard in disk.matching(folder, "*.takeover"):
         if Lock(guard).stale():
             guard.unlink(missing_ok=True)
 

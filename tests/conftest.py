@@ -12,11 +12,11 @@ import hypothesis
 import numpy as np
 import pytest
 
-from smith import files
+from smith import disk
 from smith.data import DATASETS, Arrays, cache_file
-from smith.program import Problem
 from smith.run import Run, iterations
 from smith.schedules import Constant
+from smith.train.step import Problem
 
 hypothesis.settings.register_profile("default", deadline=None)  # the first example compiles
 hypothesis.settings.load_profile("default")
@@ -90,7 +90,7 @@ def remover() -> Iterator[Callable[[Path], None]]:
         def remove() -> None:
             while not ended.is_set():
                 for folder in folders:
-                    files.remove_empty(folder)
+                    disk.remove_empty(folder)
                 time.sleep(1e-5)
 
         threads.append(threading.Thread(target=remove))

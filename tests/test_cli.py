@@ -15,10 +15,12 @@ import numpy as np
 import pytest
 import tfds_server
 
-from smith import cli, engine, results, scales
+from smith import cli, scales
 from smith.data import arrays, cache_file
 from smith.errors import UserError
-from smith.results import COLUMNS
+from smith.store import results
+from smith.store.results import COLUMNS
+from smith.train import jobs as engine
 
 ROOT = Path(cli.__file__).resolve().parent.parent
 FIGURES = list(cli.modules())

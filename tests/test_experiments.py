@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 
 import experiments
-from smith import cli, engine, published, scales
-from smith.figure import Figure, Finals, Panel, Sketch
+from smith import cli, scales
+from smith.analysis import published
+from smith.figure import Figure, Finals, Panel, Sketch, Table
 from smith.networks import Options
 from smith.run import Run, iterations
-from smith.table import Table
+from smith.train import jobs
 
 FILES = sorted(file for file in Path(experiments.__file__).parent.glob("*.py") if file.name != "__init__.py")
 MODULES = {file.stem: vars(importlib.import_module(f"experiments.{file.stem}")) for file in FILES}
@@ -686,7 +687,7 @@ def test_an_experiments_runs_are_each_once_and_parents_come_first():
 def test_every_run_exists_at_every_scale_and_goes_to_json_and_back(scale):
     scaled = list(dict.fromkeys(scale.apply(run) for run in EVERY_RUN))  # two may become one
     assert len({run.key for run in scaled}) == len(scaled)
-    assert [job.run for job in engine.plan(EVERY_RUN, scale, seeds=1)] == scaled
+    assert [job.run for job in jobs.plan(EVERY_RUN, scale, seeds=1)] == scaled
     for run in scaled:
         assert Run.from_json(run.to_json()) == run
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from smith import locks
-from smith.files import Owner
+from smith.disk import Owner
 from smith.locks import Lock, waiting
 
 ROOT = Path(locks.__file__).parents[1]

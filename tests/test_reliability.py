@@ -28,16 +28,19 @@ import numpy as np
 import pytest
 from conftest import SMALL_RUN
 
-from smith import checkpoints, cli, data, drawing, engine, results, training
-from smith.checkpoints import Checkpoint, Keeper
+from smith import cli, data
 from smith.data import arrays
+from smith.disk import Owner
 from smith.figure import Figure, Panel
-from smith.files import Owner
-from smith.program import Problem
-from smith.progress import Display
-from smith.results import COLUMNS
 from smith.run import Run, Snapshot, iterations
-from smith.stopping import HOW_TO_GO_ON
+from smith.store import results
+from smith.store.results import COLUMNS
+from smith.train import checkpoints, loop
+from smith.train import jobs as engine
+from smith.train.checkpoints import Checkpoint, Keeper
+from smith.train.progress import Display
+from smith.train.step import Problem
+from smith.train.stopping import HOW_TO_GO_ON
 
 ROOT = Path(cli.__file__).resolve().parent.parent
 SERVER = multiprocessing.get_context("forkserver")
@@ -77,8 +80,8 @@ def slow_disk() -> None:
 
 def slow_steps() -> None:
     """Training is slow enough to be hit in it."""
-    at = training.Batches.at
-    training.Batches.at = lambda *args: (time.sleep(0.1), at(*args))[1]
+    at = loop.Batches.at
+    loop.Batches.at = lambda *args: (time.sleep(0.1), at(*args))[1]
 
 
 def telling(log: Path) -> None:
@@ -103,12 +106,12 @@ def telling(log: Path) -> None:
     tell(arrays, "_read_tfds", "preparing")
     tell(arrays, "_write_cache", "caching", "reading")
     tell(Display, "begin", "compiling")
-    tell(training.Clock, "compiled", "training")
+    tell(loop.Clock, "compiled", "training")
     tell(Display, "testing", "evaluating")
     tell(Display, "tested", "training")
     tell(checkpoints, "save", "checkpointing", "training")
     tell(results, "write", "writing", "between")
-    tell(drawing, "draw", "drawing", "ending")
+    tell(plot, "draw", "drawing", "ending")
 
 
 def _changed(event: str, args: tuple) -> str:
@@ -755,7 +758,7 @@ def kept(loaded, tmp_path_factory) -> Path:
         turns = itertools.count(6 if end == 9 else 0)
         snapshots = {5: checkpoints.snapshot_of(folder, CHILD, 0)} if end == 6 else {}
         stop = lambda _, turns=turns, end=end: sys._getframe(1).f_code.co_name == "train" and next(turns) == end  # noqa: E731
-        training.train(TINY, 0, problem, keeper=keeper, snapshots=snapshots, stop=stop)
+        loop.train(TINY, 0, problem, keeper=keeper, snapshots=snapshots, stop=stop)
         keeper.close()
     ended = subprocess.Popen(["true"])
     ended.wait()

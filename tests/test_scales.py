@@ -9,7 +9,7 @@ from smith.errors import UserError
 from smith.run import Run, Snapshot, epochs, iterations
 from smith.scales import SCALES, check_seeds, named
 from smith.schedules import Constant, CyclicalMomentum, Join, Multistep, OneCycle, RangeTest
-from smith.training import test_iterations as iterations_tested
+from smith.train.loop import test_iterations as iterations_tested
 
 PAPER, SHORT, QUICK, SMOKE = (SCALES[name] for name in ("paper", "short", "quick", "smoke"))
 

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from smith import cli, results, scales
-from smith.results import COLUMNS
+from smith import cli, scales
+from smith.store import results
+from smith.store.results import COLUMNS
 
 ROOT = Path(cli.__file__).resolve().parent.parent
 SLOW = {

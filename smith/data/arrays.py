@@ -24,7 +24,7 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
-from smith import files, locks
+from smith import disk, locks
 from smith.errors import UserError, unknown
 
 Split = Literal["train", "test"]
@@ -89,7 +89,7 @@ def load(name: str, split: Split, data_dir: Path, *, allow_partial: bool = False
         with locks.waiting(file.with_suffix(".lock")):  # one process makes the cache, the others read it then
             arrays = _read_cache(file, info)
             if arrays is None:
-                files.sweep(file.parent)
+                disk.sweep(file.parent)
                 arrays = _read_tfds(name, split, data_dir)
                 _check_count(arrays, name, split, data_dir / name, allow_partial)
                 _write_cache(file, arrays)
@@ -216,7 +216,7 @@ def _write_cache(file: Path, arrays: Arrays) -> None:
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         sha256 = np.array(_digest(arrays.images, arrays.labels))
-        with files.whole(file) as part, part.open("wb") as stream:
+        with disk.whole(file) as part, part.open("wb") as stream:
             np.savez(stream, images=arrays.images, labels=arrays.labels, sha256=sha256)
     except OSError as error:
         _say(f"{file}: not written ({error.strerror or error}); the data set will be decoded again next time")

@@ -78,7 +78,7 @@ DEEP: Any = {
 }
 NETWORKS: dict[str, NetworkInfo] = {
     "shallow3": NetworkInfo(
-        module="smith.networks.shallow",
+        module="smith.networks.shallow3",
         cls="Shallow3",
         image_shape=(32, 32, 3),
         preprocessing="mean_image",

@@ -1,0 +1,77 @@
+"""Recipes: how the runs of one curve differ. Plain seeds by default, or the paper's way.
+
+Each published curve is the mean of four runs that differ in the initialisation (xavier, MSRA) and in the batch size of
+each GPU (BS, BS + 1, BS + 2, BS + 3), which is where batch sizes such as 1030, the mean of 1024 to 1036, come from.
+Assumed: which initialisation goes with which batch size; they alternate here, and each run has a seed of its own.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal
+
+from smith.errors import UserError, unknown
+from smith.run import Run, Snapshot
+from smith.scales import Scale
+from smith.store import results
+from smith.store.results import Result
+
+Recipe = Callable[[Run, int], Run]  # (run of the protocol, number from 0) -> run
+
+AUTHORS_RUNS = 4
+INITS: tuple[Literal["xavier"], Literal["msra"]] = ("xavier", "msra")
+
+
+def seeds(run: Run, number: int) -> Run:
+    """Returns the run itself: only the seed differs."""
+    del number
+    return run
+
+
+def author(run: Run, number: int) -> Run:
+    """Returns the run with this number, 0 to 3, of the paper's four.
+
+    Raises:
+      UserError: a number above 3.
+    """
+    if not 0 <= number < AUTHORS_RUNS:
+        raise UserError(f"the author's recipe has {AUTHORS_RUNS} runs: give --seeds {AUTHORS_RUNS} or less")
+    gpus = 8 if run.ghost_batch_size and run.batch_size // run.ghost_batch_size == 8 else 4
+    mean = run.batch_size % gpus != 0  # the size given is that of the first run, or else the mean of the four
+    first = (run.batch_size - gpus * (AUTHORS_RUNS - 1) // 2) // gpus if mean else run.batch_size // gpus
+    share = first + number
+    return run.replace(
+        batch_size=gpus * share,
+        ghost_batch_size=run.ghost_batch_size and share,
+        init=INITS[number % 2],
+        start=run.start and Snapshot(author(run.start.run, number), run.start.at),
+    )
+
+
+RECIPES: dict[str, Recipe] = {"seeds": seeds, "author": author}
+
+
+def named(name: str) -> Recipe:
+    """Returns a recipe by name. Raises UserError with the nearest known one."""
+    if name not in RECIPES:
+        raise unknown("recipe", name, RECIPES)
+    return RECIPES[name]
+
+
+def collect(recipe: str, folder: Path, scale: Scale, run: Run) -> list[Result]:
+    """Returns the readable results of a run of the protocol, by seed, in a scale's folder."""
+    if named(recipe) is seeds:
+        return results.seeds(folder, scale.apply(run))
+    numbered = [(k, results.seeds(folder, scale.apply(named(recipe)(run, k)))) for k in range(AUTHORS_RUNS)]
+    return [result for k, found in numbered for result in found if result.seed == k]
+
+
+def figures_folder(recipe: str, target: Path, scale: Scale) -> Path:
+    """Returns where figures go: the paper scale's right in `target`, others in a folder named for scale and recipe."""
+    plain = named(recipe) is seeds
+    return target if plain and scale.name == "paper" else target / (scale.name if plain else f"{scale.name}-{recipe}")
+
+
+def command(recipe: str, name: str, scale: Scale) -> str:
+    """Returns the command that trains an experiment."""
+    words = "" if named(recipe) is seeds else f" --recipe {recipe}"
+    return f"smith run {name} --scale {scale.name}{words}"
