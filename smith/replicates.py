@@ -6,14 +6,10 @@ Assumed: which initialisation goes with which batch size; they alternate here, a
 """
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Literal
 
 from smith.errors import UserError, unknown
 from smith.run import Run, Snapshot
-from smith.scales import Scale
-from smith.store import results
-from smith.store.results import Result
 
 Recipe = Callable[[Run, int], Run]  # (run of the protocol, number from 0) -> run
 
@@ -55,23 +51,3 @@ def named(name: str) -> Recipe:
     if name not in RECIPES:
         raise unknown("recipe", name, RECIPES)
     return RECIPES[name]
-
-
-def collect(recipe: str, folder: Path, scale: Scale, run: Run) -> list[Result]:
-    """Returns the readable results of a run of the protocol, by seed, in a scale's folder."""
-    if named(recipe) is seeds:
-        return results.seeds(folder, scale.apply(run))
-    numbered = [(k, results.seeds(folder, scale.apply(named(recipe)(run, k)))) for k in range(AUTHORS_RUNS)]
-    return [result for k, found in numbered for result in found if result.seed == k]
-
-
-def figures_folder(recipe: str, target: Path, scale: Scale) -> Path:
-    """Returns where figures go: the paper scale's right in `target`, others in a folder named for scale and recipe."""
-    plain = named(recipe) is seeds
-    return target if plain and scale.name == "paper" else target / (scale.name if plain else f"{scale.name}-{recipe}")
-
-
-def command(recipe: str, name: str, scale: Scale) -> str:
-    """Returns the command that trains an experiment."""
-    words = "" if named(recipe) is seeds else f" --recipe {recipe}"
-    return f"smith run {name} --scale {scale.name}{words}"

@@ -16,6 +16,7 @@ from smith import networks
 from smith.data import DATASETS
 from smith.errors import UserError, unknown
 from smith.lengths import Length, epochs, iterations, resolve
+from smith.metrics import ALWAYS, METRICS
 from smith.networks import NetworkInfo, Options
 from smith.schedules import SCHEDULES, Constant, Schedule
 
@@ -39,7 +40,7 @@ class Run:
     batch_size: images in one iteration (TBS in the paper)
     length: how long it trains; a run that starts from a snapshot counts the snapshot's iterations too
     lr, momentum, weight_decay: schedules; a number means a constant
-    solver: Caffe's Nesterov or plain momentum SGD, as the author's solver files say
+    solver: a name in `smith.train.optim.SOLVERS`; "nesterov" and "sgd" are Caffe's, as in the author's solver files
     test_every: distance between two tests, each of which is one row of the result
     test_images: how many of the test images are used, the first ones; None for all of them
     start: where the parameters and the optimizer's state come from; None for a fresh initialisation
@@ -47,6 +48,7 @@ class Run:
     mirror: whether each training image is mirrored or not at random
     moving_test: whether each test goes on where the last one ended, round and round, on images mirrored at random, as
       the author's do (test_images 6,400 of resnet-56 and wide-32, 7,400 of densenet-40)
+    metrics: what each test measures beside its loss and its accuracy (see `smith.metrics`)
 
     Raises:
       UserError: an unknown dataset or network, a batch size below 1, a network that does not fit the dataset's images,
@@ -60,7 +62,7 @@ class Run:
     lr: Schedule | float
     momentum: Schedule | float = 0.9
     weight_decay: Schedule | float = 0.0
-    solver: Literal["nesterov", "sgd"] = "nesterov"
+    solver: str = "nesterov"
     test_every: Length = iterations(200)
     test_images: int | None = None
     start: Snapshot | None = None
@@ -70,6 +72,7 @@ class Run:
     running_average: Literal["caffe", "flax"] = "caffe"
     mirror: bool = False
     moving_test: bool = False
+    metrics: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for name in ("lr", "momentum", "weight_decay"):
@@ -115,12 +118,11 @@ class Run:
     @property
     def key(self) -> str:
         """A name for the run's files: a readable slug and the first digits of the SHA-256 of its JSON."""
-        digest = hashlib.sha256(self.to_json().encode()).hexdigest()[:10]
         start = f"-from{self.first_iteration}" if self.start else ""
         slug = (
             f"{self.data}-{self.network}-b{self.batch_size}-lr{self.lr}-m{self.momentum}-wd{self.weight_decay}{start}"
         )
-        return f"{slug}-{digest}"
+        return f"{slug}-{digest(self.to_json())}"
 
     def to_json(self) -> str:
         """Returns the run as one line of JSON, keys sorted, defaults left out."""
@@ -128,7 +130,11 @@ class Run:
 
     @classmethod
     def from_json(cls, text: str) -> "Run":
-        """Reads a run back. Raises UserError if `text` does not describe one."""
+        """Reads a run back.
+
+        Raises:
+          UserError: `text` does not describe a run, or names a schedule, network or dataset that is not registered.
+        """
         try:
             run = _decode(json.loads(text))
         except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
@@ -136,6 +142,11 @@ class Run:
         if not isinstance(run, cls):
             raise UserError(f"this is not a run's description: {text[:80]!r}")
         return run
+
+
+def digest(description: str) -> str:
+    """Returns the digest of a run's JSON that ends its key."""
+    return hashlib.sha256(description.encode()).hexdigest()[:10]
 
 
 def differences(one: Run, other: Run) -> list[str]:
@@ -149,16 +160,17 @@ def _brief(value: Any) -> str:
 
 
 def _check(run: Run) -> None:
-    if run.data not in DATASETS:
-        raise unknown("dataset", run.data, DATASETS)
-    network = networks.info(run.network)
-    train_images, image_shape = DATASETS[run.data].train_images, DATASETS[run.data].image_shape
+    dataset, network = DATASETS[run.data], networks.info(run.network)
+    train_images = dataset.train_images
     if not (isinstance(run.batch_size, int) and 1 <= run.batch_size <= train_images):
         raise UserError(
             f"batch size {run.batch_size}: give a whole number from 1 to the {train_images} training images"
         )
-    if network.image_shape != image_shape:
-        raise UserError(f"{run.network} does not take {run.data}'s images of {image_shape}")
+    if network.image_shape and network.image_shape != dataset.image_shape:
+        raise UserError(f"{run.network} does not take {run.data}'s images of {dataset.image_shape}")
+    for name in run.metrics:
+        if METRICS[name].name in ALWAYS:
+            raise UserError(f"{name} is measured in every run: leave it out of metrics")
     for field, known in _CHOICES.items():
         if getattr(run, field) not in known:
             raise unknown(field.replace("_", " "), str(getattr(run, field)), [str(k) for k in known])
@@ -178,7 +190,6 @@ def _check(run: Run) -> None:
 
 
 _CHOICES: dict[str, tuple[str | None, ...]] = {
-    "solver": ("nesterov", "sgd"),
     "init": ("xavier", "msra", None),
     "running_average": ("caffe", "flax"),
 }
@@ -219,7 +230,7 @@ def _lengths(value: Any) -> Iterator[Length]:
             yield from _lengths(getattr(value, f.name))
 
 
-_TYPES: dict[str, type] = {"Run": Run, "Snapshot": Snapshot, **SCHEDULES}
+_DESCRIPTIONS: dict[str, type] = {"Run": Run, "Snapshot": Snapshot}
 
 
 def _encode(value: Any) -> Any:
@@ -246,4 +257,5 @@ def _decode(value: Any) -> Any:
         ((unit, number),) = value.items()
         return Length(number, unit)
     fields = {name: _decode(v) for name, v in value.items() if name != "type"}
-    return _TYPES[value["type"]](**fields)
+    name = value["type"]
+    return (_DESCRIPTIONS.get(name) or SCHEDULES[name])(**fields)

@@ -4,6 +4,9 @@ Each schedule is a frozen dataclass whose times are lengths (`iterations(n)`, `e
 `schedule.build(iterations, iterations_per_epoch)` returns an Optax schedule: a jittable function from the iteration
 (a count from 0) to a float32 value. It is total: past the end of the run it keeps the last value.
 
+A schedule of your own is a frozen dataclass that derives from `Schedule` and has a `formula`. A class with that name is
+then found wherever a result mentions it.
+
 The formulas are the author's, from his solver files, and are tested against every line of his published logs.
 """
 
@@ -16,15 +19,29 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from smith.errors import UserError
 from smith.lengths import Time, resolve
+from smith.registry import Registry
 
 if TYPE_CHECKING:
     import optax
     from jax import Array
 
-    Formula = Callable[[Any, Array], Array]
-    """A value as a function of (jax.numpy, the iteration as a float32 array in [0, iterations of the run])."""
+    Formula = Callable[[Array], Array]
+    """A value as a function of the iteration, a float32 array in [0, iterations of the run]."""
 
 WHOLE = 1.0  # the whole run, as a fraction
+SCHEDULES: Registry[type[Schedule]] = Registry("schedule")
+
+
+class _JaxNumpy:
+    """`jax.numpy`, imported when a formula first needs it: describing and listing runs does not wait for JAX."""
+
+    def __getattr__(self, name: str) -> Any:
+        import jax.numpy
+
+        return getattr(jax.numpy, name)
+
+
+jnp: Any = _JaxNumpy()
 
 
 def _ordered(low: float, high: float, names: str) -> None:
@@ -55,7 +72,10 @@ def _period(time: Time, total: int, per_epoch: float) -> int:
 
 @dataclass(frozen=True)
 class Schedule:
-    """The common part of all schedules."""
+    """The common part of all schedules. A class that derives from it is registered under its own name."""
+
+    def __init_subclass__(cls) -> None:
+        SCHEDULES.add(cls.__name__, cls, cls)
 
     def build(self, iterations: int, iterations_per_epoch: float) -> optax.Schedule:
         """Returns the Optax schedule of a run of `iterations`.
@@ -63,21 +83,20 @@ class Schedule:
         Raises:
           UserError: a step size is longer than the run, or a time lies outside it.
         """
-        formula = self._formula(iterations, iterations_per_epoch)
+        formula = self.formula(iterations, iterations_per_epoch)
 
         def schedule(count: Any) -> Array:
-            import jax.numpy as jnp  # here, so that describing and listing runs does not wait for JAX
-
-            return formula(jnp, jnp.clip(jnp.asarray(count, jnp.float32), 0, iterations)).astype(jnp.float32)
+            return formula(jnp.clip(jnp.asarray(count, jnp.float32), 0, iterations)).astype(jnp.float32)
 
         return schedule
 
-    def _formula(self, total: int, per_epoch: float) -> Formula:
+    def formula(self, total: int, per_epoch: float) -> Formula:
         """Returns the value as a function of the iteration, of a run of `total` iterations."""
         raise NotImplementedError
 
     def __str__(self) -> str:
-        raise NotImplementedError
+        """Returns what the schedule is called in the names of result files."""
+        return type(self).__name__.lower()
 
 
 @dataclass(frozen=True)
@@ -86,8 +105,8 @@ class Constant(Schedule):
 
     value: float
 
-    def _formula(self, total: int, per_epoch: float) -> Formula:
-        return lambda jnp, t: jnp.full_like(t, self.value)
+    def formula(self, total: int, per_epoch: float) -> Formula:
+        return lambda t: jnp.full_like(t, self.value)
 
     def __str__(self) -> str:
         return f"{self.value:g}"
@@ -95,7 +114,10 @@ class Constant(Schedule):
 
 @dataclass(frozen=True)
 class RangeTest(Schedule):
-    """The LR range test (section 4.1): linear from `start` to `stop` over `step_size`, constant afterwards."""
+    """The LR range test (section 4.1): linear from `start` to `stop` over `step_size`, then back at the same speed.
+
+    A range test proper ends at `step_size`. A longer run keeps `start` after twice that time.
+    """
 
     start: float
     stop: float
@@ -104,9 +126,14 @@ class RangeTest(Schedule):
     def __post_init__(self) -> None:
         _ordered(self.start, self.stop, "range test")
 
-    def _formula(self, total: int, per_epoch: float) -> Formula:
+    def formula(self, total: int, per_epoch: float) -> Formula:
         steps = _step_size(self.step_size, total, per_epoch)
-        return lambda jnp, t: self.start + (self.stop - self.start) * jnp.minimum(_quotient(t, steps), 1)
+
+        def value(t: Array) -> Array:
+            cycles = _quotient(t, steps)
+            return self.start + (self.stop - self.start) * jnp.where(t <= steps, cycles, jnp.maximum(2 - cycles, 0))
+
+        return value
 
     def __str__(self) -> str:
         return f"range{self.start:g}-{self.stop:g}"
@@ -123,9 +150,9 @@ class Triangular(Schedule):
     def __post_init__(self) -> None:
         _ordered(self.base, self.peak, "triangular schedule")
 
-    def _formula(self, total: int, per_epoch: float) -> Formula:
+    def formula(self, total: int, per_epoch: float) -> Formula:
         steps = _step_size(self.step_size, total, per_epoch)
-        return lambda jnp, t: self.base + (self.peak - self.base) * _triangle(jnp, t, steps)[0]
+        return lambda t: self.base + (self.peak - self.base) * _triangle(t, steps)[0]
 
     def __str__(self) -> str:
         return f"triangular{self.base:g}-{self.peak:g}"
@@ -136,7 +163,7 @@ def _quotient(a: Array, b: int) -> Array:
     return a / (b + 0 * a)  # not a constant: the author's sixth digit depends on it
 
 
-def _triangle(jnp: Any, t: Array, steps: int) -> tuple[Array, Array]:
+def _triangle(t: Array, steps: int) -> tuple[Array, Array]:
     """Returns the height (0 to 1) of a triangular wave with half-period `steps`, and the number of the cycle."""
     cycle = jnp.floor(t / (2 * steps))
     return 1 - _quotient(jnp.abs(t - (2 * cycle + 1) * steps), steps), cycle
@@ -156,10 +183,10 @@ class OneCycle(Schedule):
     def __post_init__(self) -> None:
         _ordered(self.base, self.peak, "1cycle policy")
 
-    def _formula(self, total: int, per_epoch: float) -> Formula:
+    def formula(self, total: int, per_epoch: float) -> Formula:
         steps = _step_size(self.step_size, total, per_epoch)
 
-        def value(jnp: Any, t: Array) -> Array:
+        def value(t: Array) -> Array:
             cycles = _quotient(t, steps)
             up = self.base + (self.peak - self.base) * cycles
             down = self.peak * (2 - cycles)  # this order gives the author's last digits in float32
@@ -186,13 +213,13 @@ class CyclicalMomentum(Schedule):
     def __post_init__(self) -> None:
         _ordered(self.low, self.high, "cyclical momentum, low and high")
 
-    def _formula(self, total: int, per_epoch: float) -> Formula:
+    def formula(self, total: int, per_epoch: float) -> Formula:
         steps = _step_size(self.step_size, total, per_epoch)
         values = [self.low, self.high] if self.rising else [self.high, self.low]
 
-        def value(jnp: Any, t: Array) -> Array:
+        def value(t: Array) -> Array:
             first, second = jnp.float32(values)
-            height, cycle = _triangle(jnp, t, steps)
+            height, cycle = _triangle(t, steps)
             return first + (second - first) * 0.5**cycle * height
 
         return value
@@ -209,9 +236,9 @@ class Multistep(Schedule):
     factor: float
     at: tuple[Time, ...]
 
-    def _formula(self, total: int, per_epoch: float) -> Formula:
+    def formula(self, total: int, per_epoch: float) -> Formula:
         steps = [_moment(time, total, per_epoch) for time in self.at]
-        return lambda jnp, t: self.value * self.factor ** sum(((t >= n).astype(jnp.float32) for n in steps), 0 * t)
+        return lambda t: self.value * self.factor ** sum(((t >= n).astype(jnp.float32) for n in steps), 0 * t)
 
     def __str__(self) -> str:
         return f"step{self.value:g}"
@@ -225,9 +252,9 @@ class Exponential(Schedule):
     factor: float
     every: Time
 
-    def _formula(self, total: int, per_epoch: float) -> Formula:
+    def formula(self, total: int, per_epoch: float) -> Formula:
         steps = _period(self.every, total, per_epoch)
-        return lambda jnp, t: self.value * self.factor ** jnp.floor(t / steps)
+        return lambda t: self.value * self.factor ** (t.astype(int) // steps)  # float32 would be late at some multiples
 
     def __str__(self) -> str:
         return f"exp{self.value:g}"
@@ -241,9 +268,9 @@ class Inverse(Schedule):
     time: Time
     power: float = 0.75
 
-    def _formula(self, total: int, per_epoch: float) -> Formula:
+    def formula(self, total: int, per_epoch: float) -> Formula:
         steps = _period(self.time, total, per_epoch)
-        return lambda jnp, t: self.value * (1 + t / steps) ** -self.power
+        return lambda t: self.value * (1 + t / steps) ** -self.power
 
     def __str__(self) -> str:
         return f"inv{self.value:g}"
@@ -259,17 +286,17 @@ class Join(Schedule):
     schedules: tuple[Schedule, ...]
     at: tuple[Time, ...]
 
-    def _formula(self, total: int, per_epoch: float) -> Formula:
+    def formula(self, total: int, per_epoch: float) -> Formula:
         ends = [*(_moment(time, total, per_epoch) for time in self.at), total]
         starts = [0, *ends[:-1]]
         if len(self.schedules) != len(ends) or any(a >= b for a, b in zip(starts, ends, strict=True)):
             raise UserError(f"joined schedules: {len(self.schedules)} parts do not fit between 0, {ends}")
-        formulas = [s._formula(b - a, per_epoch) for s, a, b in zip(self.schedules, starts, ends, strict=True)]
+        formulas = [s.formula(b - a, per_epoch) for s, a, b in zip(self.schedules, starts, ends, strict=True)]
 
-        def value(jnp: Any, t: Array) -> Array:
-            result = formulas[0](jnp, t)
+        def value(t: Array) -> Array:
+            result = formulas[0](t)
             for formula, start in zip(formulas[1:], starts[1:], strict=True):
-                result = jnp.where(t >= start, formula(jnp, t - start), result)
+                result = jnp.where(t >= start, formula(t - start), result)
             return result
 
         return value
@@ -281,7 +308,7 @@ class Join(Schedule):
 Anneal = Literal["cosine", "linear"]
 
 
-def _anneal(jnp: Any, progress: Array, start: float, stop: float, shape: Anneal) -> Array:
+def _anneal(progress: Array, start: float, stop: float, shape: Anneal) -> Array:
     share = (1 - jnp.cos(math.pi * progress)) / 2 if shape == "cosine" else progress
     return start + (stop - start) * share
 
@@ -289,11 +316,11 @@ def _anneal(jnp: Any, progress: Array, start: float, stop: float, shape: Anneal)
 def _phases(values: tuple[float, ...], ends: tuple[float, ...], shape: Anneal) -> Formula:
     """Returns a function that goes from value to value, reaching `values[i]` at `ends[i]`; constant outside."""
 
-    def value(jnp: Any, t: Array) -> Array:
+    def value(t: Array) -> Array:
         result = jnp.full_like(t, values[0])
         for i in range(1, len(values)):
             progress = jnp.clip((t - ends[i - 1]) / max(ends[i] - ends[i - 1], 1e-9), 0, 1)
-            result = jnp.where(t >= ends[i - 1], _anneal(jnp, progress, values[i - 1], values[i], shape), result)
+            result = jnp.where(t >= ends[i - 1], _anneal(progress, values[i - 1], values[i], shape), result)
         return result
 
     return value
@@ -314,7 +341,7 @@ class PyTorchOneCycle(Schedule):
     final_div_factor: float = 1e4
     anneal: Anneal = "cosine"
 
-    def _formula(self, total: int, per_epoch: float) -> Formula:
+    def formula(self, total: int, per_epoch: float) -> Formula:
         start = self.peak / self.div_factor
         top, last = self.pct_start * total - 1, total - 1
         if self.three_phase:
@@ -339,7 +366,7 @@ class PyTorchMomentum(Schedule):
     def __post_init__(self) -> None:
         _ordered(self.low, self.high, "PyTorch's momentum, low and high")
 
-    def _formula(self, total: int, per_epoch: float) -> Formula:
+    def formula(self, total: int, per_epoch: float) -> Formula:
         top, last = self.pct_start * total - 1, total - 1
         if self.three_phase:
             return _phases((self.high, self.low, self.high, self.high), (0, top, 2 * top, last), self.anneal)
@@ -358,7 +385,7 @@ class FastaiOneCycle(Schedule):
     div: float = 25.0
     div_final: float = 1e5
 
-    def _formula(self, total: int, per_epoch: float) -> Formula:
+    def formula(self, total: int, per_epoch: float) -> Formula:
         values = (self.peak / self.div, self.peak, self.peak / self.div_final)
         return _phases(values, (0, self.pct_start * total, total), "cosine")
 
@@ -377,11 +404,9 @@ class FastaiMomentum(Schedule):
     def __post_init__(self) -> None:
         _ordered(self.low, self.high, "fastai's momentum, low and high")
 
-    def _formula(self, total: int, per_epoch: float) -> Formula:
+    def formula(self, total: int, per_epoch: float) -> Formula:
         return _phases((self.high, self.low, self.high), (0, self.pct_start * total, total), "cosine")
 
     def __str__(self) -> str:
         return f"fastaicm{self.high:g}-{self.low:g}"
 
-
-SCHEDULES: dict[str, type[Schedule]] = {cls.__name__: cls for cls in Schedule.__subclasses__()}

@@ -1,0 +1,139 @@
+"""Metrics: what a test measures, and how a figure names it.
+
+A metric is one decorated function of a batch's logits and labels. It becomes a column of the results:
+
+    @metric("top3_error", unit="fraction of the test images", label="Top-3 error (fraction)", short="Top-3 error",
+            guess=lambda classes: 1 - 3 / classes)
+    def top3_error(logits, labels): ...
+
+`test_loss` and `test_accuracy` are measured in every test, others in the runs that name them in `Run.metrics`.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from smith.errors import unknown
+from smith.registry import Registry
+
+if TYPE_CHECKING:
+    from jax import Array
+
+    Function = Callable[[Array, Array], Array]
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """What the vertical axis of a panel may show.
+
+    name: the column of the results, or "loss_gap", which is made from two
+    unit: the column's unit, in words
+    label, short: as an axis and as a legend call it
+    guess: number of classes -> what guessing gives
+    better: whether smaller or larger values are better
+    logarithm: whether ratios of it mean something, so that its axis may be logarithmic
+    function: (logits (batch, classes) float32, labels (batch,) int32) -> (batch,) float32, averaged over the test
+      images; None for what is not a metric
+    """
+
+    name: str
+    unit: str
+    label: str
+    short: str
+    guess: Callable[[int], float]
+    better: Literal["lower", "higher"] = "lower"
+    logarithm: bool = False
+    function: "Function | None" = None
+
+
+METRICS: Registry[Quantity] = Registry("metric")
+
+
+def metric(
+    name: str,
+    *,
+    unit: str,
+    label: str,
+    short: str,
+    guess: Callable[[int], float],
+    better: Literal["lower", "higher"] = "lower",
+    logarithm: bool = False,
+) -> "Callable[[Function], Function]":
+    """Registers the decorated function as a metric (see `Quantity`).
+
+    Raises:
+      UserError: the name is taken.
+    """
+
+    def register(function: "Function") -> "Function":
+        entry = Quantity(name, unit, label, short, guess, better, logarithm, function)
+        METRICS.add(name, entry, function)
+        return function
+
+    return register
+
+
+@metric(
+    "test_loss",
+    unit="nats; mean over the test images",
+    label="Test loss (nats)",
+    short="Loss",
+    guess=math.log,
+    logarithm=True,
+)
+def cross_entropy(logits: "Array", labels: "Array") -> "Array":
+    """Returns the softmax cross-entropy of every image, in nats."""
+    import optax
+
+    return optax.softmax_cross_entropy_with_integer_labels(logits, labels)
+
+
+@metric(
+    "test_accuracy",
+    unit="fraction of the test images",
+    label="Test accuracy (fraction)",
+    short="Accuracy",
+    guess=lambda classes: 1 / classes,
+    better="higher",
+)
+def correct(logits: "Array", labels: "Array") -> "Array":
+    """Returns for every image whether the largest logit is that of its class."""
+    return logits.argmax(-1) == labels
+
+
+ALWAYS = ("test_loss", "test_accuracy")
+_DERIVED = {
+    quantity.name: quantity
+    for quantity in (
+        Quantity(
+            "train_loss",
+            "nats; mean over the iterations since the last test",
+            "Training loss (nats)",
+            "Training loss",
+            math.log,
+            logarithm=True,
+        ),
+        Quantity(
+            "loss_gap",
+            "nats; test loss minus training loss",
+            "Test loss - training loss (nats)",
+            "Test loss - training loss",
+            lambda classes: 0.0,
+        ),
+    )
+}
+
+
+def quantity(name: str) -> Quantity:
+    """Returns what there is to know about a metric, "train_loss" or "loss_gap".
+
+    Raises:
+      UserError: an unknown name.
+    """
+    if name in _DERIVED:
+        return _DERIVED[name]
+    if name not in METRICS:
+        raise unknown("quantity", name, [*METRICS, *_DERIVED])
+    return METRICS[name]
+

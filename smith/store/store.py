@@ -1,0 +1,136 @@
+"""The store: all results of one scale, each file read once, asked for by runs of the protocol.
+
+It also remembers which run is trained for a run of the protocol, so that nothing else applies a scale or a recipe.
+"""
+
+import functools
+import os
+import secrets
+from pathlib import Path
+
+from smith import replicates
+from smith.errors import UserError
+from smith.run import Run
+from smith.scales import Scale
+from smith.store import results
+from smith.store.results import DamagedResult, Result
+
+
+class Store:
+    """The results of one scale.
+
+    root: the folder that has a folder of results for each scale
+    scale, folder: the scale, and its folder
+    recipe: how the runs of a curve differ (see `smith.replicates`)
+    damaged: a line for each file whose bytes are not those of a result, by its path
+    unreadable: a line for each file that could not be opened, by its path
+    """
+
+    def __init__(self, root: Path, scale: Scale, recipe: str = "seeds") -> None:
+        """Raises UserError for an unknown recipe. Reads nothing yet."""
+        self.root, self.scale, self.folder, self.recipe = root, scale, root / scale.name, recipe
+        self._vary = replicates.named(recipe)
+        self._trained: dict[tuple[Run, int], Run] = {}
+        self.damaged: dict[Path, str] = {}
+        self.unreadable: dict[Path, str] = {}
+
+    # --- runs ---
+
+    def trained(self, run: Run, seed: int = 0) -> Run:
+        """Returns the run that is trained, with this seed, for a run of the protocol.
+
+        Raises:
+          UserError: the scale or the recipe can not hold the run.
+        """
+        number = seed if self._vary is not replicates.seeds else 0
+        if (run, number) not in self._trained:
+            self._trained[run, number] = self.scale.apply(self._vary(run, number))
+        return self._trained[run, number]
+
+    # --- results ---
+
+    @functools.cached_property
+    def _found(self) -> dict[tuple[str, int], Result]:
+        """The readable results, by description and seed."""
+        paths = sorted(self.folder.glob("*.parquet"))
+        return {(found.description, found.seed): found for path in paths if (found := self._read(path))}
+
+    def _read(self, path: Path) -> Result | None:
+        try:
+            result = results.read(path)
+            if not path.name.endswith(results.suffix(result.description, result.seed)):
+                raise DamagedResult(f"{path}: the file holds another run than its name says")
+            return result
+        except DamagedResult as error:
+            self.damaged[path] = str(error)
+        except OSError as error:
+            self.unreadable[path] = f"{path}: {error.strerror or error}"
+        return None
+
+    def find(self, run: Run, seed: int) -> Result | None:
+        """Returns the result of a trained run and seed, or None if there is none that can be read."""
+        return self._found.get((run.to_json(), seed))
+
+    def results(self, run: Run) -> list[Result]:
+        """Returns the results of a run of the protocol, by seed."""
+        return [found for seed in self._seeds if (found := self._of_seed(run, seed))]
+
+    def _of_seed(self, run: Run, seed: int) -> Result | None:
+        if self._vary is not replicates.seeds and seed >= replicates.AUTHORS_RUNS:
+            return None
+        return self.find(self.trained(run, seed), seed)
+
+    @property
+    def _seeds(self) -> list[int]:
+        return sorted({result.seed for result in self._found.values()})
+
+    def all(self) -> list[Result]:
+        """Returns every readable result, in the order of the file names."""
+        return list(self._found.values())
+
+    def foreign(self) -> list[str]:
+        """Returns a line for each result that names something that is not registered here. Its rows are whole."""
+        lines = []
+        for result in self.all():
+            try:
+                result.run  # noqa: B018
+            except UserError as error:
+                lines.append(f"{self.folder}/*{results.suffix(result.description, result.seed)}: {error}")
+        return lines
+
+    def aside(self) -> list[Path]:
+        """Returns the damaged files that were set aside."""
+        return sorted(self.folder.glob("*.damaged-*"))
+
+    def look_again(self, run: Run, seed: int) -> Result | None:
+        """Returns what `find` does, also if another process wrote the result after this store was read."""
+        path = results.path_of(self.folder, run, seed)
+        if not self.find(run, seed) and path.exists() and (result := self._read(path)):
+            self.add(result)
+        return self.find(run, seed)
+
+    def add(self, result: Result) -> None:
+        """Takes a result that was just written to the folder."""
+        self._found[result.description, result.seed] = result
+
+    def set_aside(self, path: Path) -> Path:
+        """Renames a damaged file, so that it is kept for inspection and no longer taken for a result."""
+        target = path.with_name(f"{path.name}.damaged-{secrets.token_hex(3)}")
+        os.rename(path, target)
+        self.damaged.pop(path, None)
+        return target
+
+    # --- names ---
+
+    def figures_folder(self, target: Path) -> Path:
+        """Returns where figures go: the paper's scale right in `target`, others in a folder named for the scale."""
+        plain = self._vary is replicates.seeds
+        if plain and self.scale.name == "paper":
+            return target
+        return target / (self.scale.name if plain else f"{self.scale.name}-{self.recipe}")
+
+    def command(self, name: str) -> str:
+        """Returns the command that trains an experiment at this scale."""
+        words = "" if self._vary is replicates.seeds else f" --recipe {self.recipe}"
+        return f"smith run {name} --scale {self.scale.name}{words}"
+
