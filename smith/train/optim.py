@@ -1,4 +1,4 @@
-"""Caffe's SGD and Nesterov as Optax transformations, with hyper-parameters that are arguments of the update.
+"""The solvers: Caffe's SGD and Nesterov as an ordinary Optax transformation, and a registry for any other.
 
     g = gradient + weight_decay * decay_multiplier * parameter      (L2 inside the gradient)
     v' = momentum * v + lr * lr_multiplier * g                      (the learning rate is inside the velocity)
@@ -10,62 +10,199 @@ part ways as soon as it changes, which is what this paper is about.
 
 Learning rate, momentum and weight decay act together (paper, section 4.3): what regularises is about
 lr * weight_decay / ((1 - momentum) * batch size).
+
+Elsewhere, with Flax:
+
+    rate = OneCycle(0.08, 0.8, epochs(41)).build(iterations, iterations_per_epoch)
+    solver = caffe_sgd(rate, 0.9, 1e-4, lr_multipliers={"dense/bias": 2.0})
+    optimizer = nnx.Optimizer(model, solver, wrt=nnx.Param)
+    grads = nnx.grad(loss)(model, images, labels)
+    optimizer.update(model, grads)
 """
 
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, Protocol
 
 import jax
 import optax
 from jax import Array
+from jax.tree_util import GetAttrKey, keystr
 
-Tree = Any  # a pytree of arrays, nested dictionaries here
+from smith.registry import Registry
+
+Tree = Any  # a pytree of arrays: nested dictionaries, or an nnx.State
+Scalar = float | Array
+Multipliers = Mapping[str, float] | None  # the path of a parameter, such as "dense/bias", to its factor
+
+HYPERPARAMETERS = ("learning_rate", "momentum", "weight_decay")
 
 
 class CaffeState(NamedTuple):
-    """The velocity, a tree like the parameters."""
+    """What Caffe's solvers remember. count: () int32, updates so far; velocity: a tree like the parameters."""
 
+    count: Array
     velocity: Tree
 
 
-def multipliers(params: Tree, named: Mapping[str, float]) -> Tree:
-    """Returns a tree like `params` with a factor for every leaf: the one named for its path ("conv1/bias"), else 1.
-
-    Raises:
-      KeyError: a path that is not in `params`.
-    """
-    missing = dict(named)
-    tree = jax.tree.map_with_path(
-        lambda path, _: missing.pop(jax.tree_util.keystr(path, simple=True, separator="/"), 1.0), params
-    )
-    if missing:
-        raise KeyError(f"no parameter at {', '.join(missing)}")
-    return tree
-
-
-def caffe(lr_multipliers: Tree, decay_multipliers: Tree, *, nesterov: bool) -> optax.GradientTransformationExtraArgs:
-    """Returns Caffe's solver. `update` takes `lr`, `momentum` and `weight_decay` as scalars of every iteration.
+def caffe_sgd(
+    learning_rate: Scalar | optax.Schedule,
+    momentum: Scalar | optax.Schedule,
+    weight_decay: Scalar | optax.Schedule,
+    *,
+    nesterov: bool = True,
+    lr_multipliers: Multipliers = None,
+    decay_multipliers: Multipliers = None,
+) -> optax.GradientTransformation:
+    """Returns Caffe's solver.
 
     Args:
-      lr_multipliers, decay_multipliers: trees of factors, like the parameters (see `multipliers`).
-      nesterov: Nesterov's accelerated gradient, else plain momentum.
+      learning_rate, momentum, weight_decay: numbers, or functions of the count of updates so far.
+      nesterov: Nesterov's accelerated gradient; False for plain momentum.
+      lr_multipliers, decay_multipliers: path of a parameter, such as "dense/bias", to its factor; the others have 1.
+
+    Raises:
+      KeyError: in `init` and `update`, if no parameter has the path of a multiplier.
     """
 
     def init(params: Tree) -> CaffeState:
-        return CaffeState(optax.tree.zeros_like(params))
+        for named in (lr_multipliers, decay_multipliers):
+            factors(params, named)  # a misspelt path shows here
+        return CaffeState(jax.numpy.zeros((), jax.numpy.int32), optax.tree.zeros_like(params))
 
-    def update(
-        grads: Tree, state: CaffeState, params: Tree, *, lr: Array, momentum: Array, weight_decay: Array, **_: Any
-    ) -> tuple[Tree, CaffeState]:
+    def update(grads: Tree, state: CaffeState, params: Tree = None) -> tuple[Tree, CaffeState]:
+        if params is None:
+            raise ValueError("Caffe's weight decay needs the parameters: call update(grads, state, params)")
+        lr, m, wd = (value(state.count) if callable(value) else value for value in hyper)
+
         def new_velocity(v: Array, g: Array, p: Array, lr_factor: float, decay_factor: float) -> Array:
-            return momentum * v + lr * lr_factor * (g + weight_decay * decay_factor * p)
+            return m * v + lr * lr_factor * (g + wd * decay_factor * p)
 
-        old = state.velocity
-        new = jax.tree.map(new_velocity, old, grads, params, lr_multipliers, decay_multipliers)
+        multipliers = factors(params, lr_multipliers), factors(params, decay_multipliers)
+        new = jax.tree.map(new_velocity, state.velocity, grads, params, *multipliers)
         if nesterov:
-            updates = jax.tree.map(lambda v, v_old: -((1 + momentum) * v - momentum * v_old), new, old)
+            updates = jax.tree.map(lambda v, old: -((1 + m) * v - m * old), new, state.velocity)
         else:
             updates = jax.tree.map(lambda v: -v, new)
-        return updates, CaffeState(new)
+        return updates, CaffeState(optax.safe_increment(state.count), new)
 
-    return optax.GradientTransformationExtraArgs(init, update)  # pyright: ignore[reportArgumentType]
+    hyper = learning_rate, momentum, weight_decay
+    return optax.GradientTransformation(init, update)  # pyright: ignore[reportArgumentType]
+
+
+def factors(params: Tree, named: Multipliers) -> Tree:
+    """Returns a tree like `params` with a factor for every leaf: the one named for its path, else 1.
+
+    Raises:
+      KeyError: a path that no parameter has.
+    """
+    left = dict(named or {})
+    tree = jax.tree.map_with_path(lambda keys, _: left.pop(_path(keys), 1.0), params)
+    if left:
+        raise KeyError(f"no parameter at {', '.join(left)}")
+    return tree
+
+
+def _path(keys: tuple[Any, ...]) -> str:
+    """Returns "dense/bias". The leaves of an nnx.State lie one deeper, at the `value` of each variable."""
+    inside = keys[:-1] if keys and keys[-1] == GetAttrKey("value") else keys
+    return keystr(inside, simple=True, separator="/")
+
+
+# The registry. A run names one of these.
+
+
+class Factory(Protocol):
+    """What makes a solver: the three hyper-parameters, which may be traced, and the network's multipliers by path."""
+
+    def __call__(
+        self,
+        learning_rate: Scalar,
+        momentum: Scalar,
+        weight_decay: Scalar,
+        *,
+        lr_multipliers: Multipliers,
+        decay_multipliers: Multipliers,
+    ) -> optax.GradientTransformation: ...
+
+
+SOLVERS: Registry[Factory] = Registry("solver")
+
+
+def solver(name: str) -> Callable[[Any], Any]:
+    """Registers the decorated factory, for runs with `solver=name`. One that has no use for multipliers takes **_.
+
+    Raises:
+      UserError: the name is taken.
+    """
+
+    def register(factory: Any) -> Any:
+        SOLVERS.add(name, factory, factory)
+        return factory
+
+    return register
+
+
+def driven(name: str, lr_multipliers: Multipliers, decay_multipliers: Multipliers) -> optax.GradientTransformation:
+    """Returns a solver that takes its hyper-parameters from its state (see `with_hyperparameters`).
+
+    Raises:
+      UserError: an unknown name.
+    """
+    factory = SOLVERS[name]
+
+    def make(learning_rate: Array, momentum: Array, weight_decay: Array) -> optax.GradientTransformation:
+        return factory(
+            learning_rate, momentum, weight_decay, lr_multipliers=lr_multipliers, decay_multipliers=decay_multipliers
+        )
+
+    return optax.inject_hyperparams(make)(0.0, 0.0, 0.0)  # pyright: ignore[reportArgumentType]
+
+
+def with_hyperparameters(state: optax.OptState, values: Array) -> optax.OptState:
+    """Returns the state of a `driven` solver, with which its next update uses these values: (3,) float32."""
+    named = dict(zip(HYPERPARAMETERS, values, strict=True))
+    return state._replace(hyperparams=named)  # pyright: ignore[reportAttributeAccessIssue]
+
+
+@solver("nesterov")
+def caffe_nesterov(learning_rate: Scalar, momentum: Scalar, weight_decay: Scalar, **multipliers: Multipliers) -> Any:
+    return caffe_sgd(learning_rate, momentum, weight_decay, nesterov=True, **multipliers)
+
+
+@solver("sgd")
+def caffe_momentum(learning_rate: Scalar, momentum: Scalar, weight_decay: Scalar, **multipliers: Multipliers) -> Any:
+    return caffe_sgd(learning_rate, momentum, weight_decay, nesterov=False, **multipliers)
+
+
+@solver("adamw")
+def adamw(learning_rate: Scalar, momentum: Scalar, weight_decay: Scalar, **multipliers: Multipliers) -> Any:
+    """Returns `optax.adamw` with multipliers. The momentum is Adam's b1."""
+    return _decoupled(optax.scale_by_adam(b1=momentum), learning_rate, weight_decay, **multipliers)
+
+
+@solver("muon")
+def muon(learning_rate: Scalar, momentum: Scalar, weight_decay: Scalar, **multipliers: Multipliers) -> Any:
+    """Returns `optax.contrib.muon` with multipliers: Muon for matrices, Adam for all else, weight decay for both.
+
+    The momentum is Muon's beta.
+    """
+    from optax import contrib
+
+    direction = contrib.muon(learning_rate=-1.0, beta=momentum)  # the rate's sign cancels the one that Optax gives it
+    return _decoupled(direction, learning_rate, weight_decay, **multipliers)
+
+
+def _decoupled(
+    direction: optax.GradientTransformation,
+    learning_rate: Scalar,
+    weight_decay: Scalar,
+    lr_multipliers: Multipliers,
+    decay_multipliers: Multipliers,
+) -> optax.GradientTransformation:
+    """Returns a solver whose decay is added to the direction: parameter' = parameter - lr * (d + wd * parameter)."""
+
+    def scaled(updates: Tree, params: Tree) -> Tree:
+        pairs = factors(params, lr_multipliers), factors(params, decay_multipliers)
+        return jax.tree.map(lambda d, p, by_lr, by_wd: by_lr * (d + weight_decay * by_wd * p), updates, params, *pairs)
+
+    return optax.chain(direction, optax.stateless(scaled), optax.scale_by_learning_rate(learning_rate))

@@ -1,21 +1,22 @@
-"""A network's training step and test, compiled once for all runs that differ in hyper-parameters and lengths only.
+"""The training step and the test: compiled once for all runs that differ in hyper-parameters and lengths only.
 
-The step takes the hyper-parameters as arguments and the dataset as resident uint8 arrays, so that nothing is copied or
-waited for between tests.
+The hyper-parameters are arguments of the step, and the dataset lies on the device as uint8, so that nothing is copied
+or waited for between tests.
 """
 
 import functools
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jax import Array
 
 from smith import networks
-from smith.data import DATASETS, Arrays, mean_image
+from smith.data import DATASETS, Arrays
+from smith.metrics import ALWAYS, METRICS, cross_entropy
 from smith.networks import Options
 from smith.run import Run
 from smith.train import optim
@@ -23,47 +24,118 @@ from smith.train import optim
 Tree = Any  # a pytree of arrays
 
 
+class Keys(NamedTuple):
+    """The random streams of a seed: initial parameters, order of the images, noise in training, noise in tests."""
+
+    init: Array
+    order: Array
+    noise: Array
+    test: Array
+
+
+def keys_of(seed: int) -> Keys:
+    """Returns the keys of a seed, split once."""
+    return Keys(*jax.random.split(jax.random.key(seed), len(Keys._fields)))
+
+
+@functools.partial(jax.tree_util.register_dataclass, meta_fields=["preprocessing"],
+                   data_fields=["train_images", "train_labels", "test_images", "test_labels", "mean"])  # fmt: skip
 @dataclass(frozen=True)
 class Problem:
     """A dataset on the device.
 
-    train_images: (N, height, width, channels) uint8; train_labels: (N,) uint8; likewise for the test
+    train_images: (N, height, width, channels) uint8; train_labels: (N,) int32; likewise for the test
     mean: (height, width, channels) float32, the mean training image
+    preprocessing: "mean_image" subtracts that from pixels in 0..255, "divide_256" divides by 256, "none" does neither
     """
 
-    name: str
     train_images: Array
     train_labels: Array
     test_images: Array
     test_labels: Array
     mean: Array
+    preprocessing: str
 
     @classmethod
     def put(cls, name: str, train: Arrays, test: Arrays) -> "Problem":
-        """Copies a dataset to the device."""
-        host = (train.images, train.labels, test.images, test.labels, mean_image(train.images))
-        return cls(name, *jax.device_put(host))
+        """Copies a dataset to the device. name: in `smith.data.DATASETS`."""
+        mean = train.images.mean(axis=0, dtype=np.float64).astype(np.float32)
+        splits = [(split.images, split.labels.astype(np.int32)) for split in (train, test)]
+        return cls(*jax.device_put((*splits[0], *splits[1], mean)), DATASETS[name].preprocessing)
+
+    def preprocess(self, images: Array) -> Array:
+        """Returns what the network sees: (batch, height, width, channels) uint8 -> the same float32."""
+        images = images.astype(jnp.float32)
+        if self.preprocessing == "divide_256":
+            return images / 256
+        return images - self.mean if self.preprocessing == "mean_image" else images
 
 
 @dataclass(frozen=True)
 class Program:
-    """The compiled functions for one network, number of classes, solver, batch size and so on (see `compiled`).
+    """What is compiled: runs with equal programs share their step and test. Hyper-parameters are not part of it.
 
-    A state is a dictionary: `params`, `rest` (batch statistics), `velocity`, and `loss_sum` since the last test.
+    parts: into how many a CPU cuts a batch, so that what it computes stays in its cache; 1 elsewhere
+    metrics: what a test measures, in the order of its sums
     """
 
-    init: Callable[[int], Tree]  # seed -> state
-    step: Callable[..., tuple[Tree, Array]]
-    order: Callable[[Array, int], Array]
-    evaluate: Callable[..., Array]
-    finite: Callable[[Tree], Array]  # state -> whether each array of `checked` is finite
+    network: str
+    classes: int
+    solver: str
+    batch_size: int
+    options: Options
+    mirror: bool
+    metrics: tuple[str, ...]
+    parts: int
+
+    @property
+    def graphdef(self) -> Any:
+        """The network's structure."""
+        return _graphdef(self.network, self.classes, self.options)
+
+    @property
+    def optimizer(self) -> optax.GradientTransformation:
+        """The solver with the network's multipliers."""
+        info = networks.info(self.network)
+        return optim.driven(self.solver, info.lr_multipliers, info.decay_multipliers)
 
 
-def preprocess(network: str, images: Array, mean: Array) -> Array:
-    """Returns float32 images as in the author's network files: the mean image subtracted, or divided by 256."""
-    if networks.info(network).preprocessing == "mean_image":
-        return images.astype(jnp.float32) - mean
-    return images.astype(jnp.float32) / 256
+def program_of(run: Run) -> Program:
+    """Returns the program of a run on the device in use."""
+    classes, metrics = DATASETS[run.data].classes, (*ALWAYS, *run.metrics)
+    parts = -(-run.batch_size // networks.info(run.network).cached_batch) if platform() == "cpu" else 1
+    return Program(run.network, classes, run.solver, run.batch_size, run.options, run.mirror, metrics, parts)
+
+
+def platform() -> str:
+    """Returns the platform of the device in use, such as "cpu"."""
+    (device,) = jnp.zeros(()).devices()
+    return device.platform
+
+
+@functools.cache
+def _graphdef(network: str, classes: int, options: Options) -> Any:
+    return networks.create(network, jax.random.key(0), classes, options)[0]
+
+
+class TrainState(NamedTuple):
+    """What a step changes.
+
+    params: the parameters; rest: the batch statistics; both nested dictionaries of arrays
+    opt_state: what the solver remembers
+    loss_sum: () float32, the training losses since the last test
+    """
+
+    params: Tree
+    rest: Tree
+    opt_state: optax.OptState
+    loss_sum: Array
+
+
+def init(program: Program, key: Array) -> TrainState:
+    """Returns a state with freshly drawn parameters."""
+    _, params, rest = networks.create(program.network, key, program.classes, program.options)
+    return TrainState(params, rest, program.optimizer.init(params), jnp.zeros(()))
 
 
 def mirrored(images: Array, key: Array) -> Array:
@@ -72,98 +144,84 @@ def mirrored(images: Array, key: Array) -> Array:
     return jnp.where(chosen[:, None, None, None], images[:, :, ::-1], images)
 
 
-def cross_entropy(logits: Array, labels: Array) -> Array:
-    """Returns the softmax cross-entropy of every image, in nats. logits: (batch, classes); labels: (batch,) uint8."""
-    return optax.softmax_cross_entropy_with_integer_labels(logits, labels.astype(jnp.int32))
+def loss_fn(params: Tree, rest: Tree, program: Program, images: Array, labels: Array, key: Array) -> tuple[Array, Tree]:
+    """Returns the sum of the images' losses over the batch size, and the batch statistics."""
+    logits, rest = networks.apply(program.graphdef, params, rest, images, train=True, key=key, fast_cpu=True)
+    return cross_entropy(logits, labels).sum() / program.batch_size, rest
 
 
-def program_of(run: Run) -> Program:
-    """Returns the program of a run, which it shares with all runs that differ in hyper-parameters and lengths only."""
-    classes = DATASETS[run.data].classes
-    return compiled(run.network, classes, run.solver, run.batch_size, run.options, run.mirror)
+def gradient(
+    params: Tree, rest: Tree, program: Program, images: Array, labels: Array, key: Array
+) -> tuple[Array, Tree, Tree]:
+    """Returns (loss, batch statistics, gradient), added up over the parts of a batch.
+
+    Each part draws its own noise. Where there are batch statistics the batch stays whole.
+    """
+    parts = 1 if jax.tree.leaves(rest) else program.parts
+    total = None
+    for k, part in enumerate(zip(jnp.array_split(images, parts), jnp.array_split(labels, parts), strict=True)):
+        noise = jax.random.fold_in(key, k)
+        (loss, rest), grads = jax.value_and_grad(loss_fn, has_aux=True)(params, rest, program, *part, noise)
+        total = (loss, grads) if total is None else jax.tree.map(jnp.add, total, (loss, grads))
+    assert total
+    return total[0], rest, total[1]
 
 
-@functools.cache
-def compiled(network: str, classes: int, solver: str, batch_size: int, options: Options, mirror: bool) -> Program:
-    """Returns the program that every run with these six shares. Hyper-parameters are arguments of its step."""
-    info = networks.info(network)
-    graphdef, example, _ = networks.create(network, 0, classes, options)
-    named = (info.lr_multipliers, info.decay_multipliers)
-    factors = [optim.multipliers(example, multipliers) for multipliers in named]
-    update: Any = optim.caffe(*factors, nesterov=solver == "nesterov").update
+@functools.partial(jax.jit, static_argnames="program", donate_argnames="state")
+def train_step(
+    program: Program,
+    state: TrainState,
+    problem: Problem,
+    orders: Array,
+    first: int,
+    iteration: int,
+    hyper: Array,
+    key: Array,
+) -> tuple[TrainState, Array]:
+    """Returns the state after one iteration, and its training loss in nats. The state given is used up.
 
-    def init(seed: int) -> Tree:
-        _, params, rest = networks.create(network, seed, classes, options)
-        velocity = jax.tree.map(jnp.zeros_like, params)
-        return {"params": params, "rest": rest, "velocity": velocity, "loss_sum": jnp.zeros(())}
-
-    def loss_of(params: Tree, rest: Tree, images: Array, labels: Array, key: Array) -> tuple[Array, Tree]:
-        """Returns the sum of the images' losses over the batch size, and the batch statistics."""
-        logits, rest = networks.apply(graphdef, params, rest, images, train=True, key=key)
-        return cross_entropy(logits, labels).sum() / batch_size, rest
-
-    def gradient(params: Tree, rest: Tree, images: Array, labels: Array, key: Array) -> tuple[Array, Tree, Tree]:
-        """Returns (loss, batch statistics, gradient), added up over parts of the batch that stay in a CPU's cache."""
-        parts = 1 if rest or jax.default_backend() != "cpu" else -(-batch_size // info.cached_batch)
-        total = None
-        for part in zip(jnp.array_split(images, parts), jnp.array_split(labels, parts), strict=True):
-            (loss, rest), grads = jax.value_and_grad(loss_of, has_aux=True)(params, rest, *part, key)
-            total = (loss, grads) if total is None else jax.tree.map(jnp.add, total, (loss, grads))
-        assert total
-        return total[0], rest, total[1]
-
-    compiler_options = networks.compiler_options()
-
-    @functools.partial(jax.jit, donate_argnums=0, compiler_options=compiler_options)
-    def step(
-        state: Tree, data: tuple[Array, Array, Array], orders: Array, at: Array, hyper: Array, key: Array
-    ) -> tuple[Tree, Array]:
-        """One iteration. orders: (2, N), of this epoch and the next; at: (first image, iteration); hyper: lr, m, wd."""
-        images, labels, mean = data
-        chosen = jax.lax.dynamic_slice(orders.reshape(-1), at[:1], (batch_size,))
-        noise, flips = jax.random.split(jax.random.fold_in(key, at[1]))
-        inputs = preprocess(network, images[chosen], mean)
-        if mirror:
-            inputs = mirrored(inputs, flips)
-        loss, rest, grads = gradient(state["params"], state["rest"], inputs, labels[chosen], noise)
-        lr, momentum, weight_decay = hyper
-        velocity = optim.CaffeState(state["velocity"])
-        updates, (velocity,) = update(
-            grads, velocity, state["params"], lr=lr, momentum=momentum, weight_decay=weight_decay
-        )
-        params = optax.apply_updates(state["params"], updates)
-        loss_sum = state["loss_sum"] + loss
-        return {"params": params, "rest": rest, "velocity": velocity, "loss_sum": loss_sum}, loss
-
-    @functools.partial(jax.jit, static_argnums=1)
-    def order(key: Array, n: int) -> Array:
-        """Returns a shuffled order of n training images."""
-        return jax.random.permutation(key, n)
-
-    @functools.partial(jax.jit, static_argnums=3, compiler_options=compiler_options)
-    def evaluate(
-        state: Tree, data: tuple[Array, Array, Array], first: int, size: int, key: Array | None = None
-    ) -> Array:
-        """Returns (sum of losses, number correct) of `size` test images from `first` on, round the end.
-
-        With a key the images are mirrored at random.
-        """
-        params, rest, (images, labels, mean) = state["params"], state["rest"], data
-        chosen = (first + jnp.arange(size)) % len(labels)
-        targets, inputs = labels[chosen], preprocess(network, images[chosen], mean)
-        if key is not None:
-            inputs = mirrored(inputs, jax.random.fold_in(key, first))
-        logits, _ = networks.apply(graphdef, params, rest, inputs, train=False)
-        return jnp.stack([cross_entropy(logits, targets).sum(), (logits.argmax(-1) == targets).sum()])
-
-    @jax.jit
-    def finite(state: Tree) -> Array:
-        """Returns for each parameter and batch statistic whether all its values are finite."""
-        return jnp.stack([jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(checked(state))])
-
-    return Program(init, step, order, evaluate, finite)
+    Args:
+      orders: (2, N) int32, the order of the training images in this epoch and in the next.
+      first: where the batch begins in them.
+      iteration: iterations done before.
+      hyper: (3,) float32, learning rate, momentum and weight decay.
+      key: for the noise of the whole run.
+    """
+    chosen = jax.lax.dynamic_slice(orders.reshape(-1), (first,), (program.batch_size,))
+    noise, flips = jax.random.split(jax.random.fold_in(key, iteration))
+    images, labels = problem.preprocess(problem.train_images[chosen]), problem.train_labels[chosen]
+    if program.mirror:
+        images = mirrored(images, flips)
+    loss, rest, grads = gradient(state.params, state.rest, program, images, labels, noise)
+    opt_state = optim.with_hyperparameters(state.opt_state, hyper)
+    updates, opt_state = program.optimizer.update(grads, opt_state, state.params)
+    return TrainState(optax.apply_updates(state.params, updates), rest, opt_state, state.loss_sum + loss), loss
 
 
-def checked(state: Tree) -> Tree:
-    """Returns the part of a state whose values have to be finite."""
-    return {"params": state["params"], "rest": state["rest"]}
+@functools.partial(jax.jit, static_argnames=("program", "size"))
+def eval_step(
+    program: Program, state: TrainState, problem: Problem, first: int, size: int, key: Array | None = None
+) -> Array:
+    """Returns the sums of the program's metrics over `size` test images from `first` on, round the end: float32.
+
+    With a key the images are mirrored at random.
+    """
+    chosen = (first + jnp.arange(size)) % len(problem.test_labels)
+    images, labels = problem.preprocess(problem.test_images[chosen]), problem.test_labels[chosen]
+    if key is not None:
+        images = mirrored(images, jax.random.fold_in(key, first))
+    logits, _ = networks.apply(program.graphdef, state.params, state.rest, images, train=False, fast_cpu=True)
+    functions = [METRICS[name].function for name in program.metrics]
+    return jnp.stack([function(logits, labels).astype(jnp.float32).sum() for function in functions if function])
+
+
+@functools.partial(jax.jit, static_argnames="n")
+def order(key: Array, epoch: int, n: int) -> Array:
+    """Returns the order of n training images in an epoch: (n,) int32."""
+    return jax.random.permutation(jax.random.fold_in(key, epoch), n)
+
+
+@jax.jit
+def finite(tree: Tree) -> Array:
+    """Returns for each array whether all its values are finite."""
+    return jnp.stack([jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(tree)])
