@@ -24,7 +24,7 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
-from smith import disk, locks
+from smith import disk
 from smith.errors import UserError, unknown
 
 Split = Literal["train", "test"]
@@ -86,7 +86,7 @@ def load(name: str, split: Split, data_dir: Path, *, allow_partial: bool = False
     file = cache_file(name, split, data_dir)
     arrays = _read_cache(file, info)
     if arrays is None:
-        with locks.waiting(file.with_suffix(".lock")):  # one process makes the cache, the others read it then
+        with disk.waiting(file.with_suffix(".lock")):  # one process makes the cache, the others read it then
             arrays = _read_cache(file, info)
             if arrays is None:
                 disk.sweep(file.parent)
