@@ -105,7 +105,7 @@ class Lock:
         return True
 
     def release(self) -> None:
-        """Gives the lock back. Its file goes first: who opened it before then has a file without a name, not the lock."""
+        """Gives the lock back. Its file goes first: who opened it before has a file without a name, not the lock."""
         self._path.unlink(missing_ok=True)
         self._lock.release()
         remove_empty(self._path.parent)
