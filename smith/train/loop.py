@@ -67,14 +67,14 @@ def train(
     program, keys = step.program_of(run), step.keys_of(seed)
     point = begin or Point(0, step.init(program, keys.init))
     point = Point(point.iteration, jax.tree.map(jnp.array, point.state), point.last_test)  # a copy, to be used up
-    hyper, tests, end = hyperparameters(run), tests_at(run), run.iterations if until is None else until
+    hyper, tests, end = hyperparameters(run), when_tested(run), run.iterations if until is None else until
     batches = Batches(keys.order, len(problem.train_images), run.batch_size)
     ahead: deque[Array] = deque()
     most_ahead = STEPS_AHEAD.get(step.platform(), 64)
     while True:
         t = point.iteration
         if t in tests and point.last_test != t:
-            point = yield from tested(run, program, problem, point, hyper[t], keys.test)
+            point = yield from make_test(run, program, problem, point, hyper[t], keys.test)
         if point.diverged or t >= end:
             return
         state, loss = step.train_step(program, point.state, problem, *batches.at(t), t, hyper[t], keys.noise)
@@ -97,7 +97,7 @@ def _values(schedule: Schedule, iterations: int, iterations_per_epoch: float) ->
     return np.asarray(jax.jit(jax.vmap(schedule.build(iterations, iterations_per_epoch)))(steps))
 
 
-def tests_at(run: Run) -> set[int]:
+def when_tested(run: Run) -> set[int]:
     """Returns the iterations after which the run is tested: every `test_every`, and at its end.
 
     A run that starts from a snapshot is tested there too, as the author's are.
@@ -127,7 +127,7 @@ class Batches:
         return self._orders, first
 
 
-def tested(
+def make_test(
     run: Run, program: Program, problem: Problem, point: Point, hyper: np.ndarray, key: Array
 ) -> Generator[Point, None, Point]:
     """Makes a test: yields `point` before every batch of images, then the point with the row, and returns that.

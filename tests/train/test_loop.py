@@ -1,22 +1,22 @@
-"""Training: the step against the same by hand, the order of the images, the tests, divergence, snapshots."""
+"""The loop: the same seed gives the same bytes, whether interrupted or not; order, rows, tests, divergence."""
 
-import dataclasses
 import math
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 from conftest import problem_of
 
-from smith import networks
 from smith.data import Arrays
-from smith.networks import Options
+from smith.metrics import METRICS, metric
 from smith.run import Run, Snapshot, epochs, iterations
-from smith.schedules import Constant, CyclicalMomentum, Multistep, OneCycle, RangeTest
-from smith.train import checkpoints, loop
-from smith.train import step as programs
-from smith.train.loop import Batches, Problem, hyperparameters, train
+from smith.schedules import CyclicalMomentum, Multistep, RangeTest
+from smith.train import loop, step
+from smith.train.loop import Batches, Point, hyperparameters, train, when_tested
+from smith.train.optim import SOLVERS, solver
+from smith.train.step import Problem
 
 COLUMNS = "iteration epoch learning_rate momentum weight_decay train_loss test_loss test_accuracy".split()
 
@@ -26,10 +26,14 @@ def mnist() -> Problem:
     return problem_of("mnist", 200, 150)
 
 
-@pytest.fixture(scope="module")
-def program() -> programs.Program:
-    """The program of `small_run`."""
-    return programs.compiled("lenet", 10, "sgd", 16, Options(), False)
+@pytest.fixture
+def run(small_run) -> Run:
+    """12 iterations of a narrow LeNet, tested at 4, 8 and 12."""
+    return small_run.replace(width=1 / 8)
+
+
+def rows_of(points) -> list[loop.Row]:
+    return [point.row for point in points if point.row]
 
 
 def table(rows: list[loop.Row], columns: list[str] = COLUMNS) -> np.ndarray:
@@ -41,58 +45,81 @@ def same(one: list[loop.Row], other: list[loop.Row], columns: list[str] = COLUMN
     return np.array_equal(table(one, columns), table(other, columns), equal_nan=True)
 
 
-@pytest.fixture
-def state_after(monkeypatch):
-    """Returns a function that trains for some iterations and returns the state, copied to NumPy."""
-    saved = []
-    monkeypatch.setattr(loop.checkpoints, "save", lambda _, found: saved.append(jax.tree.map(np.array, found.state)))
-
-    def run(run: Run, seed: int, problem: Problem, count: int):
-        train(run, seed, problem, snapshots={count: "memory"}, until=count)
-        return saved.pop()
-
-    return run
+def kept(point: Point) -> Point:
+    """Returns what a checkpoint keeps of a point, in NumPy."""
+    return Point(point.iteration, jax.tree.map(np.array, point.state), point.last_test)
 
 
-def close(one, other, tolerance: float) -> None:
-    """Checks that two trees differ by less than `tolerance` of each leaf's largest value."""
-    assert jax.tree.structure(one) == jax.tree.structure(other)
-    for (path, a), b in zip(jax.tree.leaves_with_path(one), jax.tree.leaves(other), strict=True):
-        assert np.abs(a - b).max() <= tolerance * np.abs(b).max(), jax.tree_util.keystr(path)
+# Reproducibility.
 
 
-# Reproducibility, and what compiles.
+def test_the_same_seed_gives_the_same_bits_and_another_seed_others(run, mnist):
+    first, again, other = (rows_of(train(run, seed, mnist)) for seed in (0, 0, 1))
+    assert same(first, again)
+    assert not (table(first, ["train_loss", "test_loss"]) == table(other, ["train_loss", "test_loss"])).any()
 
 
-def test_the_same_run_and_seed_give_the_same_bits_and_another_seed_others(small_run, mnist):
-    first, again, other = (train(small_run, seed, mnist) for seed in (0, 0, 1))
-    assert first.status == "done"
-    assert same(first.rows, again.rows)
-    assert not (table(first.rows, ["train_loss", "test_loss"]) == table(other.rows, ["train_loss", "test_loss"])).any()
+def test_mirroring_changes_the_training_and_nothing_else_does(run, mnist):
+    plain, mirrored, again = (rows_of(train(run.replace(mirror=m), 0, mnist)) for m in (False, True, True))
+    assert not (table(plain, ["train_loss"]) == table(mirrored, ["train_loss"])).any()
+    assert same(mirrored, again)
 
 
-def test_other_hyper_parameters_compile_nothing_new(small_run, mnist, program):
-    train(small_run, 0, mnist)
-    before = program.step._cache_size(), program.evaluate._cache_size()
-    assert before[0] >= 1
-    for change in (
-        {"lr": OneCycle(0.001, 0.01, 0.45), "momentum": CyclicalMomentum(0.95, 0.85)},
-        {"lr": 0.02, "momentum": 0.5, "weight_decay": RangeTest(0, 1e-3)},
-        {"length": iterations(7), "test_every": iterations(2)},
-    ):
-        train(small_run.replace(**change), 3, mnist)
-    assert (program.step._cache_size(), program.evaluate._cache_size()) == before
-    assert programs.program_of(small_run) is program
+def resumed_everywhere(run: Run, problem: Problem) -> None:
+    """Trains a run, then goes on from each of its points, which are between, before, in and after tests."""
+    points = [(kept(point), point) for point in train(run, 1, problem)]
+    assert any(point.testing for _, point in points)
+    for at, (begin, _) in enumerate(points[:-1]):
+        rest = list(train(run, 1, problem, begin))
+        assert same(rows_of(rest), rows_of(point for _, point in points[at + 1 :]))
+        for one, other in zip(jax.tree.leaves(rest[-1].state), jax.tree.leaves(points[-1][0].state), strict=True):
+            assert np.array_equal(one, other)
+
+
+def test_a_run_resumed_anywhere_ends_with_the_same_bits(run, mnist):
+    resumed_everywhere(run, mnist)
+
+
+def test_a_deep_run_resumed_anywhere_ends_with_the_same_bits():
+    """Batch statistics, mirroring, dropout and the moving tests go on where they were."""
+    run = Run("cifar10", "densenet-7", 8, iterations(4), 0.01, ghost_batch_size=4, mirror=True, width=0.25,
+              test_every=iterations(2), moving_test=True, test_images=30)  # fmt: skip
+    resumed_everywhere(run, problem_of("cifar10", 200, 100))
+
+
+def test_going_on_leaves_the_point_as_it_was(run, mnist):
+    *_, point = train(run, 0, mnist, until=5)
+    before = kept(point)
+    first, again = (rows_of(train(run, 0, mnist, point)) for _ in range(2))
+    assert same(first, again)
+    assert all(np.array_equal(a, b) for a, b in zip(*map(jax.tree.leaves, (before.state, point.state)), strict=True))
+
+
+# Snapshots.
+
+
+@pytest.mark.parametrize("at", [4, 5])  # with a test, and between two
+def test_a_run_continued_from_a_snapshot_is_the_uninterrupted_run(run, mnist, at):
+    whole = rows_of(train(run, 0, mnist))
+    *_, snapshot = train(run, 0, mnist, until=at)
+    child = run.replace(start=Snapshot(run, iterations(at)))
+    begin = Point(at, snapshot.state)
+    *found, last = rows_of(train(child, 0, mnist, begin))
+    assert [row["iteration"] for row in (*found, last)] == sorted({at, 8, 12} | {4} & {at})
+    assert math.isnan(found[0]["train_loss"])
+    assert same([found[1]], [whole[1]], [column for column in COLUMNS if column != "train_loss"])
+    assert same([last], [whole[2]])
+    other = rows_of(train(child.replace(weight_decay=0.1), 0, mnist, begin))
+    assert other[0]["test_loss"] == found[0]["test_loss"] and other[1]["test_loss"] != found[1]["test_loss"]
 
 
 # The order of the images.
 
 
-def used(program: programs.Program, seed: int, n: int, batch_size: int, count: int) -> np.ndarray:
-    """Returns the indices of the images of `count` iterations, (count, batch_size)."""
-    batches = Batches(program, seed, n, batch_size)
+def used(batches: Batches, n: int, batch_size: int, iterations) -> np.ndarray:
+    """Returns the indices of the images of some iterations, (iterations, batch_size)."""
     found = []
-    for t in range(count):
+    for t in iterations:
         orders, first = batches.at(t)
         assert orders.shape == (2, n)
         found.append(np.asarray(orders).reshape(-1)[first : first + batch_size])
@@ -100,215 +127,44 @@ def used(program: programs.Program, seed: int, n: int, batch_size: int, count: i
 
 
 @pytest.mark.parametrize(("n", "batch_size"), [(50, 16), (50, 49), (50, 50), (48, 16), (50, 1), (7, 3)])
-def test_every_image_is_used_once_in_every_epoch(program, n, batch_size):
-    indices = used(program, 0, n, batch_size, -(-3 * n // batch_size)).reshape(-1)
+def test_every_image_is_used_once_in_every_epoch(n, batch_size):
+    count = -(-3 * n // batch_size)
+    indices = used(Batches(jax.random.key(0), n, batch_size), n, batch_size, range(count)).reshape(-1)
     first, second, third = (indices[i * n : (i + 1) * n] for i in range(3))
     assert set(first) == set(second) == set(third) == set(range(n))
     if n > 10:
         assert not (first == second).all() and not (second == third).all()
 
 
-def test_the_order_depends_on_the_seed(program):
-    assert not (used(program, 0, 50, 16, 3) == used(program, 1, 50, 16, 3)).all()
+def test_the_order_depends_on_the_key_and_the_iteration_alone():
+    n, size, key = 50, 16, jax.random.key(0)
+    expected = used(Batches(key, n, size), n, size, range(12))
+    jumps = [11, 4, 5, 0, 9]  # from a snapshot, and back and forth
+    assert (used(Batches(key, n, size), n, size, jumps) == expected[jumps]).all()
+    assert all((used(Batches(key, n, size), n, size, [t]) == expected[t]).all() for t in jumps)
+    assert not (used(Batches(jax.random.key(1), n, size), n, size, range(12)) == expected).all()
 
 
-def test_the_order_depends_on_the_iteration_alone(program):
-    n, batch_size = 50, 16
-    expected = used(program, 0, n, batch_size, 12)
-    for t in (11, 4, 5, 0, 9):  # from a snapshot, and back and forth
-        orders, first = Batches(program, 0, n, batch_size).at(t)
-        assert (np.asarray(orders).reshape(-1)[first : first + batch_size] == expected[t]).all()
-    batches = Batches(program, 0, n, batch_size)
-    for t in (11, 4, 5, 0, 9):
-        orders, first = batches.at(t)
-        assert (np.asarray(orders).reshape(-1)[first : first + batch_size] == expected[t]).all()
+# Points and rows.
 
 
-# The step.
+def test_there_is_a_point_after_every_iteration_before_every_batch_of_a_test_and_after_it(run, mnist, monkeypatch):
+    monkeypatch.setattr(loop, "EVALUATION_BATCH", 64)  # 100 images are 64 and 36
+    points = [(p.iteration, p.testing, p.row is not None, p.last_test) for p in train(run, 0, mnist, until=5)]
+    test = [(4, True, False, None), (4, True, False, None), (4, False, True, 4)]
+    assert points == [(t, False, False, None) for t in (1, 2, 3, 4)] + test + [(5, False, False, 4)]
 
 
-def by_hand(run: Run, seed: int, problem: Problem, count: int, order):
-    """Returns (parameters, velocity, losses) after `count` iterations of Caffe's solver written out in NumPy."""
-    graphdef, params, rest = networks.create(run.network, seed)
-    info = networks.info(run.network)
-    n, size = len(problem.train_images), run.batch_size
-    orders = [np.asarray(order(jax.random.fold_in(jax.random.key(seed), epoch), n)) for epoch in range(9)]
-    images, labels = np.asarray(problem.train_images, np.float32), np.asarray(problem.train_labels, np.int32)
-    images = images - images.mean(axis=0) if info.preprocessing == "mean_image" else images / 256
-
-    @jax.jit
-    @jax.value_and_grad
-    def gradient(params, images, labels):
-        logits = networks.apply(graphdef, params, rest, images, train=True, key=jax.random.key(0))[0]
-        return -jnp.take_along_axis(jax.nn.log_softmax(logits), labels[:, None], axis=1).mean()
-
-    theta = jax.tree.map(lambda p: np.asarray(p, np.float64), params)
-    velocity = jax.tree.map(np.zeros_like, theta)
-    losses = []
-    for t, (lr, momentum, wd) in enumerate(hyperparameters(run)[:count].astype(np.float64)):
-        chosen = np.concatenate(orders)[t * size : (t + 1) * size]
-        now = jax.tree.map(lambda p: jnp.asarray(p, jnp.float32), theta)
-        loss, grads = gradient(now, images[chosen], labels[chosen])
-        losses.append(float(loss))
-        for layer, leaves in theta.items():
-            for name, p in leaves.items():
-                path, old = f"{layer}/{name}", velocity[layer][name]
-                g = np.asarray(grads[layer][name], np.float64) + wd * info.decay_multipliers.get(path, 1) * p
-                new = velocity[layer][name] = momentum * old + lr * info.lr_multipliers.get(path, 1) * g
-                leaves[name] = p - ((1 + momentum) * new - momentum * old if run.solver == "nesterov" else new)
-    return theta, velocity, losses
+def test_a_test_in_batches_is_a_test_of_all(run, mnist, monkeypatch):
+    whole = rows_of(train(run.replace(test_images=150), 0, mnist))
+    monkeypatch.setattr(loop, "EVALUATION_BATCH", 64)
+    for images in (None, 150, 10_000):
+        batches = rows_of(train(run.replace(test_images=images), 0, mnist))
+        np.testing.assert_allclose(table(batches), table(whole), rtol=1e-5)
 
 
-def compare_with_hand(run: Run, problem: Problem, state, order, count: int, tolerance: float) -> None:
-    params, velocity, losses = by_hand(run, 5, problem, count, order)
-    close(state["params"], params, tolerance)
-    close(state["velocity"], velocity, tolerance)
-    assert float(state["loss_sum"]) == pytest.approx(sum(losses), rel=1e-5)
-
-
-def test_lenets_steps_by_hand(small_run, mnist, program, state_after):
-    run = small_run.replace(lr=RangeTest(0.01, 0.05), momentum=CyclicalMomentum(0.9, 0.5), test_every=iterations(12))
-    compare_with_hand(run, mnist, state_after(run, 5, mnist, 3), program.order, count=3, tolerance=1e-4)
-
-
-def test_shallow3s_steps_by_hand_over_the_end_of_an_epoch(program, state_after):
-    problem = problem_of("cifar10", 20, 8)
-    run = Run(
-        data="cifar10",
-        network="shallow3",
-        batch_size=8,
-        length=iterations(10),
-        lr=Multistep(0.01, 0.5, (0.2,)),
-        momentum=RangeTest(0.5, 0.9),
-        weight_decay=4e-3,
-    )
-    compare_with_hand(run, problem, state_after(run, 5, problem, 3), program.order, count=3, tolerance=1e-4)
-
-
-def test_a_batch_in_parts_has_the_gradient_of_the_whole(small_run, mnist, state_after, monkeypatch):
-    run = small_run.replace(lr=1.0, momentum=0.0, weight_decay=0.0)  # the velocity is the gradient then
-    whole = state_after(run, 0, mnist, 1)
-    info = dataclasses.replace(networks.info("lenet"), cached_batch=6)  # parts of 6, 5 and 5
-    monkeypatch.setattr(networks, "info", lambda name: info)
-    monkeypatch.setattr(programs, "compiled", programs.compiled.__wrapped__)
-    parts = state_after(run, 0, mnist, 1)
-    close(parts["velocity"], whole["velocity"], 1e-5)
-    assert float(parts["loss_sum"]) == pytest.approx(float(whole["loss_sum"]), rel=1e-6)
-
-
-# Preprocessing and testing.
-
-
-def test_the_mean_image_is_subtracted_or_the_pixels_are_divided_by_256(mnist):
-    images = jnp.array([[[[0], [128]]], [[[255], [64]]]], jnp.uint8)
-    mean = jnp.array([[[10.0], [100.0]]])
-    subtracted = programs.preprocess("shallow3", images, mean)
-    assert subtracted.dtype == jnp.float32
-    assert subtracted.ravel().tolist() == [-10, 28, 245, -36]
-    assert programs.preprocess("lenet", images, mean).ravel().tolist() == [0, 0.5, 255 / 256, 0.25]
-
-
-def test_a_problem_knows_the_mean_of_its_training_images(mnist):
-    assert mnist.mean.shape == (28, 28, 1) and mnist.mean.dtype == jnp.float32
-    np.testing.assert_allclose(mnist.mean, np.asarray(mnist.train_images, np.float64).mean(axis=0), rtol=1e-6)
-    assert mnist.train_images.dtype == jnp.uint8 and mnist.train_images.shape == (200, 28, 28, 1)
-
-
-@pytest.fixture(scope="module")
-def logits(mnist) -> np.ndarray:
-    """LeNet's logits of the test images with the parameters of seed 0: (150, 10) float64."""
-    graphdef, params, rest = networks.create("lenet", 0)
-    images = mnist.test_images / 256.0
-    found, _ = jax.jit(lambda images: networks.apply(graphdef, params, rest, images, train=False))(images)
-    return np.asarray(found, np.float64)
-
-
-@pytest.mark.parametrize(("asked", "tested"), [(None, 150), (86, 86), (64, 64), (10_000, 150)])
-def test_a_test_over_any_number_of_images_is_the_mean_over_them(program, mnist, logits, monkeypatch, asked, tested):
-    monkeypatch.setattr(loop, "EVALUATION_BATCH", 64)  # 150 are 64, 64 and 22; 86 are 64 and 22
-    loss, accuracy = loop.test(program, program.init(0), mnist, asked)
-    chosen, labels = logits[:tested], np.asarray(mnist.test_labels[:tested])
-    log_softmax = chosen - np.log(np.exp(chosen).sum(axis=1, keepdims=True))
-    assert loss == pytest.approx(-log_softmax[np.arange(tested), labels].mean(), rel=1e-5)
-    assert accuracy == pytest.approx((chosen.argmax(axis=1) == labels).mean(), abs=1e-12)
-
-
-def test_tests_that_move_on_go_round_the_test_set_and_see_mirrored_images(mnist, small_run):
-    """Of 150 images, 60 at a time: the third test sees the last 30 and the first 30."""
-    program = programs.program_of(small_run)
-    state = program.init(0)
-    flat = mnist.test_images.mean(axis=(1, 2), keepdims=True).astype(np.uint8)  # a mirror changes nothing there
-    problem = Problem("mnist", mnist.train_images, mnist.train_labels, jnp.broadcast_to(flat, (150, 28, 28, 1)),
-                      mnist.test_labels, mnist.mean)  # fmt: skip
-    graphdef, params, rest = networks.create("lenet", 0)
-    inputs = programs.preprocess("lenet", problem.test_images, problem.mean)
-    logits = networks.apply(graphdef, params, rest, inputs, train=False)[0]
-    losses = np.asarray(programs.cross_entropy(logits, problem.test_labels))
-    key = jax.random.key(7)
-    for number, seen in enumerate([np.arange(60), np.arange(60, 120), np.r_[120:150, :30], np.arange(30, 90)]):
-        loss, _ = loop.test(program, state, problem, 60, window=(number, key))
-        assert math.isclose(loss, losses[seen].mean(), rel_tol=1e-5)
-    loss, _ = loop.test(program, state, mnist, 60, window=(0, key))
-    assert loss != loop.test(program, state, mnist, 60)[0]
-    assert loss == loop.test(program, state, mnist, 60, window=(0, key))[0]
-
-
-def test_the_tests_of_a_run_move_on_when_it_says_so(small_run, mnist, monkeypatch):
-    windows = []
-    monkeypatch.setattr(loop, "test", lambda *words: windows.append(words[-2]) or (1.0, 0.5))
-    train(small_run.replace(moving_test=True), 0, mnist)
-    assert [number for number, _ in windows] == [1, 2, 3]
-    train(small_run, 0, mnist)
-    assert windows[3:] == [None] * 3
-
-
-def test_mirroring_changes_the_training_and_nothing_else_does(small_run, mnist):
-    plain, mirrored = train(small_run, 0, mnist), train(small_run.replace(mirror=True), 0, mnist)
-    assert not (table(plain.rows, ["train_loss"]) == table(mirrored.rows, ["train_loss"])).any()
-    assert same(mirrored.rows, train(small_run.replace(mirror=True), 0, mnist).rows)
-
-
-def test_a_deep_run_continued_from_a_snapshot_is_the_uninterrupted_run(tmp_path):
-    """Batch statistics, mirroring and dropout go on where they were."""
-    cifar = problem_of("cifar10", 200, 100)
-    run = Run("cifar10", "densenet-7", 8, iterations(4), 0.01, ghost_batch_size=4, mirror=True, width=0.25,
-              test_every=iterations(2), moving_test=True, test_images=30)  # fmt: skip
-    whole = train(run, 1, cifar, snapshots={2: tmp_path / "at2"})
-    part = train(run.replace(start=Snapshot(run, iterations(2))), 1, cifar, start=tmp_path / "at2")
-    assert same(part.rows[1:], whole.rows[1:])
-    assert same(part.rows[:1], whole.rows[:1], ["test_loss", "test_accuracy"])
-
-
-def test_cross_entropy_is_in_nats():
-    losses = programs.cross_entropy(jnp.array([[0.0, 0.0], [math.log(3), 0.0]]), jnp.array([1, 0], jnp.uint8))
-    assert losses == pytest.approx([math.log(2), math.log(4 / 3)])
-
-
-# A run's hyper-parameters and tests.
-
-
-def test_hyperparameters_are_learning_rate_momentum_and_weight_decay_of_every_iteration(small_run):
-    found = hyperparameters(small_run.replace(lr=RangeTest(0, 0.012), momentum=CyclicalMomentum(0.95, 0.83)))
-    assert found.shape == (13, 3) and found.dtype == np.float32
-    np.testing.assert_allclose(found[:, 0], 0.001 * np.arange(13), rtol=1e-6, atol=1e-9)
-    np.testing.assert_allclose(found[:, 1], 0.95 - 0.01 * np.arange(13), rtol=1e-6)
-    np.testing.assert_allclose(found[:, 2], 5e-4, rtol=1e-6)
-
-
-def test_a_run_is_tested_every_so_often_and_at_its_end(small_run):
-    assert loop.test_iterations(small_run) == {4, 8, 12}
-    assert loop.test_iterations(small_run.replace(length=iterations(13))) == {4, 8, 12, 13}
-    assert loop.test_iterations(small_run.replace(test_every=iterations(100))) == {12}
-    assert loop.test_iterations(small_run.replace(test_every=epochs(6 * 16 / 60_000))) == {6, 12}
-
-
-def test_a_run_from_a_snapshot_is_tested_there_too(small_run):
-    assert loop.test_iterations(small_run.replace(start=Snapshot(small_run, iterations(4)))) == {4, 8, 12}
-    assert loop.test_iterations(small_run.replace(start=Snapshot(small_run, iterations(5)))) == {5, 8, 12}
-
-
-def test_a_row_says_where_the_run_is(small_run, mnist):
-    rows = train(small_run.replace(lr=RangeTest(0, 0.012)), 0, mnist).rows
+def test_a_row_says_where_the_run_is_and_what_was_measured(run, mnist):
+    rows = rows_of(train(run.replace(lr=RangeTest(0, 0.012)), 0, mnist))
     assert all(list(row) == COLUMNS for row in rows)
     assert [row["iteration"] for row in rows] == [4, 8, 12]
     assert [row["epoch"] for row in rows] == [t * 16 / 60_000 for t in (4, 8, 12)]
@@ -316,142 +172,98 @@ def test_a_row_says_where_the_run_is(small_run, mnist):
     assert {row["momentum"] for row in rows} == {float(np.float32(0.9))}
 
 
-def test_the_training_loss_is_the_mean_since_the_last_test(small_run, mnist):
-    every = [row["train_loss"] for row in train(small_run.replace(test_every=iterations(1)), 0, mnist).rows]
-    coarse = train(small_run.replace(test_every=iterations(5)), 0, mnist).rows
+def test_the_training_loss_is_the_mean_since_the_last_test(run, mnist):
+    every = [float(point.loss) for point in train(run, 0, mnist) if not (point.testing or point.row)]
+    coarse = rows_of(train(run.replace(test_every=iterations(5)), 0, mnist))
     means = [np.mean(every[:5]), np.mean(every[5:10]), np.mean(every[10:])]
     assert [row["train_loss"] for row in coarse] == pytest.approx(means, rel=1e-6)
 
 
-def test_the_loss_goes_down_on_images_that_can_be_learnt(small_run):
-    random = np.random.default_rng(0)
-    labels = np.arange(350, dtype=np.uint8) % 10
-    patterns = random.integers(0, 196, (10, 28, 28, 1), dtype=np.uint8)
-    images = patterns[labels] + random.integers(0, 60, (350, 28, 28, 1), dtype=np.uint8)
-    problem = Problem.put("mnist", Arrays(images[:200], labels[:200]), Arrays(images[200:], labels[200:]))
-    rows = train(small_run.replace(length=iterations(40), test_every=iterations(20)), 0, problem).rows
-    assert rows[1]["train_loss"] < 0.5 * rows[0]["train_loss"]
-    assert rows[1]["test_loss"] < 0.5
-    assert rows[1]["test_accuracy"] > 0.9
+def test_hyperparameters_are_learning_rate_momentum_and_weight_decay_of_every_iteration(run):
+    found = hyperparameters(run.replace(lr=RangeTest(0, 0.012), momentum=CyclicalMomentum(0.95, 0.83)))
+    assert found.shape == (13, 3) and found.dtype == np.float32
+    np.testing.assert_allclose(found[:, 0], 0.001 * np.arange(13), rtol=1e-6, atol=1e-9)
+    np.testing.assert_allclose(found[:, 1], 0.95 - 0.01 * np.arange(13), rtol=1e-6)
+    np.testing.assert_allclose(found[:, 2], 5e-4, rtol=1e-6)
+
+
+def test_a_run_is_tested_every_so_often_at_its_end_and_where_it_starts_from_a_snapshot(run):
+    assert when_tested(run) == {4, 8, 12}
+    assert when_tested(run.replace(length=iterations(13))) == {4, 8, 12, 13}
+    assert when_tested(run.replace(length=iterations(3))) == {3}
+    assert when_tested(run.replace(length=epochs(0.01), test_every=epochs(0.001))) == {*range(3, 37, 3), 37}
+    assert when_tested(run.replace(start=Snapshot(run, iterations(5)))) == {5, 8, 12}
+
+
+def test_moving_tests_go_round_the_test_set(run, mnist, monkeypatch):
+    """Of 150 images, 60 at a time: the third test sees the last 30 and the first 30."""
+    seen = []
+
+    def eval_step(program, state, problem, first, size, key):
+        seen.append((first, size, key is not None))
+        return jnp.ones(2)
+
+    monkeypatch.setattr(step, "eval_step", eval_step)
+    monkeypatch.setattr(loop, "EVALUATION_BATCH", 40)
+    list(train(run.replace(moving_test=True, test_images=60), 0, mnist))
+    list(train(run.replace(test_images=60, length=iterations(4)), 0, mnist))
+    moving = [(60, 40), (100, 20), (120, 40), (160, 20), (180, 40), (220, 20)]
+    assert seen == [(*window, True) for window in moving] + [(0, 40, False), (40, 20, False)]
 
 
 # Divergence.
 
 
-def test_a_run_that_diverges_ends_early_with_the_row_that_shows_it(small_run, mnist):
-    outcome = train(small_run.replace(lr=1e12), 0, mnist)
-    assert outcome.status == "diverged"
-    assert [row["iteration"] for row in outcome.rows] == [4]
-    assert not math.isfinite(outcome.rows[0]["test_loss"])
-    assert not math.isfinite(outcome.rows[0]["train_loss"])
+@pytest.mark.parametrize(("lr", "at"), [(1e12, [4]), (Multistep(0.01, 1e15, (0.5,)), [4, 8])])
+def test_a_run_that_diverges_ends_with_the_row_that_shows_it(run, mnist, lr, at):
+    points = list(train(run.replace(lr=lr), 0, mnist))
+    *before, last = rows_of(points)
+    assert [row["iteration"] for row in (*before, last)] == at
+    assert all(math.isfinite(row["test_loss"]) for row in before)
+    assert not math.isfinite(last["test_loss"]) and not math.isfinite(last["train_loss"])
+    assert points[-1].row is last
+    assert {"train_loss", "test_loss", "params/conv1/kernel"} <= set(points[-1].diverged)
+    assert not any(point.diverged for point in points[:-1])
 
 
-def test_a_run_that_diverges_late_keeps_the_rows_before(small_run, mnist):
-    outcome = train(small_run.replace(lr=Multistep(0.01, 1e15, (0.5,))), 0, mnist)
-    assert outcome.status == "diverged"
-    assert [row["iteration"] for row in outcome.rows] == [4, 8]
-    assert math.isfinite(outcome.rows[0]["test_loss"])
-    assert not math.isfinite(outcome.rows[1]["test_loss"])
+def test_parameters_that_are_not_finite_are_divergence_though_the_losses_look_well(run, mnist, monkeypatch):
+    monkeypatch.setattr(step, "eval_step", lambda *_: jnp.ones(2))
+    begin = kept(next(train(run, 0, mnist)))
+    begin.state.params["conv2"]["bias"][3] = np.nan
+    *_, last = train(run, 0, mnist, begin._replace(iteration=4))
+    assert last.iteration == 4 and last.diverged == ("params/conv2/bias",)
 
 
-@pytest.mark.parametrize(
-    ("test_loss", "train_loss", "expected"),
-    [
-        (1.0, 1.0, False),
-        (math.nan, 1.0, True),
-        (math.inf, 1.0, True),
-        (1.0, math.inf, True),
-        (1.0, math.nan, False),  # at the iteration of a snapshot
-    ],
-)
-def test_a_loss_that_is_not_finite_is_divergence(test_loss, train_loss, expected):
-    assert loop.diverged({"test_loss": test_loss, "train_loss": train_loss}) == expected
+# Solvers and metrics.
 
 
-def test_parameters_that_are_not_finite_are_divergence_and_named(small_run, mnist, monkeypatch):
-    outcome = train(small_run.replace(lr=1e12), 0, mnist)
-    assert outcome.non_finite and set(outcome.non_finite) <= set(
-        checkpoints.names(programs.program_of(small_run).init(0))
-    )
-    assert train(small_run, 0, mnist).non_finite == []
-    monkeypatch.setattr(loop, "test", lambda *_: (1.0, 0.5))  # the losses look well
-    program = programs.program_of(small_run)
-
-    def broken(state):
-        state["params"]["conv2"]["bias"] = state["params"]["conv2"]["bias"].at[3].set(jnp.nan)
-        return state
-
-    broken_program = dataclasses.replace(program, init=lambda seed: broken(program.init(seed)))
-    monkeypatch.setattr(loop, "program_of", lambda _: broken_program)
-    outcome = train(small_run.replace(lr=1e-12), 0, mnist)
-    assert (outcome.status, outcome.rows[0]["iteration"]) == ("diverged", 4)
-    assert "params/conv2/bias" in outcome.non_finite
+@pytest.mark.parametrize(("name", "lr"), [("nesterov", 1e-4), ("sgd", 1e-4), ("adamw", 3e-3), ("muon", 3e-3)])
+def test_every_solver_learns_what_can_be_learnt(name, lr):
+    """A narrow shallow3 on images of two colours."""
+    random = np.random.default_rng(0)
+    labels = np.arange(150) % 2
+    images = (random.integers(0, 60, (150, 32, 32, 3)) + 120 * labels[:, None, None, None]).astype(np.uint8)
+    problem = Problem.put("cifar10", Arrays(images[:100], labels[:100]), Arrays(images[100:], labels[100:]))
+    run = Run("cifar10", "shallow3", 10, iterations(30), lr, solver=name, width=1 / 8, init="xavier",
+              test_every=iterations(15))  # fmt: skip
+    first, second = rows_of(train(run, 0, problem))
+    assert second["train_loss"] < 0.5 * first["train_loss"]
+    assert second["test_accuracy"] > 0.9
 
 
-# Snapshots.
+def test_a_solver_and_a_metric_of_a_users_own(run, mnist):
+    @solver("sign")
+    def sign(learning_rate, momentum, weight_decay, **_):
+        return optax.sign_sgd(learning_rate)
 
+    @metric("top3", unit="fraction", label="Top 3", short="Top 3", guess=lambda classes: 3 / classes)
+    def top3(logits, labels):
+        return (jax.lax.top_k(logits, 3)[1] == labels[:, None]).any(axis=1)
 
-def test_a_run_continued_from_a_snapshot_is_the_uninterrupted_run(small_run, mnist, tmp_path):
-    whole = train(small_run, 0, mnist, snapshots={4: tmp_path / "at4"}).rows
-    child = small_run.replace(start=Snapshot(small_run, iterations(4)))
-    continued = train(child, 0, mnist, start=tmp_path / "at4").rows
-    assert [row["iteration"] for row in continued] == [4, 8, 12]
-    assert same(continued[1:], whole[1:])
-    assert same(continued[:1], whole[:1], [column for column in COLUMNS if column != "train_loss"])
-    assert math.isnan(continued[0]["train_loss"])
-
-
-def test_a_snapshot_between_two_tests_changes_only_the_training_loss_of_the_next(small_run, mnist, tmp_path, program):
-    whole = train(small_run, 0, mnist).rows
-    partial = train(small_run, 0, mnist, snapshots={5: tmp_path / "at5"}, until=5)
-    assert [row["iteration"] for row in partial.rows] == [4]
-    before = program.step._cache_size()
-    child = small_run.replace(start=Snapshot(small_run, iterations(5)))
-    continued = train(child, 0, mnist, start=tmp_path / "at5").rows
-    assert [row["iteration"] for row in continued] == [5, 8, 12]
-    assert same(continued[1:], whole[1:], [column for column in COLUMNS if column != "train_loss"])
-    assert same(continued[2:], whole[2:])
-    assert program.step._cache_size() == before
-
-
-def test_a_snapshot_continued_with_other_settings_gives_another_run(small_run, mnist, tmp_path):
-    whole = train(small_run, 0, mnist, snapshots={4: tmp_path / "at4"}).rows
-    child = small_run.replace(start=Snapshot(small_run, iterations(4)), weight_decay=Constant(0.1))
-    continued = train(child, 0, mnist, start=tmp_path / "at4").rows
-    assert continued[0]["test_loss"] == whole[0]["test_loss"]
-    assert continued[1]["test_loss"] != whole[1]["test_loss"]
-
-
-# What a display is told.
-
-
-def test_a_watcher_hears_of_every_test_and_does_not_change_the_run(small_run, mnist):
-    class Watcher:
-        def __init__(self) -> None:
-            self.rows, self.losses, self.begun = [], {}, 0
-
-        def iterated(self, iteration: int, loss: float) -> None:
-            self.losses[iteration] = loss
-
-        def warn(self, message: str) -> None:
-            raise AssertionError(message)
-
-        def testing(self) -> None:
-            assert self.begun == len(self.rows)
-            self.begun += 1
-
-        def tested(self, row: loop.Row) -> None:
-            self.rows.append(row)
-
-    watcher = Watcher()
-    run = small_run.replace(length=iterations(41))
-    outcome = train(run, 0, mnist, watcher=watcher)
-    assert watcher.rows == outcome.rows
-    assert set(watcher.losses) == {20, 40} and all(map(math.isfinite, watcher.losses.values()))
-    assert same(outcome.rows, train(run, 0, mnist).rows)
-
-
-def test_the_times_of_an_outcome_add_up(small_run, mnist):
-    outcome = train(small_run, 0, mnist)
-    assert 0 < outcome.training_seconds < outcome.seconds
-    assert outcome.compile_seconds > 0
+    try:
+        rows = rows_of(train(run.replace(solver="sign", lr=1e-3, metrics=("top3",)), 0, mnist))
+    finally:
+        del SOLVERS._entries["sign"], METRICS._entries["top3"]
+    assert [list(row) for row in rows] == [[*COLUMNS, "top3"]] * 3
+    assert all(row["test_accuracy"] <= row["top3"] <= 1 for row in rows)
+    assert rows[-1]["train_loss"] < rows[0]["train_loss"]

@@ -1,50 +1,57 @@
-"""Caffe's solvers against NumPy and Optax, and the multipliers by parameter path."""
+"""The solvers: Caffe's against NumPy and Optax, factors by path, schedules, Optax's wrappers, Flax, a user's own."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from flax import nnx
 
 from smith import networks
-from smith.train.optim import CaffeState, caffe, multipliers
+from smith.errors import UserError
+from smith.train.optim import SOLVERS, CaffeState, caffe_sgd, driven, factors, solver, with_hyperparameters
 
 PARAMS = {"conv": {"kernel": [1.0, -2.0, 0.5], "bias": [0.25]}, "dense": {"kernel": [3.0, -1.0], "bias": [-0.5]}}
 LR_FACTORS = {"conv/bias": 2.0, "dense/bias": 2.0}
 DECAY_FACTORS = {"dense/kernel": 250.0, "dense/bias": 0.0}
+FACTORS = {"lr_multipliers": LR_FACTORS, "decay_multipliers": DECAY_FACTORS}
 STEPS = 6
 LR = [0.1, 0.2, 0.4, 0.3, 0.05, 0.1]
 MOMENTUM = [0.9, 0.8, 0.7, 0.75, 0.95, 1.0]
 WEIGHT_DECAY = [1e-3, 2e-3, 0.0, 5e-3, 1e-3, 1e-4]
+BOTH = pytest.mark.parametrize("nesterov", [False, True], ids=["sgd", "nesterov"])
 
 
-def arrays(tree):
+def arrays(tree=PARAMS):
     return jax.tree.map(jnp.asarray, tree, is_leaf=lambda x: isinstance(x, list))
 
 
 def gradients(step: int):
     """Returns a gradient like the parameters, another for every step."""
     random = np.random.default_rng(step)
-    return jax.tree.map(lambda p: jnp.asarray(random.normal(size=p.shape), jnp.float32), arrays(PARAMS))
+    return jax.tree.map(lambda p: jnp.asarray(random.normal(size=p.shape), jnp.float32), arrays())
 
 
-def solver(nesterov: bool, lr_factors=LR_FACTORS, decay_factors=DECAY_FACTORS):
-    params = arrays(PARAMS)
-    return caffe(multipliers(params, lr_factors), multipliers(params, decay_factors), nesterov=nesterov)
+def scheduled(values):
+    """Returns an Optax schedule with one value for each step."""
+    return lambda count: jnp.asarray(values, jnp.float32)[count]
 
 
-def trajectory(transformation, lr, momentum, weight_decay):
-    """Returns the parameters after every step of our solver, jitted."""
-    params = arrays(PARAMS)
-    state = transformation.init(params)
-    update = jax.jit(transformation.update)
+def trajectory(transformation, before_update=lambda step, state: state):
+    """Returns the parameters after every step of a solver, jitted."""
+    params = arrays()
+    state, update = transformation.init(params), jax.jit(transformation.update)
     found = []
     for step in range(STEPS):
-        hyper = {"lr": lr[step], "momentum": momentum[step], "weight_decay": weight_decay[step]}
-        updates, state = update(gradients(step), state, params, **hyper)
+        updates, state = update(gradients(step), before_update(step, state), params)
         params = optax.apply_updates(params, updates)
         found.append(params)
     return found
+
+
+def distance(one, other) -> float:
+    """Returns the largest difference between two lists of trees."""
+    return max(float(jnp.abs(a - b).max()) for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True))
 
 
 def by_hand(nesterov: bool, layer: str, name: str) -> list[np.ndarray]:
@@ -62,113 +69,166 @@ def by_hand(nesterov: bool, layer: str, name: str) -> list[np.ndarray]:
     return found
 
 
-@pytest.mark.parametrize("path", ["conv/kernel", "conv/bias", "dense/kernel", "dense/bias"])
-@pytest.mark.parametrize("nesterov", [False, True], ids=["sgd", "nesterov"])
-def test_six_steps_by_hand_with_everything_changing(nesterov, path):
-    layer, name = path.split("/")
-    ours = trajectory(solver(nesterov), LR, MOMENTUM, WEIGHT_DECAY)
-    for step, expected in enumerate(by_hand(nesterov, layer, name)):
-        np.testing.assert_allclose(ours[step][layer][name], expected, rtol=1e-5, atol=1e-6, err_msg=f"step {step}")
+@BOTH
+def test_six_steps_by_hand_with_everything_changing(nesterov):
+    schedules = [scheduled(values) for values in (LR, MOMENTUM, WEIGHT_DECAY)]
+    ours = trajectory(caffe_sgd(*schedules, nesterov=nesterov, **FACTORS))
+    for layer, leaves in PARAMS.items():
+        for name in leaves:
+            for step, expected in enumerate(by_hand(nesterov, layer, name)):
+                message = f"{layer}/{name}, step {step}"
+                np.testing.assert_allclose(ours[step][layer][name], expected, rtol=1e-5, atol=1e-6, err_msg=message)
 
 
-def optaxs(nesterov: bool, lr, momentum: float, weight_decay: float):
+def injected(step, state):
+    return with_hyperparameters(state, jnp.array([LR[step], MOMENTUM[step], WEIGHT_DECAY[step]], jnp.float32))
+
+
+@pytest.mark.parametrize("name", ["sgd", "nesterov"])
+def test_hyperparameters_from_the_state_do_what_schedules_do(name):
+    """The trainer's way, with Optax's inject_hyperparams."""
+    schedules = [scheduled(values) for values in (LR, MOMENTUM, WEIGHT_DECAY)]
+    expected = trajectory(caffe_sgd(*schedules, nesterov=name == "nesterov", **FACTORS))
+    assert distance(trajectory(driven(name, **FACTORS), injected), expected) < 1e-6
+
+
+# Against Optax.
+
+
+def optaxs(nesterov: bool, lr):
     """Returns the parameters after every step of optax.sgd, given the gradient with the decayed weights added."""
-    transformation = optax.chain(
-        optax.add_decayed_weights(weight_decay),
-        optax.sgd(lambda step: jnp.asarray(lr)[step], momentum, nesterov=nesterov),
-    )
-    params = arrays(PARAMS)
-    state = transformation.init(params)
-    found = []
-    for step in range(STEPS):
-        updates, state = transformation.update(gradients(step), state, params)
-        params = optax.apply_updates(params, updates)
-        found.append(params)
-    return found
+    return trajectory(optax.chain(optax.add_decayed_weights(1e-2), optax.sgd(scheduled(lr), 0.9, nesterov=nesterov)))
 
 
-def distances(nesterov: bool, lr) -> list[float]:
-    """Returns the largest difference to optax.sgd after every step."""
-    ours = trajectory(solver(nesterov, {}, {}), lr, [0.9] * STEPS, [1e-2] * STEPS)
-    theirs = optaxs(nesterov, lr, 0.9, 1e-2)
-    return [
-        max(float(jnp.abs(a - b).max()) for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True))
-        for one, other in zip(ours, theirs, strict=True)
-    ]
-
-
-@pytest.mark.parametrize("nesterov", [False, True], ids=["sgd", "nesterov"])
-def test_while_the_learning_rate_is_constant_optax_does_the_same(nesterov):
-    assert max(distances(nesterov, [0.1] * STEPS)) < 1e-5
-
-
-@pytest.mark.parametrize("nesterov", [False, True], ids=["sgd", "nesterov"])
-def test_from_the_step_at_which_the_learning_rate_changes_optax_does_something_else(nesterov):
-    before, after = np.split(np.array(distances(nesterov, [0.1, 0.1, 0.1, 0.01, 0.01, 0.01])), [3])
-    assert before.max() < 1e-5
-    assert after.min() > 0.05
+@BOTH
+def test_optax_does_the_same_until_the_learning_rate_changes(nesterov):
+    lr = [0.1, 0.1, 0.1, 0.01, 0.01, 0.01]
+    ours = trajectory(caffe_sgd(scheduled(lr), 0.9, 1e-2, nesterov=nesterov))
+    apart = [distance(one, other) for one, other in zip(ours, optaxs(nesterov, lr), strict=True)]
+    assert max(apart[:3]) < 1e-5
+    assert min(apart[3:]) > 0.05
 
 
 def test_what_is_carried_over_keeps_the_learning_rate_it_came_with():
     params, no_gradient = {"w": jnp.array([1.0])}, {"w": jnp.array([0.0])}
-    update = caffe({"w": 1.0}, {"w": 1.0}, nesterov=False).update
-    state = CaffeState({"w": jnp.array([0.5])})
-    updates, state = update(no_gradient, state, params, lr=1e-6, momentum=0.8, weight_decay=0.0)
+    state = CaffeState(jnp.zeros((), jnp.int32), {"w": jnp.array([0.5])})
+    updates, state = caffe_sgd(1e-6, 0.8, 0.0, nesterov=False).update(no_gradient, state, params)
     assert updates["w"] == pytest.approx(-0.4)
     assert state.velocity["w"] == pytest.approx(0.4)
 
 
-def test_with_neither_gradient_nor_decay_nor_velocity_nothing_moves():
-    params = arrays(PARAMS)
-    transformation = solver(True)
-    zeros = jax.tree.map(jnp.zeros_like, params)
-    updates, state = transformation.update(
-        zeros, transformation.init(params), params, lr=0.1, momentum=0.9, weight_decay=0.0
+def test_adamw_without_multipliers_is_optaxs():
+    ours = trajectory(SOLVERS["adamw"](0.1, 0.8, 1e-2, lr_multipliers={}, decay_multipliers={}))
+    assert distance(ours, trajectory(optax.adamw(0.1, b1=0.8, weight_decay=1e-2))) < 1e-6
+
+
+def test_muon_without_multipliers_is_optaxs_and_decays_every_parameter():
+    random = np.random.default_rng(0)
+    params = {name: jnp.asarray(random.normal(size=size), jnp.float32) for name, size in [("w", (3, 4)), ("b", (4,))]}
+    grads = jax.tree.map(lambda p: 0.5 * p + 1, params)
+    ours = SOLVERS["muon"](0.1, 0.9, 1e-2, lr_multipliers={}, decay_multipliers={})
+    theirs = optax.contrib.muon(0.1, beta=0.9, weight_decay=1e-2, adam_weight_decay=1e-2)
+    one, other = (each.update(grads, each.init(params), params)[0] for each in (ours, theirs))
+    assert distance(one, other) < 1e-6
+
+
+@pytest.mark.parametrize("name", ["adamw", "muon"])
+def test_the_decoupled_solvers_take_the_multipliers(name):
+    params = arrays()
+    one, other = (
+        each.update(gradients(0), each.init(params), params)[0]
+        for each in (
+            SOLVERS[name](0.1, 0.9, 0.0, lr_multipliers={}, decay_multipliers={}),
+            SOLVERS[name](0.1, 0.9, 1e-2, **FACTORS),
+        )
     )
-    assert all(not leaf.any() for leaf in jax.tree.leaves((updates, state.velocity)))
+    for (layer, leaf), by_lr, by_decay in [(("conv", "bias"), 2, 1), (("dense", "kernel"), 1, 250)]:
+        expected = by_lr * (one[layer][leaf] - 0.1 * 1e-2 * by_decay * params[layer][leaf])
+        np.testing.assert_allclose(other[layer][leaf], expected, rtol=1e-5)
 
 
-# Multipliers.
+# Factors by path.
 
 
 def test_a_path_that_is_not_named_has_the_factor_1():
-    found = multipliers(arrays(PARAMS), {"conv/bias": 2.0, "dense/kernel": 250.0})
+    named = {"conv/bias": 2.0, "dense/kernel": 250.0}
+    found = factors(arrays(), named)
     assert found == {"conv": {"kernel": 1.0, "bias": 2.0}, "dense": {"kernel": 250.0, "bias": 1.0}}
-
-
-def test_multipliers_do_not_change_the_mapping_they_are_given():
-    named = {"conv/bias": 2.0}
-    multipliers(arrays(PARAMS), named)
-    assert named == {"conv/bias": 2.0}
+    assert named == {"conv/bias": 2.0, "dense/kernel": 250.0}
 
 
 @pytest.mark.parametrize("path", ["conv", "conv9/bias", "bias", "conv/bias/x", "conv.bias"])
-def test_a_path_that_is_not_there_is_an_error(path):
+@pytest.mark.parametrize("kind", FACTORS)
+def test_a_path_that_is_not_there_is_an_error(kind, path):
     with pytest.raises(KeyError, match=path):
-        multipliers(arrays(PARAMS), {path: 2.0, "dense/bias": 2.0})
-
-
-def test_the_decay_of_shallow3s_classifier_is_250_times_that_of_its_other_kernels():
-    info = networks.info("shallow3")
-    _, params, _ = networks.create("shallow3", 0)
-    params = jax.tree.map(jnp.ones_like, params)
-    update = caffe(
-        multipliers(params, info.lr_multipliers), multipliers(params, info.decay_multipliers), nesterov=False
-    ).update
-    zeros = jax.tree.map(jnp.zeros_like, params)
-    updates, _ = update(zeros, CaffeState(zeros), params, lr=0.01, momentum=0.9, weight_decay=1e-3)
-    moved = jax.tree.map(lambda leaf: float(leaf.min()), updates)
-    assert all(leaf.min() == leaf.max() for leaf in jax.tree.leaves(updates))
-    assert moved["dense"]["kernel"] == pytest.approx(-250 * 1e-5)
-    assert moved["dense"]["bias"] == 0
-    for layer, bias in (("conv1", 2), ("conv2", 2), ("conv3", 1)):
-        assert moved[layer]["kernel"] == pytest.approx(-1e-5)
-        assert moved[layer]["bias"] == pytest.approx(-bias * 1e-5)
+        caffe_sgd(0.1, 0.9, 0.0, **{kind: {path: 2.0, "dense/bias": 2.0}}).init(arrays())
 
 
 @pytest.mark.parametrize("name", networks.NETWORKS)
 def test_the_multipliers_of_every_network_name_parameters_that_it_has(name):
     info = networks.info(name)
-    shapes = jax.eval_shape(lambda: networks.create(name, 0)[1])
-    for named in (info.lr_multipliers, info.decay_multipliers):
-        multipliers(shapes, named)
+    shapes = jax.eval_shape(lambda: networks.create(name, jax.random.key(0), 10, networks.Options())[1])
+    jax.eval_shape(driven("sgd", info.lr_multipliers, info.decay_multipliers).init, shapes)
+
+
+def test_the_decay_of_shallow3s_classifier_is_250_times_that_of_its_other_kernels():
+    info = networks.info("shallow3")
+    params = {layer: {"kernel": jnp.ones(3), "bias": jnp.ones(2)} for layer in ("conv1", "conv2", "conv3", "dense")}
+    multipliers = {"lr_multipliers": info.lr_multipliers, "decay_multipliers": info.decay_multipliers}
+    transformation = caffe_sgd(0.01, 0.9, 1e-3, nesterov=False, **multipliers)
+    updates, _ = transformation.update(jax.tree.map(jnp.zeros_like, params), transformation.init(params), params)
+    moved = jax.tree.map(lambda leaf: float(leaf.min()), updates)
+    assert moved["dense"]["kernel"] == pytest.approx(-250 * 1e-5)
+    assert moved["dense"]["bias"] == 0
+    for layer, bias in (("conv1", 2), ("conv2", 2), ("conv3", 1)):
+        assert moved[layer] == pytest.approx({"kernel": -1e-5, "bias": -bias * 1e-5})
+
+
+# With Optax's wrappers and with Flax.
+
+
+def test_it_works_in_a_chain_and_with_optaxs_inject_hyperparams():
+    plain = trajectory(caffe_sgd(scheduled(LR), 0.9, 1e-3, **FACTORS))
+    chained = trajectory(optax.chain(optax.clip(1e9), caffe_sgd(scheduled(LR), 0.9, 1e-3, **FACTORS)))
+    wrapped = trajectory(optax.inject_hyperparams(caffe_sgd)(scheduled(LR), momentum=0.9, weight_decay=1e-3, **FACTORS))
+    assert distance(chained, plain) == 0
+    assert distance(wrapped, plain) < 1e-6
+
+
+def test_it_works_with_flaxs_optimizer_and_with_an_nnx_state():
+    """The five lines of the module's docstring, and the same steps with an nnx.State and with a dictionary."""
+    images, labels = jnp.ones((4, 3)), jnp.arange(4) % 2
+    model = nnx.Linear(3, 2, rngs=nnx.Rngs(0))
+    transformation = caffe_sgd(scheduled(LR), 0.9, 1e-2, lr_multipliers={"bias": 2.0}, decay_multipliers={"bias": 0.0})
+
+    def loss(model):
+        return optax.softmax_cross_entropy_with_integer_labels(model(images), labels).mean()
+
+    graphdef, state = nnx.split(nnx.clone(model))
+
+    def three_steps(params, as_state):
+        memory = transformation.init(params)
+        for _ in range(3):
+            grads = jax.grad(lambda params: loss(nnx.merge(graphdef, as_state(params))))(params)
+            updates, memory = transformation.update(grads, memory, params)
+            params = optax.apply_updates(params, updates)
+        return params
+
+    optimizer = nnx.Optimizer(model, transformation, wrt=nnx.Param)
+    for _ in range(3):
+        optimizer.update(model, nnx.grad(loss)(model))
+    from_state = three_steps(state, lambda params: params)
+    from_dict = three_steps({name: state[name][...] for name in ("kernel", "bias")}, nnx.State)
+    for name in ("kernel", "bias"):
+        np.testing.assert_allclose(from_state[name][...], from_dict[name], rtol=1e-6)
+        np.testing.assert_allclose(getattr(model, name)[...], from_dict[name], rtol=1e-6)
+
+
+# The registry.
+
+
+def test_a_name_is_registered_once_and_an_unknown_one_has_a_hint():
+    with pytest.raises(UserError, match="solver 'sgd' is .* already"):
+        solver("sgd")(lambda *_, **__: optax.sgd(0.1))
+    with pytest.raises(UserError, match="did you mean 'nesterov'"):
+        driven("nestrov", {}, {})
