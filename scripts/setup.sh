@@ -4,7 +4,8 @@
 #   scripts/setup.sh         what training and drawing need
 #   scripts/setup.sh test    what the tests need too
 #
-# VENV names another folder than .venv; PYTHON another interpreter than the first that is new enough.
+# It takes the newest Python of 3.14 to 3.11 that is on PATH, among pyenv's versions, or known to uv.
+# VENV names another folder than .venv; PYTHON names a version (3.11) or an interpreter.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 venv=${VENV:-.venv}
@@ -16,19 +17,38 @@ if [ "${1:-}" = test ]; then files+=(requirements-test.txt); fi
 mark="$venv/.smith-$(cat "${files[0]}" requirements-*.txt pyproject.toml | cksum | tr ' ' -)"
 if [ -e "$mark${1:+-$1}" ]; then exit 0; fi
 
-new_enough() { "$1" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; }
-if [ ! -x "$venv/bin/python" ]; then
-    for python in ${PYTHON:-} python3 python3.11 python3.12 python3.13 python; do
-        if new_enough "$python"; then found=$python && break; fi
+# Prints the path of an interpreter if it is Python 3.$2 (any supported version without $2) and can make an environment.
+interpreter() {
+    "$1" -c "import ensurepip, sys, venv
+if sys.version_info[:2] not in [(3, minor) for minor in [${2:-11, 12, 13, 14}]]: sys.exit(1)
+print(sys.executable)" 2>/dev/null
+}
+
+find_python() { # Prints the path of the first Python found, of the minor versions given.
+    local minor candidate
+    for minor in "$@"; do
+        for candidate in "python3.$minor" "${PYENV_ROOT:-$HOME/.pyenv}/versions/3.$minor".*/bin/python python3 python \
+            "$(uv python find --no-project --no-python-downloads "3.$minor" 2>/dev/null || true)"; do
+            interpreter "$candidate" "$minor" && return
+        done
     done
-    if [ -z "${found:-}" ]; then
-        echo "setup: no Python 3.11 or newer found; install one, or name it with PYTHON=" >&2
+    uv python install --quiet "3.$1" 2>/dev/null && interpreter "$(uv python find --no-project "3.$1")" # downloads it
+}
+
+if [ ! -x "$venv/bin/python" ]; then
+    case ${PYTHON:-} in
+        "") found=$(find_python 14 13 12 11) || found= ;;
+        3.1[1-4]) found=$(find_python "${PYTHON#3.}") || found= ;;
+        *) found=$(interpreter "$PYTHON") || found= ;;
+    esac
+    if [ -z "$found" ]; then
+        echo "setup: ${PYTHON:+PYTHON=$PYTHON: }no Python 3.11 to 3.14 found on PATH, in pyenv or through uv; install one" >&2
         exit 2
     fi
     "$found" -m venv "$venv"
 fi
 
-echo "setup: installing ${files[*]} into $venv (once; minutes)" >&2
+echo "setup: installing ${files[*]} into $venv with $("$venv/bin/python" -V) (once; minutes)" >&2
 arguments=()
 for file in "${files[@]}"; do arguments+=(-r "$file"); done
 "$venv/bin/python" -m pip install --quiet --disable-pip-version-check "${arguments[@]}"

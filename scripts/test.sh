@@ -7,4 +7,5 @@ venv=${VENV:-.venv}
 "$venv/bin/ruff" check .
 "$venv/bin/ruff" format --check .
 "$venv/bin/basedpyright" --pythonpath "$venv/bin/python"
-"$venv/bin/python" -m pytest "$@"
+# A process for each core, with one thread each (tests/conftest.py).
+"$venv/bin/python" -m pytest -n "$(getconf _NPROCESSORS_ONLN)" --maxprocesses 8 --dist worksteal "$@"
