@@ -1,9 +1,5 @@
 """The datasets by name, as arrays in memory.
 
-    train = load("cifar10", "train", default_data_dir())
-    train.images  # (50000, 32, 32, 3) uint8
-    train.labels  # (50000,) int32
-
 A dataset is a function that returns one of its splits. It may be written in any file:
 
     @dataset("stripes", image_shape=(32, 32, 3), classes=2, train_images=1_000, test_images=200)
@@ -11,35 +7,70 @@ A dataset is a function that returns one of its splits. It may be written in any
         content = np.load(data_dir / f"stripes-{split}.npz")
         return Arrays(content["images"], content["labels"])
 
-It is called once: what it returns is checked and kept in DATA_DIR/smith-cache (see `smith.data.cache`). Delete the
-files there after changing the function.
+It is called once: what it returns is checked, and kept in DATA_DIR/smith-cache. Delete that file after changing the
+function. `smith.data.tfds.read` reads the datasets of TensorFlow Datasets.
 """
 
+import functools
 import os
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import get_args
+from typing import Literal, NamedTuple, get_args
+
+import numpy as np
 
 from smith.data import cache, tfds
-from smith.data.arrays import SPLITS, Arrays, DatasetInfo, Loader, Preprocessing, Split, in_order, mean_image
-from smith.data.cache import cache_file
-from smith.errors import unknown
+from smith.errors import UserError, unknown
 from smith.registry import Registry
 
-__all__ = [
-    "DATASETS",
-    "SPLITS",
-    "Arrays",
-    "DatasetInfo",
-    "Split",
-    "cache_file",
-    "dataset",
-    "default_data_dir",
-    "in_order",
-    "load",
-    "mean_image",
-    "prepare",
-]
+Split = Literal["train", "test"]
+Preprocessing = Literal["mean_image", "divide_256", "none"]
+SPLITS: tuple[Split, ...] = get_args(Split)
+
+
+class Arrays(NamedTuple):
+    """One split: images (N, height, width, channels) uint8, labels (N,) int32. A function may return any integers."""
+
+    images: np.ndarray
+    labels: np.ndarray
+
+
+Loader = Callable[[Split, Path], Arrays]
+
+
+@dataclass(frozen=True)
+class DatasetInfo:
+    """What there is to know about a dataset without reading it.
+
+    image_shape: (height, width, channels)
+    classes: how many; labels count from 0
+    preprocessing: "mean_image" subtracts the mean training image from pixels in 0..255, "divide_256" divides them by
+      256, "none" leaves them as they are
+    loader: (split, data_dir) -> Arrays
+    """
+
+    image_shape: tuple[int, int, int]
+    classes: int
+    train_images: int
+    test_images: int
+    preprocessing: Preprocessing
+    loader: Loader
+
+    def count(self, split: Split) -> int:
+        """Returns the number of images in a split."""
+        return self.train_images if split == "train" else self.test_images
+
+    def check(self, split: Split, images: np.ndarray, labels: np.ndarray) -> None:
+        """Raises ValueError if a split is not as described here."""
+        shape = (self.count(split), *self.image_shape)
+        if images.dtype != np.uint8 or labels.dtype.kind not in "iu":
+            raise ValueError(f"images {images.dtype} and labels {labels.dtype}, not uint8 and integers")
+        if images.shape != shape or labels.shape != shape[:1]:
+            raise ValueError(f"images {images.shape} and labels {labels.shape}, not {shape} and {shape[:1]}")
+        if labels.min() < 0 or labels.max() >= self.classes:
+            raise ValueError(f"labels {labels.min()} to {labels.max()}, not 0 to {self.classes - 1}")
+
 
 DATASETS: Registry[DatasetInfo] = Registry("dataset")
 
@@ -53,11 +84,7 @@ def dataset(
     test_images: int,
     preprocessing: Preprocessing = "mean_image",
 ) -> Callable[[Loader], Loader]:
-    """Registers a function (split, data_dir) -> Arrays as a dataset. For the arguments see `DatasetInfo`.
-
-    Raises:
-      UserError: the name belongs to another function, or there is no such preprocessing.
-    """
+    """Registers a function as a dataset (see `DatasetInfo`). Raises UserError if the name belongs to another one."""
     if preprocessing not in get_args(Preprocessing):
         raise unknown("preprocessing", preprocessing, get_args(Preprocessing))
 
@@ -69,24 +96,20 @@ def dataset(
     return register
 
 
-@dataset(
-    "mnist", image_shape=(28, 28, 1), classes=10, train_images=60_000, test_images=10_000, preprocessing="divide_256"
-)
-def mnist(split: Split, data_dir: Path) -> Arrays:
-    """The handwritten digits of LeCun, Cortes and Burges."""
-    return tfds.read("mnist", split, data_dir)
-
-
 @dataset("cifar10", image_shape=(32, 32, 3), classes=10, train_images=50_000, test_images=10_000)
 def cifar10(split: Split, data_dir: Path) -> Arrays:
-    """Krizhevsky's tiny images of ten classes."""
-    return tfds.read("cifar10", split, data_dir)
+    return Arrays(*tfds.read("cifar10", split, data_dir))
 
 
 @dataset("cifar100", image_shape=(32, 32, 3), classes=100, train_images=50_000, test_images=10_000)
 def cifar100(split: Split, data_dir: Path) -> Arrays:
-    """Krizhevsky's tiny images of a hundred classes."""
-    return tfds.read("cifar100", split, data_dir)
+    return Arrays(*tfds.read("cifar100", split, data_dir))
+
+
+@dataset("mnist", image_shape=(28, 28, 1), classes=10, train_images=60_000, test_images=10_000,
+         preprocessing="divide_256")  # fmt: skip
+def mnist(split: Split, data_dir: Path) -> Arrays:
+    return Arrays(*tfds.read("mnist", split, data_dir))
 
 
 def default_data_dir() -> Path:
@@ -94,21 +117,40 @@ def default_data_dir() -> Path:
     return Path(os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets").expanduser()
 
 
-def load(name: str, split: Split, data_dir: Path) -> Arrays:
-    """Returns one split, its images ordered by their digests (see `in_order`).
+def cache_file(name: str, split: Split, data_dir: Path) -> Path:
+    """Returns where a split is kept once it was loaded."""
+    return data_dir / "smith-cache" / f"{name}-{split}.npz"
 
-    Raises:
-      UserError: an unknown name or split; arrays that are not as the dataset is declared; data that can not be read,
-        downloaded or prepared.
+
+def load(name: str, split: Split, data_dir: Path) -> Arrays:
+    """Returns one split, its images in the order of their digests (see `smith.data.cache.in_order`).
+
+    Raises UserError: an unknown name or split; data that are not as declared, or can not be read or prepared.
     """
-    info = DATASETS[name]
+    info, folder = DATASETS[name], data_dir.expanduser()
     if split not in SPLITS:
         raise unknown("split", split, SPLITS)
-    return cache.load(name, info, split, data_dir.expanduser())
+    check = functools.partial(info.check, split)
+
+    def make() -> Arrays:
+        try:
+            arrays = info.loader(split, folder)
+            check(*arrays)
+        except (OSError, ValueError) as error:
+            raise UserError(f"{name} {split} in {folder} is not right ({error}): mend it, or its function") from error
+        return arrays
+
+    return Arrays(*cache.kept(cache_file(name, split, folder), make, check))
 
 
 def prepare(names: Iterable[str], data_dir: Path) -> None:
     """Loads both splits of each dataset, so that they are cached, and prints a line for each. Raises as `load` does."""
-    for name, _ in [(name, DATASETS[name]) for name in names]:  # an unknown last name is told before the first download
-        train, test = (len(load(name, split, data_dir).labels) for split in SPLITS)
-        print(f"{name}: {train} training and {test} test images in {data_dir}", flush=True)
+    for name, info in [(name, DATASETS[name]) for name in names]:  # an unknown last name is told before the first
+        for split in SPLITS:
+            load(name, split, data_dir)
+        print(f"{name}: {info.train_images} training and {info.test_images} test images in {data_dir}", flush=True)
+
+
+def mean_image(images: np.ndarray) -> np.ndarray:
+    """Returns the mean over the images, (N, H, W, C) uint8 -> (H, W, C) float32. The sum is exact in float64."""
+    return images.mean(axis=0, dtype=np.float64).astype(np.float32)

@@ -1,59 +1,55 @@
-"""The cache of datasets: each split decoded, in order and checked, in DATA_DIR/smith-cache/NAME-SPLIT.npz.
+"""The cache of datasets: each split decoded, checked and in order, in one npz file.
 
-With the cache there, nothing else of a dataset is read, and TFDS and TensorFlow are not imported.
+With that there, nothing else of a dataset is read, and neither TFDS nor TensorFlow is imported.
 """
 
+import contextlib
 import hashlib
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
 from smith import disk
-from smith.data.arrays import Arrays, DatasetInfo, Split, in_order
 from smith.errors import UserError
 
-
-def cache_file(name: str, split: Split, data_dir: Path) -> Path:
-    """Returns where a split is kept."""
-    return data_dir / "smith-cache" / f"{name}-{split}.npz"
+Pair = tuple[np.ndarray, np.ndarray]  # images (N, height, width, channels) uint8, labels (N,) integers
+Check = Callable[[np.ndarray, np.ndarray], None]  # raises ValueError if the arrays are not what they should be
 
 
-def load(name: str, info: DatasetInfo, split: Split, data_dir: Path) -> Arrays:
-    """Returns a split from its cache, or else from the dataset's function, and then writes the cache.
+def kept(file: Path, make: Callable[[], Pair], check: Check) -> Pair:
+    """Returns what the cache holds, or else what `make` returns, in order, and then writes the cache.
 
-    One process makes the cache while the others wait. Raises UserError as `smith.data.load` does.
+    One process makes it while the others wait. A damaged cache is set aside. Raises UserError if it can not be opened.
     """
-    file = cache_file(name, split, data_dir)
-    arrays = _read(file, info, split)
-    if arrays is None:
-        with disk.waiting(file.with_name(f"{name}.lock")):  # of both splits, because preparing one prepares the other
-            arrays = _read(file, info, split)
-            if arrays is None:
-                arrays = _make(name, info, split, data_dir)
-                _write(file, arrays)
-    return arrays
+    pair = _read(file, check)
+    if pair is None:
+        with disk.waiting(file.with_suffix(".lock")):
+            pair = _read(file, check)
+            if pair is None:
+                pair = in_order(*make())
+                _write(file, *pair)
+    return pair
 
 
-def _make(name: str, info: DatasetInfo, split: Split, data_dir: Path) -> Arrays:
-    try:
-        arrays = info.loader(split, data_dir)
-    except OSError as error:
-        raise UserError(f"can not read {name} {split}: {error}; repair it, or give another --data-dir") from error
-    if fault := info.fault(arrays, split):
-        raise UserError(
-            f"{name} {split} in {data_dir}: {fault}; repair the data, or the dataset's declaration, "
-            "or give another --data-dir"
-        )
-    return in_order(arrays)
+def in_order(images: np.ndarray, labels: np.ndarray) -> Pair:
+    """Returns the images, and the labels as int32, ordered by the SHA-256 of each image and its label.
 
-
-def _read(file: Path, info: DatasetInfo, split: Split) -> Arrays | None:
-    """Returns the arrays, or None where there is no cache or it was damaged. A damaged one is set aside.
-
-    A cache without a digest was written elsewhere, in whatever order.
+    So a seed means the same wherever a dataset was prepared: TFDS keeps it in an order that depends on how it was
+    written. Classes are mixed too. The orders of MNIST and CIFAR, and with them all results, rest on the single byte
+    of a label below 256.
     """
+    numbers = [label.to_bytes(1 if label < 256 else 4, "little") for label in labels.tolist()]
+    pairs = zip(np.ascontiguousarray(images), numbers, strict=True)
+    digests = [hashlib.sha256(image.tobytes() + number).digest() for image, number in pairs]
+    order = np.array(sorted(range(len(digests)), key=digests.__getitem__))
+    return images[order], labels[order].astype(np.int32)
+
+
+def _read(file: Path, check: Check) -> Pair | None:
+    """Returns the arrays, or None. A cache without a digest was written elsewhere, in whatever order."""
     try:
         stream = open(file, "rb")
     except (FileNotFoundError, NotADirectoryError):
@@ -62,45 +58,31 @@ def _read(file: Path, info: DatasetInfo, split: Split) -> Arrays | None:
         raise UserError(f"can not read {file}: {error.strerror}; make it readable, or delete it") from error
     with stream:
         try:
-            with np.load(stream, allow_pickle=False) as members:
-                content = {key: members[key] for key in members.files}
-            arrays = Arrays(content["images"], content["labels"])
-            fault = info.fault(arrays, split)
-            if not fault and str(content.get("sha256", _digest(arrays))) != _digest(arrays):
-                fault = "sha256 differs"
-        except Exception as error:  # zipfile, zlib and NumPy raise some ten kinds for bytes they can not read
-            fault = str(error) or type(error).__name__
-    if fault:
-        _set_aside(file, fault)
-        return None
-    return Arrays(arrays.images, arrays.labels.astype(np.int32)) if "sha256" in content else in_order(arrays)
+            with np.load(stream, allow_pickle=False) as content:
+                images, labels, digest = content["images"], content["labels"], str(content.get("sha256", ""))
+            check(images, labels)
+            if digest not in ("", _digest(images, labels)):
+                raise ValueError("sha256 differs")
+            return (images, labels.astype(np.int32)) if digest else in_order(images, labels)
+        except Exception as error:  # zipfile, zlib and NumPy raise some ten kinds for bytes that they can not read
+            damage = str(error) or type(error).__name__
+    with contextlib.suppress(OSError):
+        os.replace(file, f"{file}.damaged")
+    print(f"{file}: damaged ({damage}): set aside, and made again", file=sys.stderr, flush=True)
 
 
-def _write(file: Path, arrays: Arrays) -> None:
+def _write(file: Path, images: np.ndarray, labels: np.ndarray) -> None:
     """Writes the cache. Without it the next start is slower, so a failure is told, not raised."""
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         disk.sweep(file.parent)
         with disk.whole(file) as part, part.open("wb") as stream:
-            np.savez(stream, images=arrays.images, labels=arrays.labels, sha256=np.array(_digest(arrays)))
+            np.savez(stream, images=images, labels=labels, sha256=np.array(_digest(images, labels)))
     except OSError as error:
-        _say(f"{file}: not written ({error.strerror or error}); the dataset will be decoded again next time")
+        print(f"{file}: not written ({error.strerror or error}); decoded again next time", file=sys.stderr, flush=True)
 
 
-def _digest(arrays: Arrays) -> str:
-    digest = hashlib.sha256(np.ascontiguousarray(arrays.images).data)
-    digest.update(np.ascontiguousarray(arrays.labels).data)
+def _digest(images: np.ndarray, labels: np.ndarray) -> str:
+    digest = hashlib.sha256(np.ascontiguousarray(images))
+    digest.update(np.ascontiguousarray(labels))
     return digest.hexdigest()
-
-
-def _set_aside(file: Path, fault: str) -> None:
-    aside = file.with_name(f"{file.name}.damaged")
-    try:
-        os.replace(file, aside)
-        _say(f"{file}: damaged ({fault}); kept as {aside.name}, making it again")
-    except OSError as error:
-        _say(f"{file}: damaged ({fault}), and can not be moved ({error.strerror}); reading the original")
-
-
-def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)

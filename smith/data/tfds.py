@@ -14,54 +14,55 @@ from typing import Any
 
 import numpy as np
 
-from smith.data.arrays import Arrays, Split
 from smith.errors import UserError
 
-RECORDS_AT_ONCE = 1000  # decoded together: several times faster than one by one, and little memory
+ELSEWHERE = "or point --data-dir or TFDS_DATA_DIR at a folder that has it prepared"
+AT_ONCE = 1000  # records decoded together: several times faster than one by one, and little memory
 
 
-def read(name: str, split: Split, data_dir: Path) -> Arrays:
-    """Returns a split of a TFDS dataset whose records have an "image" and a "label".
+def read(name: str, split: str, data_dir: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Returns a split of a TFDS dataset whose records have an "image", all of one size, and a "label".
 
-    Args:
-      name: TFDS's own, of any dataset whose images have one size
-
-    Raises:
-      UserError: TFDS is missing; what is prepared can not be read; it can not be downloaded or prepared.
+    Returns (images, labels): (N, height, width, channels) uint8 and (N,) int32. Raises UserError: TFDS is missing; what
+    is prepared can not be read; the dataset can not be downloaded or prepared.
     """
-    elsewhere = "point --data-dir or TFDS_DATA_DIR at a folder that has it prepared"
-    with _quiet():
-        with _told(f"can not find {name} in {data_dir}", f"install the requirements, or {elsewhere}"):
+    with contextlib.ExitStack() as stack:
+        for logger in map(logging.getLogger, ("absl", "urllib3")):  # TFDS's own, and its retries
+            stack.callback(logger.setLevel, logger.level)
+            logger.setLevel(logging.ERROR)
+        with _told(f"can not look for {name} in {data_dir}", f"install requirements.txt, {ELSEWHERE}"):
             import tensorflow_datasets as tfds
 
             builder: Any = tfds.builder(name, data_dir=os.fspath(data_dir))
-        if not builder.is_prepared():
-            remedy = f"pip install -r requirements-prepare.txt (to prepare only), or {elsewhere}"
-            with _told(f"{name} is not prepared in {data_dir}, and TensorFlow is needed for that", remedy):
+            prepared = builder.is_prepared()
+        if not prepared:
+            install = f"pip install -r requirements-prepare.txt, {ELSEWHERE}"
+            with _told(f"{name} is not prepared in {data_dir}, and that needs TensorFlow", install):
                 _import_tensorflow()
             print(f"{name}: downloading and preparing in {data_dir} (once; minutes)", file=sys.stderr, flush=True)
-            with _told(f"can not prepare {name} in {data_dir}", f"try again, or {elsewhere}"):
+            with _told(f"can not prepare {name} in {data_dir}", f"try again, {ELSEWHERE}"):
+                tfds.disable_progress_bar()
                 config = tfds.download.DownloadConfig(try_download_gcs=False)
                 builder.download_and_prepare(file_format="array_record", download_config=config)
-        with _told(f"can not read {builder.data_dir}", f"delete it to have it made again, or {elsewhere}"):
+        with _told(f"can not read {builder.data_dir}", f"delete it to have it made again, {ELSEWHERE}"):
             return _decode(builder.as_data_source(split))
 
 
-def _decode(source: Any) -> Arrays:
-    """Returns every record of a TFDS data source."""
+def _decode(source: Any) -> tuple[np.ndarray, np.ndarray]:
     images = np.empty((len(source), *source[0]["image"].shape), np.uint8)
     labels = np.empty(len(source), np.int32)
-    for start in range(0, len(source), RECORDS_AT_ONCE):
-        numbers = list(range(start, min(start + RECORDS_AT_ONCE, len(source))))
-        records = source.__getitems__(numbers)
-        images[numbers] = np.stack([record["image"] for record in records])
-        labels[numbers] = [record["label"] for record in records]
-    return Arrays(images, labels)
+    for start in range(0, len(source), AT_ONCE):
+        part = slice(start, min(start + AT_ONCE, len(source)))
+        records = source.__getitems__(list(range(part.start, part.stop)))
+        images[part] = [record["image"] for record in records]
+        labels[part] = [record["label"] for record in records]
+    return images, labels
 
 
 def _import_tensorflow() -> None:
-    """Imports TensorFlow without its start-up lines and without the GPU, whose memory it would take from JAX."""
+    """Imports TensorFlow without its first lines, and keeps it off the GPU, whose memory it would take from JAX."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
     import tensorflow
 
     with contextlib.suppress(RuntimeError):  # it is in use already, with the devices that its user gave it
@@ -70,7 +71,7 @@ def _import_tensorflow() -> None:
 
 @contextlib.contextmanager
 def _told(what: str, remedy: str) -> Iterator[None]:
-    """Turns whatever TFDS raises into one line that names the innermost cause."""
+    """Turns whatever is raised into one line that names the innermost cause."""
     try:
         yield
     except Exception as error:
@@ -79,17 +80,3 @@ def _told(what: str, remedy: str) -> Iterator[None]:
             cause = inner
         reason = (str(cause).splitlines() or [type(cause).__name__])[0].rstrip(":.")
         raise UserError(f"{what} ({reason}): {remedy}") from error
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Keeps log lines below an error to TFDS and the libraries that it uses."""
-    loggers = [logging.getLogger(name) for name in ("absl", "urllib3")]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
