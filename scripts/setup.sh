@@ -36,19 +36,20 @@ find_python() { # Prints the path of the first Python found, of the minor versio
 }
 
 if [ ! -x "$venv/bin/python" ]; then
+    places="found on PATH, among pyenv's versions or through uv; install one, or name one with PYTHON="
     case ${PYTHON:-} in
-        "") found=$(find_python 14 13 12 11) || found= ;;
-        3.1[1-4]) found=$(find_python "${PYTHON#3.}") || found= ;;
-        *) found=$(interpreter "$PYTHON") || found= ;;
+        "") found=$(find_python 14 13 12 11) || problem="no Python 3.11 to 3.14 $places" ;;
+        3.1[1-4]) found=$(find_python "${PYTHON#3.}") || problem="no Python $PYTHON $places" ;;
+        *) found=$(interpreter "$PYTHON") || problem="PYTHON=$PYTHON is no Python 3.11 to 3.14 with venv and ensurepip" ;;
     esac
-    if [ -z "$found" ]; then
-        echo "setup: ${PYTHON:+PYTHON=$PYTHON: }no Python 3.11 to 3.14 found on PATH, in pyenv or through uv; install one" >&2
-        exit 2
-    fi
+    if [ -n "${problem:-}" ]; then echo "setup: $problem" >&2 && exit 2; fi
     "$found" -m venv "$venv"
 fi
 
 echo "setup: installing ${files[*]} into $venv with $("$venv/bin/python" -V) (once; minutes)" >&2
+if ! "$venv/bin/python" -m pip --version >/dev/null 2>&1; then # as in environments that uv made
+    "$venv/bin/python" -m ensurepip >/dev/null
+fi
 arguments=()
 for file in "${files[@]}"; do arguments+=(-r "$file"); done
 "$venv/bin/python" -m pip install --quiet --disable-pip-version-check "${arguments[@]}"
