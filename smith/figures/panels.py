@@ -1,0 +1,309 @@
+"""What is to be drawn of a figure's panels and of a table: a `View` of each, from results.
+
+The only place that tells the kinds of panels apart and chooses ranges and labels. Needs results only: no data, no JAX.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from smith.analysis import published as paper
+from smith.analysis.measures import guess
+from smith.analysis.seeds import curve
+from smith.figure import Figure, Finals, Panel, Row, Sketch, Table
+from smith.figures.views import Axis, Line, Range, Series, View
+from smith.metrics import quantity
+from smith.run import Run
+from smith.store import Result, Store
+
+X_LABELS = {"iteration": "Iteration", "epoch": "Epoch", "learning_rate": "Learning rate", "momentum": "Momentum"}
+HEADROOM = 3.0  # a logarithmic axis reaches so far beyond the paper's, a linear one by the paper's span
+FURTHEST = 3  # times that, where most of our points lie there
+MOST = 80  # % of our points that an axis has room for
+MARGIN = 0.02  # of an axis, on either side
+
+
+def views(experiment: Figure | Table, store: Store, published: bool = True) -> list[View]:
+    """Returns a view for every panel of a figure, or for every network of a table.
+
+    published: whether the paper's curves are shown too
+
+    Raises:
+      UserError: the store's scale can not hold a run.
+    """
+    if isinstance(experiment, Table):
+        return _table(experiment, store, published)
+    return [view(panel, store, published) for panel in experiment.panels]
+
+
+def view(panel: Panel | Finals | Sketch, store: Store, published: bool = True) -> View:
+    """Returns what is to be drawn of a panel. Raises UserError as `views` does."""
+    if isinstance(panel, Sketch):
+        return _sketch(panel)
+    return _finals(panel, store) if isinstance(panel, Finals) else _curves(panel, store, published)
+
+
+def heading(name: str) -> str:
+    """Returns "Figure 9" for "fig09", "Table 1" for "table1", else the name."""
+    match = re.fullmatch(r"(fig|table)0*(\d+)", name)
+    return f"{'Figure' if match[1] == 'fig' else 'Table'} {match[2]}" if match else name
+
+
+# --- curves over a run ---
+
+
+def _curves(panel: Panel, store: Store, published: bool) -> View:
+    theirs = paper.curves(panel.published) if published and panel.published else {}
+    cuts = {run: _cut(panel, run, store) for run in panel.runs()}
+    series = [
+        _curve(number, name, y, panel.x, store.results(run), _scaled(theirs.get(name), cuts[run]))
+        for number, (name, y, run) in enumerate(panel.series())
+    ]
+    horizontal = _x_range(panel, cuts, series)
+    shown = [_inside(line, horizontal) for one in series for line in one.seeds.values()]
+    return View(
+        panel.label,
+        panel.title,
+        Axis(X_LABELS.get(panel.x, panel.x), range=horizontal),
+        Axis(_label(panel.ys), panel.log, _y_range(panel, np.concatenate([*shown, []]), theirs)),
+        series,
+        _published_label(list(cuts.values())) if theirs else "",
+    )
+
+
+def _cut(panel: Panel, run: Run, store: Store) -> float:
+    """Returns by how much the iterations of the horizontal axis are cut at the store's scale; 1 on other axes."""
+    return store.trained(run).iterations / run.iterations if panel.x == "iteration" else 1.0
+
+
+def _scaled(line: Line | None, cut: float) -> Line | None:
+    return (line[0] * cut, line[1]) if line else None
+
+
+def _curve(number: int, name: str, y: str, x: str, found: Sequence[Result], published: Line | None) -> Series:
+    unit = _unit(y)
+    if not found:
+        return Series(name, number, unit, published=published, missing=True)
+    joined = curve(found, x, y)
+    return Series(
+        name,
+        number,
+        unit,
+        (joined.x, joined.mean),
+        {result.seed: _finite(result[x], result[y]) for result in found},
+        {result.seed: float(result[x][-1]) for result in found if result.status == "diverged"},
+        published=published,
+    )
+
+
+def _finite(x: np.ndarray, y: np.ndarray) -> Line:
+    return x[np.isfinite(y)], y[np.isfinite(y)]
+
+
+def _published_label(cuts: Sequence[float]) -> str:
+    if min(cuts) == 1:
+        return "published"
+    low, high = f"{min(cuts):.3g}", f"{max(cuts):.3g}"
+    return f"published, iterations x {low if low == high else f'{low} to {high}'}"
+
+
+# --- labels and ranges ---
+
+
+def _unit(name: str) -> str:
+    return quantity(name).unit.partition(";")[0]
+
+
+def _label(names: Sequence[str]) -> str:
+    """Returns a label for quantities: "Loss, training loss (nats) / accuracy (fraction)"."""
+    if len(names) == 1:
+        return quantity(names[0]).label
+    by_unit: dict[str, list[str]] = {}
+    for name in names:
+        unit = quantity(name).label.partition(" (")[2]
+        by_unit.setdefault(f" ({unit}" if unit else "", []).append(quantity(name).short)
+    text = " / ".join(", ".join(short) + unit for unit, short in by_unit.items()).lower()
+    return text[:1].upper() + text[1:]
+
+
+def _x_range(panel: Panel, cuts: Mapping[Run, float], series: Sequence[Series]) -> Range | None:
+    """Returns the paper's range, of iterations cut as the longest run is, with room for crosses of diverged seeds."""
+    if not panel.xlim:
+        return None
+    ends = {run: run.iterations * cut for run, cut in cuts.items()}
+    cut = max(ends.values()) / max(run.iterations for run in ends) if panel.x == "iteration" else 1.0
+    left, right = (float(limit * cut) for limit in panel.xlim)
+    return left, max([right, *(x for one in series for x in one.diverged.values())])
+
+
+def _inside(line: Line, limits: Range | None) -> np.ndarray:
+    """Returns the y of the points that the horizontal axis shows."""
+    return line[1] if limits is None else line[1][(line[0] >= limits[0]) & (line[0] <= limits[1])]
+
+
+def _y_range(panel: Panel, ours: np.ndarray, theirs: Mapping[str, Line]) -> Range | None:
+    """Returns the paper's range, widened to hold our points, but not by one that goes to infinity.
+
+    ours: all y that are shown; theirs: the paper's curves, the range of which counts if the panel gives none
+    """
+    ours = np.log(ours[ours > 0]) if panel.log else ours
+    limits = panel.ylim or _extent([y for _, y in theirs.values()])
+    if limits:
+        low, high = np.log(limits) if panel.log else limits
+    elif len(ours):
+        low, high = np.percentile(ours, (100 - MOST, MOST))
+    else:
+        return None
+    reach = np.log(HEADROOM) if panel.log else high - low
+    bottom, top = np.percentile(ours, (100 - MOST, MOST)) if len(ours) else (low, high)
+    least = max(min(low - reach, bottom), low - FURTHEST * reach)
+    most = min(max(high + reach, top), high + FURTHEST * reach)
+    if all(quantity(name).unit.startswith("fraction") for name in panel.ys) and not panel.log:
+        least, most = 0.0, 1.0
+    near = ours[(ours >= least) & (ours <= most)]
+    low, high = min([low, *near]), max([high, *near])
+    margin = MARGIN * ((high - low) or 1.0)
+    low, high = low - margin, high + margin
+    return (float(np.exp(low)), float(np.exp(high))) if panel.log else (float(low), float(high))
+
+
+def _extent(values: Sequence[np.ndarray]) -> Range | None:
+    return (float(min(y.min() for y in values)), float(max(y.max() for y in values))) if values else None
+
+
+# --- points: what runs have come to ---
+
+
+def _finals(panel: Finals, store: Store) -> View:
+    found = {place: store.results(run) for place, run in panel.points.items()}
+    series = []
+    for number, name in enumerate(panel.y):
+        ends = {x: {r.seed: _end(r, panel.points[x], name) for r in of} for x, of in found.items()}
+        series.append(_points(number, quantity(name).short, _unit(name), ends))
+    lost = sum(result.status == "diverged" for of in found.values() for result in of)
+    absent = sum(not of for of in found.values())
+    return View(
+        panel.label,
+        panel.title,
+        Axis(panel.xlabel, True, ticks={place: f"{place:g}" for place in panel.points}),
+        Axis(_label(panel.y), panel.log),
+        series,
+        notes=[f"{lost} diverged, drawn as guessing"] * bool(lost) + [f"{absent} without a result"] * bool(absent),
+        points=True,
+    )
+
+
+def _end(result: Result, run: Run, name: str) -> float:
+    """Returns the last test's value; a run that diverged has come to guessing."""
+    return guess(run, name) if result.status == "diverged" else float(result[name][-1])
+
+
+def _points(number: int, name: str, unit: str, ends: Mapping[float, Mapping[int, float]], **more: Any) -> Series:
+    """Returns a row of points. ends: place -> seed -> value"""
+    there = {place: list(of.values()) for place, of in ends.items() if of}
+    seeds = sorted({seed for of in ends.values() for seed in of})
+    each = {seed: {place: of[seed] for place, of in ends.items() if seed in of} for seed in seeds}
+    mean = np.array([np.mean(values) for values in there.values()])
+    return Series(
+        name,
+        number,
+        unit,
+        (np.array([*there], float), mean),
+        {seed: (np.array([*of], float), np.array([*of.values()])) for seed, of in each.items()},
+        **more,
+    )
+
+
+@dataclass(frozen=True)
+class Measured:
+    """The final test accuracies of a table's row, in %.
+
+    values: by seed; a seed that diverged counts as guessing
+    diverged: how many did
+    """
+
+    row: Row
+    values: Mapping[int, float]
+    diverged: int
+
+    @property
+    def mean(self) -> float:
+        """Over the seeds; not a number where there is none."""
+        return float(np.mean([*self.values.values()])) if self.values else np.nan
+
+    @property
+    def deviation(self) -> float:
+        """The standard deviation over the seeds (n - 1); not a number for fewer than two."""
+        return float(np.std([*self.values.values()], ddof=1)) if len(self.values) > 1 else np.nan
+
+
+def measured(table: Table, store: Store) -> list[Measured]:
+    """Returns what each row of a table has come to."""
+    rows = []
+    for row in table.rows:
+        found = store.results(row.run)
+        values = {result.seed: 100 * _end(result, row.run, "test_accuracy") for result in found}
+        rows.append(Measured(row, values, sum(result.status == "diverged" for result in found)))
+    return rows
+
+
+def _table(table: Table, store: Store, published: bool) -> list[View]:
+    groups: dict[str, list[Measured]] = {}
+    for one in measured(table, store):
+        groups.setdefault(f"{one.row.run.network}, {one.row.run.data}", []).append(one)
+    return [_rows(table, title, members, published) for title, members in groups.items()]
+
+
+def _rows(table: Table, title: str, members: Sequence[Measured], published: bool) -> View:
+    places = np.arange(len(members), dtype=float)
+    theirs = places, np.array([one.row.mean for one in members])
+    spread = np.array([one.row.deviation for one in members])
+    more: dict[str, Any] = {"published": theirs, "published_spread": spread} if published else {}
+    more["spread"] = np.nan_to_num([one.deviation for one in members if one.values])
+    ours = _points(0, "ours", "%", dict(zip(places.tolist(), [one.values for one in members], strict=True)), **more)
+    lost = sum(one.diverged for one in members)
+    return View(
+        "",
+        title + f" ({lost} diverged, drawn as guessing)" * bool(lost),
+        Axis("", range=(len(members) - 0.5, -0.5), ticks=dict(enumerate(_row_name(one.row, table) for one in members))),
+        Axis("Final test accuracy (%)", range=_percents([ours.published, *ours.seeds.values()])),
+        [ours],
+        "published, mean and standard deviation of 4 runs" if published else "",
+        points=True,
+        across=True,
+    )
+
+
+def _percents(lines: Sequence[Line | None]) -> Range:
+    """Returns a range that holds all points, and not more than 100 %."""
+    values = np.concatenate([[100.0], *(line[1] for line in lines if line)])
+    low, high = float(values.min()), float(min(100.0, np.max(values[1:], initial=0) + 1))
+    return low - max(1.0, 0.03 * (high - low)), high
+
+
+def _row_name(row: Row, table: Table) -> str:
+    """Returns what tells a row from the others of its view."""
+    labels = [(c, label) for c, label in zip(table.columns, row.labels, strict=True) if c not in ("Data", "Network")]
+    return ", ".join(f"{label} epochs" if c == "Epochs" else label for c, label in labels)
+
+
+# --- a drawing from formulas ---
+
+
+def _sketch(panel: Sketch) -> View:
+    x = np.linspace(0, 1, 201)
+    lines = {name: np.array([formula(place) for place in x]) for name, formula in panel.curves.items()}
+    best = float(x[next(iter(lines.values())).argmin()])
+    top = float(max(y.max() for y in lines.values()))
+    return View(
+        panel.label,
+        panel.title,
+        Axis(panel.xlabel, range=(0, 1), ticks={}),
+        Axis(panel.ylabel, range=(0, 1.1 * top), ticks={}),
+        [Series(name, number, mean=(x, y)) for number, (name, y) in enumerate(lines.items())],
+        texts=panel.texts,
+        mark=(best, "optimum"),
+    )
