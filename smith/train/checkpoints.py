@@ -1,14 +1,14 @@
-"""Checkpoints: a training run under way, on disk. Arrays by Orbax, the rest as JSON, in one small wrapper.
+"""Checkpoints: runs under way, on disk. Orbax writes them in the background, keeps the last two, and reads them.
 
-    FOLDER/about.json     the run, the seed, the iteration, the rows so far
-    FOLDER/state/         the arrays, as Orbax writes them
-    FOLDER/manifest.json  the SHA-256 of every other file
+    FOLDER/<iteration>/state/   the arrays
+    FOLDER/<iteration>/about/   as JSON: the run, the seed, the rows so far, and the SHA-256 of this and of the arrays
 
-A folder gets its name when all of this is on the disk. It is read only if every file is as the manifest says, and the
-arrays have the shapes that the run's have. Nothing in it is ever executed.
+A checkpoint gets its name when it is complete. What a killed process left half-written is never read, and is removed
+when the next one is written. Nothing that is read is ever executed.
 """
 
 import contextlib
+import dataclasses
 import errno
 import hashlib
 import json
@@ -16,10 +16,8 @@ import logging
 import os
 import re
 import shutil
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,21 +29,17 @@ from smith.errors import UserError
 from smith.run import Run, differences
 
 if TYPE_CHECKING:
-    import jax
+    import orbax.checkpoint as ocp
 
 Tree = Any  # a pytree of arrays
 
-FORMAT = "1"
 KEPT = 2  # checkpoints of a run; the older ones are removed
 SHARE = 0.01  # of the training time, which checkpoints may cost
 MARGIN = 2**20  # bytes that a checkpoint may need beyond its arrays
-SPARE_BYTES = 64 * 2**20  # that a folder may be larger than its arrays
-
-_orbax = threading.Lock()  # its threads wait for one another's signals: one thing at a time
 
 
 class DamagedCheckpoint(Exception):
-    """A folder that can not be read as a checkpoint. The message says why, in one line."""
+    """A checkpoint that can not be read, or is not as it was written. The message says why, in one line."""
 
 
 @dataclass(frozen=True)
@@ -53,9 +47,9 @@ class Checkpoint:
     """A run under way.
 
     iteration: iterations done
-    state: the program's arrays; `None` where only the rest was read
-    rows: the tests made so far; at `iteration` itself there may be one or not
-    last_test: the iteration since which the training loss is summed
+    state: a pytree of arrays, or after `read` the arrays by path, such as "params/conv1/kernel"
+    last_test: the iteration of the last test, None if there was none (see `smith.train.loop.Point`)
+    rows: what the tests so far measured
     timing: seconds spent so far, by kind, and iterations timed
     """
 
@@ -63,263 +57,205 @@ class Checkpoint:
     seed: int
     iteration: int
     state: Tree
-    rows: list[dict[str, float]] = field(default_factory=list)
-    last_test: int = 0
+    last_test: int | None = None
+    rows: Sequence[Mapping[str, float]] = ()
     timing: Mapping[str, float] = field(default_factory=dict)
 
 
-def names(state: Tree) -> list[str]:
-    """Returns the path of every array, such as params/conv1/kernel."""
-    import jax
+class Keeper:
+    """Writes the checkpoints of a run and seed. Only who holds the run's lock may have one."""
 
-    leaves = jax.tree_util.tree_leaves_with_path(state)
-    return [jax.tree_util.keystr(path, simple=True, separator="/") for path, _ in leaves]
+    def __init__(self, folder: Path, every: float = 0.0, kept: int | None = KEPT) -> None:
+        """folder: of this run and seed alone; every: seconds from one to the next; kept: how many, None for all."""
+        self._folder, self._every, self._kept = folder, every, kept
+        self._manager: ocp.CheckpointManager | None = None
+        self._started: float | None = None  # when the one was begun that is being written
+        self._last, self._cost = time.perf_counter(), 0.0  # when the last one was written, and how long that took
 
+    def due(self) -> bool:
+        """Says whether it is time for a checkpoint: `every` seconds after the last, or later if they cost too much.
 
-def to_host(state: Tree) -> Tree:
-    """Returns a copy of the arrays in NumPy, which what happens to the device's arrays does not touch."""
-    import jax
+        Raises OSError if the last one could not be written.
+        """
+        if self._manager and self._started is not None:
+            if self._manager.is_saving_in_progress():
+                return False
+            self.wait()
+        return time.perf_counter() - self._last >= max(self._every, self._cost / SHARE)
 
-    return jax.tree.map(lambda leaf: np.array(leaf, copy=True), jax.device_get(state))
+    def keep(self, checkpoint: Checkpoint) -> None:
+        """Copies the arrays and writes them in the background. Raises OSError for no room, or no permission."""
+        self.wait()
+        self._started = time.perf_counter()
+        arrays = by_path(checkpoint.state)
+        about = _about(checkpoint)
+        with self._telling():
+            disk.remove(self._folder / name(checkpoint.iteration))  # the same, of an earlier attempt
+            manager = self._manager = self._manager or self._open()
+            if shutil.disk_usage(self._folder).free < sum(array.nbytes for array in arrays.values()) + MARGIN:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))  # before Orbax fills the disk
+            args = _orbax().args
+            state, about = args.StandardSave(arrays), args.JsonSave(about | {"sha256": _digest(about, arrays)})
+            manager.save(checkpoint.iteration, args=args.Composite(state=state, about=about), force=True)
 
+    def wait(self) -> None:
+        """Waits until the last one is on the disk. Raises OSError if it could not be written."""
+        if self._manager and self._started is not None:
+            started, self._started = self._started, None
+            with self._telling():
+                self._manager.wait_until_finished()
+            self._last = time.perf_counter()
+            self._cost = self._last - started
 
-def save(folder: Path, checkpoint: Checkpoint, above: int = 1) -> None:
-    """Writes a checkpoint, whole or not at all, and up to `above` folders above it.
-
-    Raises OSError where there is no room or no permission, or where the folders above those have gone.
-    """
-    import orbax.checkpoint as ocp
-
-    about = {
-        "format": FORMAT,
-        "run": checkpoint.run.to_json(),
-        "seed": checkpoint.seed,
-        "iteration": checkpoint.iteration,
-        "last_test": checkpoint.last_test,
-        "timing": dict(checkpoint.timing),
-        "rows": checkpoint.rows,
-    }
-    flat = _flat(to_host(checkpoint.state))
-    with disk.whole(folder) as part:
-        disk.make(part, above)
-        if shutil.disk_usage(part).free < sum(array.nbytes for array in flat.values()) + MARGIN:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder))  # before Orbax fills the disk
+    def close(self) -> None:
+        """Does what `wait` does, and ends Orbax's threads."""
         try:
-            with _orbax, _quiet(), ocp.StandardCheckpointer() as checkpointer:
-                checkpointer.save((part / "state").resolve(), flat)
-        except ValueError as error:  # which is how TensorStore says that the disk is full
-            code = int(match[1]) if (match := re.search(r"os_error_code='(\d+)'", str(error))) else errno.EIO
-            raise OSError(code, os.strerror(code), str(folder)) from error
-        (part / "about.json").write_text(json.dumps(about))
-        (part / "manifest.json").write_text(json.dumps({"files": _digests(part)}, sort_keys=True))
+            self.wait()
+        finally:
+            if self._manager:
+                self._manager.close()
+
+    def _open(self) -> "ocp.CheckpointManager":
+        ocp = _orbax()
+        with contextlib.suppress(FileNotFoundError):
+            self._folder.mkdir(parents=True, exist_ok=True)
+        self._folder.mkdir(parents=True, exist_ok=True)  # again: another process may have removed the empty parent
+        options = ocp.CheckpointManagerOptions(
+            max_to_keep=self._kept,
+            step_format_fixed_length=len(name(0)),
+            cleanup_tmp_directories=True,
+            save_root_metadata=False,
+        )
+        return ocp.CheckpointManager(self._folder.resolve(), options=options)
+
+    @contextlib.contextmanager
+    def _telling(self) -> Any:
+        """Turns every error into an OSError of one line: TensorStore raises ValueError for a full disk."""
+        try:
+            yield
+        except Exception as error:
+            self._started = None
+            found = re.search(r"os_error_code='(\d+)'", str(error))
+            code = error.errno if isinstance(error, OSError) else int(found[1]) if found else None
+            reason = os.strerror(code) if code else _first_line(error)
+            raise OSError(code or errno.EIO, f"no checkpoint can be written ({reason})", str(self._folder)) from error
 
 
-def read_about(folder: Path) -> Checkpoint:
-    """Reads a checkpoint without its arrays, after comparing every file with the manifest.
+def newest(
+    folder: Path, run: Run, seed: int, like: Tree, latest: int, warn: Callable[[str], None]
+) -> Checkpoint | None:
+    """Returns the newest checkpoint in a folder that can be read, not later than iteration `latest`.
 
-    Raises:
-      DamagedCheckpoint: a file is missing, altered or one too many; links; another format.
+    Damaged ones are told, and removed. Later ones are removed too: the run will come there again. Only who holds the
+    run's lock may do this. Raises UserError for a checkpoint of another run (see `load`).
     """
-    try:
-        _check_files(folder)
-        about = json.loads((folder / "about.json").read_text())
-        if about["format"] != FORMAT:
-            raise ValueError(f"checkpoint format {about['format']!r:.40}, this program reads {FORMAT}")
-        run = Run.from_json(about["run"])
-        numbers = {name: int(about[name]) for name in ("seed", "iteration", "last_test")}
-        if not run.first_iteration <= numbers["last_test"] <= numbers["iteration"] <= run.iterations:
-            raise ValueError("its iteration is not one of its run's")
-        rows = [{str(name): float(value) for name, value in row.items()} for row in about["rows"]]
-        timing = {str(name): float(value) for name, value in about["timing"].items()}
-        return Checkpoint(run, state=None, rows=rows, timing=timing, **numbers)
-    except (
-        OSError,
-        ArithmeticError,
-        LookupError,
-        ValueError,
-        TypeError,
-        AttributeError,
-        RecursionError,
-        UserError,
-    ) as e:
-        raise DamagedCheckpoint(f"{folder}: {_first_line(e)}") from e
+    for path in reversed(saved(folder)):
+        if int(path.name) <= latest:
+            try:
+                return load(path, run, seed, like)
+            except DamagedCheckpoint as error:
+                warn(f"damaged checkpoint, removed: {error}")
+        disk.remove(path)
+    return None
 
 
-def load(folder: Path, run: Run, seed: int, like: Tree) -> Checkpoint:
+def load(path: Path, run: Run, seed: int, like: Tree) -> Checkpoint:
     """Reads a checkpoint of a run and seed.
 
     Args:
-      like: a state of the run's structure, shapes and types, whose values are not used.
+      like: a state with the structure, shapes and types of the run's; its values are not used.
 
     Raises:
-      DamagedCheckpoint: see `read_about`; or the arrays are not those of such a state.
-      UserError: it is of another run or seed; the message says what differs.
+      DamagedCheckpoint: see `read`; or the arrays are not those of such a state.
+      UserError: it is of another run or seed. The message says what differs.
     """
     import jax
-    import orbax.checkpoint as ocp
 
-    about = read_about(folder)
-    differing = differences(about.run, run) + ([f"seed {about.seed}, not {seed}"] if about.seed != seed else [])
+    found = read(path)
+    differing = differences(found.run, run) + ([f"seed {found.seed}, not {seed}"] if found.seed != seed else [])
     if differing:
-        what = " ".join("; ".join(differing).split())
-        raise UserError(f"{folder} is of another run ({what:.300}): move it away, or remove it")
-    expected = _flat(jax.eval_shape(lambda: like))
-    size = sum(array.size * array.dtype.itemsize for array in expected.values())
-    if sum(path.lstat().st_size for path in folder.rglob("*")) > size + SPARE_BYTES:
-        raise DamagedCheckpoint(f"{folder}: too large for its arrays")
+        raise UserError(f"{path} is of another run ({'; '.join(differing):.300}): move it away, or remove it")
+    if _shapes(found.state) != _shapes(_named(like)):
+        raise DamagedCheckpoint(f"{path}: its arrays are not those of this run's network")
+    leaves = [found.state[name] for name in _named(like)]
+    return dataclasses.replace(found, state=jax.tree.unflatten(jax.tree.structure(like), leaves))
+
+
+def read(path: Path) -> Checkpoint:
+    """Reads a checkpoint of any run; `state` has the arrays by path.
+
+    Raises:
+      DamagedCheckpoint: it is not complete, or not as it was written.
+      UserError: its run names something that is not registered.
+    """
+    ocp = _orbax()
     try:
-        with _orbax, _quiet(), ocp.StandardCheckpointer() as checkpointer:
-            state = (folder / "state").resolve()
-            _check_shapes(checkpointer.metadata(state).item_metadata, expected)
-            flat = checkpointer.restore(state, {name: np.empty(a.shape, a.dtype) for name, a in expected.items()})
+        with ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as checkpointer:
+            args = ocp.args.Composite(state=ocp.args.StandardRestore(), about=ocp.args.JsonRestore())
+            found = checkpointer.restore(path.resolve(), args=args)
+        about, arrays = dict(found.about), {name: np.asarray(array) for name, array in found.state.items()}
+        if about.pop("sha256", None) != _digest(about, arrays):
+            raise ValueError("it was altered")
     except Exception as error:  # Orbax and TensorStore raise many kinds
-        raise DamagedCheckpoint(f"{folder}: {_first_line(error)}") from error
-    arrays = jax.tree.unflatten(jax.tree.structure(like), [flat[name] for name in expected])
-    return Checkpoint(run, seed, about.iteration, arrays, about.rows, about.last_test, about.timing)
+        raise DamagedCheckpoint(f"{path}: {_first_line(error)}") from error
+    return Checkpoint(Run.from_json(about.pop("run")), state=arrays, **about)
 
 
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Keeps Orbax from printing the errors that it raises too."""
-    logger, hook = logging.getLogger("absl"), threading.excepthook
-    disabled, logger.disabled = logger.disabled, True
-    threading.excepthook = lambda _: None  # its threads end with what is raised here
-    try:
-        yield
-    finally:
-        logger.disabled, threading.excepthook = disabled, hook
-
-
-def _flat(state: Tree) -> dict[str, Any]:
-    """Returns the arrays by their path, which is how they are named on disk."""
+def by_path(state: Tree) -> dict[str, np.ndarray]:
+    """Returns a copy of the arrays in NumPy by their path. What happens to the device's arrays does not touch it."""
     import jax
 
-    return dict(zip(names(state), jax.tree.leaves(state), strict=True))
+    return {name: np.array(leaf) for name, leaf in _named(jax.device_get(state)).items()}
 
 
-def _check_shapes(found: Any, expected: Mapping[str, "jax.ShapeDtypeStruct"]) -> None:
-    """Compares what the folder says of its arrays, before anything is allocated for them."""
-    shapes = {name: (array.shape, array.dtype) for name, array in expected.items()}
-    if {name: (tuple(array.shape), np.dtype(array.dtype)) for name, array in found.items()} != shapes:
-        raise ValueError("its arrays are not those of this run's network")
-    for array in found.values():
-        if array.storage and tuple(array.storage.chunk_shape) != tuple(array.shape):
-            raise ValueError("its arrays are in pieces of another size")
+def _named(state: Tree) -> dict[str, Any]:
+    import jax
+
+    leaves = jax.tree_util.tree_leaves_with_path(state)
+    return {jax.tree_util.keystr(path, simple=True, separator="/"): leaf for path, leaf in leaves}
 
 
-def _digests(folder: Path) -> dict[str, str]:
-    """Returns the SHA-256 of every file. Raises OSError for what is neither a file nor a folder."""
-    found = [path for path in sorted(folder.rglob("*")) if path.is_symlink() or not path.is_dir()]
-    for path in found:
-        disk.regular(path)
-    return {path.relative_to(folder).as_posix(): _sha256(path) for path in found}
+def _shapes(arrays: Mapping[str, Any]) -> dict[str, tuple[tuple[int, ...], str]]:
+    return {name: (tuple(array.shape), str(array.dtype)) for name, array in arrays.items()}
 
 
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def _about(checkpoint: Checkpoint) -> dict[str, Any]:
+    """Returns what is written as JSON."""
+    fields = {f.name: getattr(checkpoint, f.name) for f in dataclasses.fields(checkpoint) if f.name != "state"}
+    return fields | {"run": checkpoint.run.to_json(), "rows": list(checkpoint.rows), "timing": dict(checkpoint.timing)}
 
 
-def _check_files(folder: Path) -> None:
-    for name in ("manifest.json", "about.json"):
-        if disk.regular(folder / name) > SPARE_BYTES:
-            raise ValueError(f"{name} is too large")
-    stated = json.loads((folder / "manifest.json").read_text())
-    found = _digests(folder)
-    found.pop("manifest.json")
-    if stated != {"files": found}:
-        raise ValueError("a file is missing, altered or one too many")
+def _digest(about: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> str:
+    """Returns the SHA-256 of what a checkpoint says and of its arrays' names, shapes, types and bytes."""
+    digest = hashlib.sha256(json.dumps([about, _shapes(arrays)], sort_keys=True).encode())
+    for name in sorted(arrays):
+        digest.update(np.ascontiguousarray(arrays[name]).data)
+    return digest.hexdigest()
+
+
+def _orbax() -> Any:
+    """Returns Orbax, which logs no error that it raises too."""
+    import orbax.checkpoint as ocp
+
+    logging.getLogger("absl").setLevel(logging.CRITICAL)
+    return ocp
 
 
 def _first_line(error: Exception) -> str:
     return (str(error).strip() or repr(error)).splitlines()[0]
 
 
-class Keeper:
-    """The checkpoints of one run and seed: written in the background, the last two kept, removed in the end."""
-
-    def __init__(self, folder: Path, every: float) -> None:
-        """Args: folder: for this run and seed alone; every: seconds between two checkpoints, at least."""
-        self._folder, self._every = folder, every
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
-        self._saving: Future[None] | None = None
-        self._last, self._cost = time.perf_counter(), 0.0
-
-    def newest(self, run: Run, seed: int, like: Tree, latest: int, warn: Callable[[str], None]) -> Checkpoint | None:
-        """Returns the newest checkpoint that can be read, not later than `latest`. Damaged ones are told and left.
-
-        Raises UserError for a checkpoint of another run (see `load`).
-        """
-        for folder in reversed([path for path in saved(self._folder) if int(path.name) <= latest]):
-            try:
-                return load(folder, run, seed, like)
-            except DamagedCheckpoint as error:
-                warn(f"damaged checkpoint, not used: {error}")
-        return None
-
-    def due(self) -> bool:
-        """Says whether it is time: `every` seconds after the last, and more if saving took more than its share.
-
-        Raises OSError if the last one could not be written.
-        """
-        if self._saving and self._saving.done():
-            self._saving.result()
-            self._saving = None
-        return not self._saving and time.perf_counter() - self._last >= max(self._every, self._cost / SHARE)
-
-    def keep(self, checkpoint: Checkpoint, *, wait: bool = False) -> None:
-        """Copies the arrays and writes them in the background; with wait, returns when they are on the disk."""
-        started = time.perf_counter()
-        copied = Checkpoint(**{**vars(checkpoint), "state": to_host(checkpoint.state), "rows": list(checkpoint.rows)})
-        self._finish()
-        self._saving = self._thread.submit(self._save, copied, started)
-        if wait:
-            self._finish()
-
-    def close(self) -> None:
-        """Waits for what is being written."""
-        try:
-            self._finish()
-        finally:
-            self._thread.shutdown()
-
-    def _finish(self) -> None:
-        if self._saving:
-            saving, self._saving = self._saving, None
-            saving.result()
-
-    def _save(self, checkpoint: Checkpoint, started: float) -> None:
-        save(self._folder / f"{checkpoint.iteration:09d}", checkpoint, above=2)
-        older = [folder for folder in saved(self._folder) if int(folder.name) <= checkpoint.iteration]
-        for folder in saved(self._folder):
-            if folder not in older[-KEPT:]:  # later ones were damaged, or of no use for a snapshot
-                disk.remove(folder)
-        self._last = time.perf_counter()
-        self._cost = self._last - started
+def name(iteration: int) -> str:
+    """Returns what the checkpoint at an iteration is called."""
+    return f"{iteration:09d}"
 
 
 def saved(folder: Path) -> list[Path]:
-    """Returns the checkpoints in a run's folder, oldest first."""
-    return [path for path in disk.matching(folder, "[0-9]" * 9) if path.is_dir()]
+    """Returns the checkpoints in one of these folders, oldest first."""
+    return [path for path in disk.matching(folder, "[0-9]" * len(name(0))) if path.is_dir()]
 
 
-def remove(folder: Path) -> None:
-    """Removes a run's checkpoints, or one snapshot, and the folder they were in if it is empty."""
-    disk.remove(folder)
-    disk.remove_empty(folder.parent)
-
-
-def path_of(folder: Path, run: Run, seed: int) -> Path:
-    """Returns where the checkpoints of a run and seed are, in a scale's folder of results."""
-    return folder / "checkpoints" / f"{run.key}-seed{seed}"
-
-
-def snapshot_of(folder: Path, run: Run, seed: int) -> Path:
-    """Returns where the snapshot is kept that `run` starts from, in a scale's folder of results."""
-    assert run.start
-    return folder / "snapshots" / f"{run.start.run.key}-seed{seed}-at{run.first_iteration}"
-
-
-def exists(folder: Path) -> bool:
-    """Says whether there is a checkpoint, readable or not."""
-    return os.path.lexists(folder)
+def remove(path: Path) -> None:
+    """Removes one of these folders, or one checkpoint, and the folder it was in if that is empty."""
+    disk.remove(path)
+    disk.remove_empty(path.parent)

@@ -1,45 +1,33 @@
-"""From descriptions to result files: which runs are missing, in which order, trained and written one by one."""
+"""From descriptions to result files: which runs are missing, and each of them from its lock to its result.
 
+`smith.train.places` says where a run under way is on disk.
+"""
+
+import contextlib
+import itertools
+import math
 import os
-import re
 import time
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
-from smith import networks, replicates
-from smith.data import DATASETS
+from smith import data, disk
 from smith.errors import UserError
-from smith.replicates import Recipe
 from smith.run import Run
-from smith.scales import Scale
-from smith.store import results
-from smith.train import checkpoints
+from smith.store import Store, results
+from smith.train import checkpoints, stopping, timing
+from smith.train.checkpoints import Checkpoint, DamagedCheckpoint, Keeper
+from smith.train.places import Job, Places
 from smith.train.progress import Display
 from smith.train.stopping import Deadline
-from smith.train.trainer import Job, Trainer
 
-Rates = dict[tuple[str, float], float]  # (network, width): training images per second
+if TYPE_CHECKING:
+    from smith.train.step import Problem, TrainState
 
-# On 2 cores of an AMD EPYC (Zen 4), for the first estimate; as soon as there are results of this scale, their own rates
-# are used.
-# A test image costs about a quarter of a training image.
-RATES: Rates = {
-    ("shallow3", 1.0): 1400.0,
-    ("lenet", 1.0): 5000.0,
-    ("resnet-8", 1.0): 1300.0,
-    ("resnet-56", 1.0): 74.0,
-    ("resnet-8-relu", 1.0): 880.0,
-    ("resnet-56-relu", 1.0): 68.0,
-    ("wide-8", 0.5): 700.0,
-    ("wide-8", 1.0): 270.0,
-    ("wide-32", 1.0): 41.0,
-    ("densenet-10", 1.0): 310.0,
-    ("densenet-40", 1.0): 14.0,
-}
-START_UP_SECONDS, COMPILE_SECONDS = 8.0, 4.0  # imports and data; each network with its batch size
-POLL_SECONDS = 1.0  # between two looks at runs that other processes have in hand
-TEST_COST = 1 / 4
+POLL = 1.0  # seconds between two looks at runs that other processes have in hand
 
 
 @dataclass
@@ -47,7 +35,7 @@ class Summary:
     """What `execute` did: numbers of runs by how they went, and what is left.
 
     found: runs that had a result, or have one now from another process
-    begun: of those left, the ones that have a checkpoint
+    begun: of those left, the ones that were stopped and have a checkpoint
     missing: dataset that is neither here nor to be had -> (reason, how many runs need it)
     halted: the run that diverged, if that was to stop everything, else ""
     """
@@ -60,66 +48,29 @@ class Summary:
     missing: dict[str, tuple[str, int]] = field(default_factory=dict)
     halted: str = ""
 
+    def count(self, status: str) -> None:
+        """Adds what became of a job (see `Owner.attempt`)."""
+        self.trained += status in ("done", "diverged")
+        self.diverged += status == "diverged"
+        self.found += status == "found"
+        self.left += status in ("left", "stopped")
+        self.begun += status == "stopped"
 
-def plan(runs: Iterable[Run], scale: Scale, seeds: int, recipe: Recipe = replicates.seeds) -> list[Job]:
-    """Returns the jobs at a scale: every run with its first seed, then every run with the second, and so on.
 
-    Parents of snapshots come before the runs that start from them. What a seed changes beside itself, the recipe says.
-    """
+def plan(runs: Iterable[Run], store: Store, seeds: int) -> list[Job]:
+    """Returns the jobs for runs of the protocol: each with its first seed, then each with the second, and so on."""
     described = list(runs)
-    return list(dict.fromkeys(Job(scale.apply(recipe(run, seed)), seed) for seed in range(seeds) for run in described))
+    return list(dict.fromkeys(Job(store.trained(run, seed), seed) for seed in range(seeds) for run in described))
 
 
-def missing(jobs: Sequence[Job], folder: Path) -> list[Job]:
-    """Returns the jobs without a result file."""
-    return [job for job in jobs if not results.path_of(folder, job.run, job.seed).exists()]
-
-
-def estimate(jobs: Iterable[Job], rates: Rates) -> float:
-    """Returns how many seconds the jobs will take, at so many training images per second for each network and width.
-
-    A width without a rate has that of width 1 over its square, a depth without one that of another over their ratio,
-    which is how the work grows.
-    """
-    seconds, programs = 0.0, set()
-    for run in (job.run for job in jobs):
-        steps = run.iterations - run.first_iteration
-        tests = steps / run.count(run.test_every) * (run.test_images or DATASETS[run.data].test_images)
-        seconds += (steps * run.batch_size + tests * TEST_COST) / _rate(run, rates)
-        programs.add((run.network, run.width, run.batch_size))
-    return seconds + START_UP_SECONDS + COMPILE_SECONDS * len(programs) if programs else 0.0
-
-
-def _rate(run: Run, rates: Rates) -> float:
-    if (run.network, run.width) in rates:
-        return rates[run.network, run.width]
-    known = [name for name, width in rates if width == 1 and _family(name)[0] == _family(run.network)[0]]
-    nearest = run.network if run.network in known else known[-1]
-    return rates[nearest, 1.0] * _family(nearest)[1] / _family(run.network)[1] / run.width**2
-
-
-def _family(network: str) -> tuple[str, int]:
-    """Returns a network's name without its depth, and its depth, or 1 if the name has none."""
-    depth = re.search(r"-(\d+)", network)
-    return re.sub(r"-\d+", "", network), int(depth[1]) if depth else 1
-
-
-def measured_rates(folder: Path) -> Rates:
-    """Returns images per second: from the folder's newest result if there is one, else `RATES`."""
-    rates = dict(RATES)
-    for path in sorted(folder.glob("*.parquet"), key=lambda p: p.stat().st_mtime):
-        try:
-            result = results.read(path)
-        except results.DamagedResult:
-            continue
-        if rate := float(result.facts.get("images_per_second", 0)):
-            rates[result.run.network, result.run.width] = rate
-    return rates
+def missing(jobs: Iterable[Job], store: Store) -> list[Job]:
+    """Returns the jobs without a result."""
+    return [job for job in jobs if not store.find(job.run, job.seed)]
 
 
 def execute(
     jobs: Sequence[Job],
-    folder: Path,
+    store: Store,
     data_dir: Path,
     display: Display,
     *,
@@ -130,10 +81,7 @@ def execute(
 ) -> Summary:
     """Trains the jobs that have no result and writes a result for each.
 
-    Other processes may do the same in the same folder at the same time: each job is trained by one of them.
-
     Args:
-      folder: the scale's folder of results.
       data_dir: where the datasets are.
       budget: seconds after which to stop; the run in hand is kept in a checkpoint, from which the next call goes on.
       force: trains also the jobs that have a result, which is replaced.
@@ -143,91 +91,282 @@ def execute(
     Runs on a dataset that is not to be had are left out and counted, as long as there are others.
 
     Raises:
-      UserError: no data for any of the jobs; a checkpoint of another run in the place of one's own.
+      UserError: an unknown solver; no data for any of the jobs; a checkpoint of another run in the place of one's own.
       OSError: no room or no permission to write.
-      Stopped: a signal came (inside `smith.train.stopping.signals`); the run in hand is kept in a checkpoint.
+      Stopped: a signal came (see `smith.train.stopping`).
     """
     deadline = Deadline(budget)
-    results.make_folder(folder)
-    trainer = Trainer(folder, data_dir, jobs, display, deadline, checkpoint_every)
-    todo = [job for job in jobs if force or not _usable(folder, job, display)]
-    for job in todo if force else ():
-        checkpoints.remove(checkpoints.path_of(folder, job.run, job.seed))
-    for job in [job for job in jobs if job not in set(todo)]:
-        trainer.finished(job)
-    trainer.tidy()
-    display.plan(len(todo), len(jobs) - len(todo))
-    if todo:
-        networks.keep_freed_memory()  # before JAX starts its threads
-        _compilation_cache()
+    disk.make_folder(store.folder, "--results-dir")
+    todo = list(jobs) if force else missing(jobs, store)
     summary = Summary(found=len(jobs) - len(todo))
-    compiling = _compile_seconds(folder)
-    told = False
-    while todo and not summary.halted:
-        busy: list[Job] = []
+    display.plan(len(todo), summary.found)
+    if todo:
+        prepare(todo)
+    owner = Owner(store, data_dir, display, deadline, checkpoint_every, force, todo)
+    owner.tidy_finished(jobs)
+    while todo:
+        busy = []
         for job in todo:
-            program = _program(job.run)
-            if summary.halted or deadline.passed(compiling.get(program, COMPILE_SECONDS)):
-                status = "left"
-            elif reason := trainer.unavailable(job.run.data):
-                summary.missing[job.run.data] = reason, summary.missing.get(job.run.data, ("", 0))[1] + 1
-                continue
-            else:
-                status = trainer.attempt(job, force=force)
-            _count(summary, job, status, display, stop_on_divergence)
-            if status in ("done", "diverged"):
-                compiling[program] = 0.0
+            status = "left" if summary.halted else owner.attempt(job)
+            summary.count(status)
             if status == "busy":
                 busy.append(job)
+            if status == "diverged" and stop_on_divergence:
+                summary.halted = f"{job.run.key} seed {job.seed}"
         if len(busy) == len(todo):
-            if not told:
-                display.waiting(len(busy), trainer.holder(busy[0]))
-            told = True
-            time.sleep(POLL_SECONDS)
+            display.waiting(len(busy))
+            time.sleep(POLL)
         todo = busy
-    trainer.tidy()
+    Places(store.folder).tidy()
+    summary.missing = {name: (reason, owner.without_data[name]) for name, reason in owner.unavailable.items()}
     if summary.missing and not summary.trained and not summary.found:
-        raise UserError("; ".join(reason for reason, _ in summary.missing.values()))
+        raise UserError("; ".join(owner.unavailable.values()))
     return summary
 
 
-def _count(summary: Summary, job: Job, status: str, display: Display, stop_on_divergence: bool) -> None:
-    """Adds what became of a job."""
-    if status in ("done", "diverged"):
-        display.end(job.run, job.seed, status)
-        summary.trained += 1
-        summary.diverged += status == "diverged"
-        if status == "diverged" and stop_on_divergence:
-            summary.halted = f"{job.run.key} seed {job.seed}"
-    summary.found += status == "found"
-    summary.left += status in ("left", "stopped")
-    summary.begun += status == "stopped"
+def prepare(jobs: Iterable[Job]) -> None:
+    """Sets JAX up before it starts, and checks the names of the solvers. Raises UserError for an unknown one."""
+    from smith.networks import cpu
 
-
-def _program(run: Run) -> tuple[str, float, int]:
-    return run.network, run.width, run.batch_size
-
-
-def _compile_seconds(folder: Path) -> dict[tuple[str, float, int], float]:
-    """Returns how long each program took to its first iteration, as the folder's results say."""
-    found = results.check(folder)[0]
-    return {_program(result.run): float(result.facts.get("compile_seconds", COMPILE_SECONDS)) for result in found}
-
-
-def _compilation_cache() -> None:
-    """Turns JAX's persistent compilation cache on, unless the environment says where it is to be."""
+    cpu.prepare_process()
     import jax
 
+    from smith.train.optim import SOLVERS
+
+    for name in dict.fromkeys(job.run.solver for job in jobs):
+        SOLVERS[name]
     if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
         home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
         jax.config.update("jax_compilation_cache_dir", str(home / "smith" / "xla"))
 
 
-def _usable(folder: Path, job: Job, display: Display) -> bool:
-    """Says whether a job's result is there. One that can not be read is reported and set aside."""
-    try:
-        return results.find(folder, job.run, job.seed) is not None
-    except results.DamagedResult as error:
-        kept = results.set_aside(results.path_of(folder, job.run, job.seed))
-        display.warn(f"damaged result: {error}; kept as {kept.name}, trained again")
+class Outcome(NamedTuple):
+    """How a training ended.
+
+    status: "done", "diverged" or "stopped"
+    spent: seconds by kind, and the iterations that were timed (see `smith.train.timing.Clock`)
+    not_finite: which losses, parameters and batch statistics were not finite
+    """
+
+    status: str
+    rows: Sequence[dict[str, float]]
+    spent: dict[str, float]
+    not_finite: Sequence[str] = ()
+
+
+class Owner:
+    """Has one job after another in hand, and keeps the dataset on the device from one to the next.
+
+    unavailable: dataset that is not to be had -> the reason
+    without_data: how many jobs needed it
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        data_dir: Path,
+        display: Display,
+        deadline: Deadline,
+        every: float,
+        force: bool,
+        todo: Iterable[Job],
+    ) -> None:
+        """every: seconds between two checkpoints; todo: the jobs to come. The rest is as in `execute`."""
+        self._store, self._places = store, Places(store.folder)
+        self._data_dir, self._display = data_dir, display
+        self._deadline, self._every, self._force = deadline, every, force
+        self._problem: tuple[str, Problem] | None = None
+        self._compiling = timing.compile_seconds(store)
+        self._children: dict[Job, set[Job]] = defaultdict(set)  # parent -> the jobs to come that start from it
+        for job in todo:
+            if job.parent:
+                self._children[job.parent].add(job)
+        self.unavailable: dict[str, str] = {}
+        self.without_data: dict[str, int] = defaultdict(int)
+
+    def attempt(self, job: Job) -> str:
+        """Trains a job and writes its result, unless another process does.
+
+        Returns:
+          "done" or "diverged": as the result says.
+          "stopped": it was time, and a checkpoint is kept. "left": it was time before the job began.
+          "found": it has a result. "missing": its dataset is not to be had.
+          "busy": another process has it, or the run that it starts from, in hand.
+        """
+        if self._deadline.passed(self._compiling.get(timing.program(job.run), 0.0)):
+            return "left"
+        with self._places.holding(job) as held:
+            if not held:
+                return "busy"
+            if self._has_result(job) and not self._force:
+                self._tidy(job)
+                return "found"
+            if not self._data(job.run.data):
+                self.without_data[job.run.data] += 1
+                return "missing"
+            self._display.begin(job.run, job.seed)
+            with stopping.run_in_hand():
+                return self._train(job)
+
+    def _has_result(self, job: Job) -> bool:
+        """Says whether a job has a result. A damaged one is told and set aside."""
+        if self._store.look_again(job.run, job.seed):
+            return True
+        path = results.path_of(self._store.folder, job.run, job.seed)
+        if path in self._store.damaged and path.exists():
+            line, kept = self._store.damaged[path], self._store.set_aside(path)
+            self._display.warn(f"damaged result: {line}; kept as {kept.name}, trained again")
+        elif path.exists():
+            raise OSError(self._store.unreadable[path])
         return False
+
+    def _data(self, name: str) -> "Problem | None":
+        """Returns a dataset on the device, or None if it is not to be had. Tries once for each dataset."""
+        from smith.train.step import Problem
+
+        if name in self.unavailable:
+            return None
+        if not self._problem or self._problem[0] != name:
+            self._problem = None  # one at a time
+            try:
+                train, test = (data.load(name, split, self._data_dir) for split in data.SPLITS)
+            except UserError as error:
+                self.unavailable[name] = str(error)
+                return None
+            self._problem = name, Problem.put(name, train, test)
+        return self._problem[1]
+
+    def _train(self, job: Job) -> str:
+        """Trains a job whose lock is held, and writes its result. Returns its status."""
+        run = job.run
+        if self._force:
+            checkpoints.remove(self._places.checkpoints(job))
+        outcome = self._outcome(job)
+        if not outcome or outcome.status == "stopped":
+            return outcome.status if outcome else "busy"
+        rows = [dict.fromkeys(run.metrics, math.nan) | row for row in outcome.rows]  # a parent may have measured less
+        told = {"non_finite": " ".join(outcome.not_finite)} if outcome.not_finite else {}
+        facts = results.facts(**timing.facts(run, outcome.spent), **told)
+        self._store.add(results.write(self._store.folder, run, job.seed, outcome.status, rows, facts))
+        self._compiling[timing.program(run)] = 0.0
+        self._tidy(job)
+        self._display.end(run, job.seed, outcome.status, rows[-1])
+        return outcome.status
+
+    def _outcome(self, job: Job) -> Outcome | None:
+        """Trains a job to its end. Returns None if another process has the run in hand that it starts from.
+
+        A run also ends as diverged if its parent diverged before the snapshot.
+        """
+        begin = self._newest(job, self._places.checkpoints(job))
+        if not begin and job.run.start:
+            found = self._snapshot(job)
+            if not isinstance(found, Checkpoint):
+                return found
+            begin = Checkpoint(job.run, job.seed, found.iteration, found.state)
+        return self._run(job, begin, self._places.checkpoints(job))
+
+    def _snapshot(self, job: Job) -> Checkpoint | Outcome | None:
+        """Returns the snapshot that a job starts from, after training its parent up to there if need be.
+
+        Returns the parent's outcome if there is none, or None if another process has the parent in hand.
+        """
+        parent, at = job.parent, job.run.first_iteration
+        assert parent
+        place, folder = self._places.snapshot(parent, at), self._places.checkpoints(parent, at)
+        try:
+            if place.exists():
+                return checkpoints.load(place, parent.run, job.seed, _like(parent.run))
+        except DamagedCheckpoint as error:
+            self._display.warn(f"damaged snapshot, made again: {error}")
+        with self._places.holding(parent) as held:
+            if not held:
+                return None
+            checkpoints.remove(place)
+            outcome = self._run(parent, self._newest(parent, folder), folder, until=at)
+            if outcome.status != "done":
+                return outcome
+            checkpoints.remove(folder)
+            return checkpoints.load(place, parent.run, job.seed, _like(parent.run))
+
+    def _newest(self, job: Job, folder: Path) -> Checkpoint | None:
+        """Returns the newest checkpoint in a folder that can be read."""
+        if not checkpoints.saved(folder):
+            return None
+        found = checkpoints.newest(folder, job.run, job.seed, _like(job.run), self._display.warn)
+        if found:
+            self._display.resumed(found.iteration)
+        return found
+
+    def _run(self, job: Job, begin: Checkpoint | None, folder: Path, until: int | None = None) -> Outcome:
+        """Trains a run from a checkpoint, or from fresh parameters, to its end or to iteration `until`.
+
+        Writes checkpoints to `folder`, and the snapshots that other jobs start from.
+        """
+        from smith.train import loop
+
+        problem, start = self._data(job.run.data), None
+        assert problem
+        rows, clock, first = [], timing.Clock(begin.timing if begin else {}), begin.iteration if begin else 0
+        if begin:
+            rows, start = list(begin.rows), loop.Point(begin.iteration, begin.state, begin.last_test)
+        wanted = self._wanted(job) if until is None else {until}
+        points = loop.train(job.run, job.seed, problem, start, until)
+        keeper, snapshots = Keeper(folder, self._every), Keeper(self._places.snapshots(job), kept=None)
+        with contextlib.closing(keeper), contextlib.closing(snapshots):
+            for point in itertools.chain([start] if start else [], points):
+                upcoming = clock.saw(point)
+                self._display.saw(point)
+                if point.row:
+                    rows.append(point.row)
+                if point.diverged:
+                    return Outcome("diverged", rows, clock.read(), point.diverged)
+                here = Checkpoint(job.run, job.seed, point.iteration, point.state, point.last_test, rows, clock.read())
+                if point.iteration in wanted:
+                    wanted.remove(point.iteration)
+                    snapshots.keep(here)
+                stop = self._deadline.passed(upcoming)
+                if point.iteration > first and (stop or keeper.due()):
+                    keeper.keep(here)
+                if stop:
+                    return Outcome("stopped", rows, clock.read())
+        return Outcome("done", rows, clock.read())
+
+    def _wanted(self, job: Job) -> set[int]:
+        """Returns the iterations at which the jobs to come start from this one, without those that have a snapshot."""
+        at = {child.run.first_iteration for child in self._children[job]}
+        return {iteration for iteration in at if not self._places.snapshot(job, iteration).exists()}
+
+    def _tidy(self, job: Job) -> None:
+        """Removes what a job needed that has a result, and whose lock is held.
+
+        Its snapshot goes with the last job that starts from it, if nobody has the parent in hand.
+        """
+        checkpoints.remove(self._places.checkpoints(job))
+        parent, at = job.parent, job.run.first_iteration
+        if parent:
+            self._children[parent].discard(job)
+            if all(sibling.run.first_iteration != at for sibling in self._children[parent]):
+                with self._places.holding(parent) as held:
+                    if held:
+                        checkpoints.remove(self._places.snapshot(parent, at))
+                        checkpoints.remove(self._places.checkpoints(parent, at))
+
+    def tidy_finished(self, jobs: Iterable[Job]) -> None:
+        """Tidies up after jobs that have a result: a process may have been killed before it did."""
+        left = {path.name.partition("-to")[0] for path in self._places.under_way()}
+        for job in jobs:
+            if {job.name, job.parent and job.parent.name} & left and self._store.find(job.run, job.seed):
+                with self._places.holding(job) as held:
+                    if held and not self._force:
+                        self._tidy(job)
+
+
+def _like(run: Run) -> "TrainState":
+    """Returns the shapes and types of a run's arrays."""
+    import jax
+
+    from smith.train import step
+
+    program = step.program_of(run)
+    return jax.eval_shape(lambda key: step.init(program, key), step.keys_of(0).init)

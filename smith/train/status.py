@@ -1,78 +1,100 @@
-"""What results there are, scale by scale, what is under way, and which files are damaged."""
+"""What results there are, scale by scale, what is under way, and which files are not as they were written."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import rich.table
-from rich.console import Console
-
-from smith import disk, scales
-from smith.figure import Figure, Table
-from smith.store import results
+from smith.errors import UserError
+from smith.scales import SCALES
+from smith.store import Store
 from smith.train import checkpoints
+from smith.train.places import Places
+
+if TYPE_CHECKING:
+    from smith.figure import Figure, Table
 
 
-def report(folder: Path, figures: Sequence[Figure | Table]) -> None:
-    """Prints a table of the results in a folder (a folder for each scale), and lines for what is begun or damaged."""
-    console = Console(soft_wrap=True, highlight=False)
+def report(root: Path, figures: "Iterable[Figure | Table]") -> None:
+    """Prints a table of the results in a folder, which has a folder for each scale, and lines for what is special.
+
+    Raises:
+      UserError: there is no such folder.
+    """
+    import rich.table
+    from rich.console import Console
+
+    console = Console(soft_wrap=True, highlight=False, markup=False)
     table = rich.table.Table(box=None)
     for column in ("scale", "results", "diverged", "seeds", "figures complete with one seed"):
         table.add_column(column)
-    begun: list[str] = []
-    damaged: list[str] = []
-    for scale in scales.SCALES.values():
-        found, wrong = results.check(folder / scale.name)
-        under_way, spoilt = _checkpoints(folder / scale.name)
-        begun += under_way
-        damaged += wrong + spoilt
-        if found or wrong:
-            seeds = sorted({r.seed for r in found})
-            complete = [f.name for f in figures if _complete(f, scale, found)]
-            diverged = sum(r.status == "diverged" for r in found)
-            table.add_row(scale.name, f"{len(found)}", f"{diverged}", f"{len(seeds)}", " ".join(complete) or "none")
+    lines: list[str] = []
+    for store in _stores(root):
+        found = store.all()
+        complete = [figure.name for figure in figures if _complete(figure, store)]
+        if found:
+            diverged, seeds = sum(r.status == "diverged" for r in found), {r.seed for r in found}
+            counts = f"{len(found)}", f"{diverged}", f"{len(seeds)}"
+            table.add_row(store.scale.name, *counts, " ".join(complete) or "none")
+        lines += [f"begun: {line}" for line in _begun(store)]
+        lines += [f"foreign: {line}" for line in store.foreign()]
+        lines += [f"set aside: {path}" for path in store.aside()]
+        lines += [f"damaged: {line}" for line in _damaged(store)]
     if table.row_count:
         console.print(table)
-    elif not begun and not damaged:
-        console.print(f"no results in {folder}; smith run all trains them")
-    for line in begun:
-        console.print(f"begun: {line}")
-    for line in damaged:
-        console.print(f"damaged: {line}")
+    elif not lines:
+        console.print(f"no results in {root}; smith run all trains them")
+    for line in lines:
+        console.print(line)
 
 
-def verify(folder: Path) -> tuple[int, list[str]]:
-    """Reads all results and checkpoints in a folder (a folder for each scale).
+def verify(root: Path) -> tuple[int, list[str]]:
+    """Reads every result, checkpoint and snapshot in a folder, which has a folder for each scale.
 
     Returns:
-      How many results and runs under way are as they were written, under the name that their run has, and a line for
-      each file or folder that is not.
+      How many are as they were written, and a line for each that is not.
+
+    Raises:
+      UserError: there is no such folder.
     """
     good, wrong = 0, []
-    for scale in scales.SCALES:
-        found, damaged = results.check(folder / scale)
-        begun, spoilt = _checkpoints(folder / scale)
-        good += len(found) + len(begun)
-        wrong += damaged + spoilt
+    for store in _stores(root):
+        good += len(store.all())
+        wrong += _damaged(store)
+        for path in _saved(store):
+            try:
+                checkpoints.read(path)
+            except UserError:  # it is whole, and its run names something that is not registered here
+                good += 1
+            except checkpoints.DamagedCheckpoint as error:
+                if path.exists():  # else its run ended just then
+                    wrong.append(str(error))
+            else:
+                good += 1
     return good, wrong
 
 
-def _checkpoints(folder: Path) -> tuple[list[str], list[str]]:
-    """Returns a line for each run with a whole checkpoint or snapshot, and one for each of these that is not."""
-    whole: dict[tuple[str, int], str] = {}  # the newest of each run is told
-    damaged: list[str] = []
-    kept = [path for run in disk.matching(folder, "checkpoints/*") for path in checkpoints.saved(run)]
-    for path in [*kept, *disk.matching(folder, "snapshots/[a-z]*")]:
-        try:
-            about = checkpoints.read_about(path)
-        except checkpoints.DamagedCheckpoint as error:
-            if checkpoints.exists(path):  # else its run ended just then
-                damaged.append(str(error))
-        else:
-            done = f"{about.iteration} of {about.run.iterations} iterations"
-            whole[about.run.key, about.seed] = f"{about.run.key} seed {about.seed}, {done}"
-    return list(whole.values()), damaged
+def _stores(root: Path) -> list[Store]:
+    if not root.is_dir():
+        raise UserError(f"{root} is not there: give the folder of results with --results-dir")
+    return [Store(root, scale) for scale in SCALES.values()]
 
 
-def _complete(figure: Figure | Table, scale: scales.Scale, found: Sequence[results.Result]) -> bool:
-    have = {r.run for r in found if r.seed == 0}
-    return all(scale.apply(run) in have for run in figure.runs())
+def _damaged(store: Store) -> list[str]:
+    """Returns a line for each result that can not be read."""
+    store.all()
+    return [*store.damaged.values(), *store.unreadable.values()]
+
+
+def _saved(store: Store) -> list[Path]:
+    """Returns every checkpoint and snapshot."""
+    return [path for folder in Places(store.folder).under_way() for path in checkpoints.saved(folder)]
+
+
+def _begun(store: Store) -> list[str]:
+    """Returns a line for the newest checkpoint of each run under way, and for each snapshot."""
+    newest = {path.parent: path for path in _saved(store)}
+    return [f"{folder.name}, {int(path.name)} iterations done" for folder, path in newest.items()]
+
+
+def _complete(figure: "Figure | Table", store: Store) -> bool:
+    return all(store.find(store.trained(run), 0) for run in figure.runs())

@@ -1,12 +1,14 @@
 """Stopping in good order: on SIGTERM, on Ctrl-C, and when the time is used up.
 
-Python hears a signal between two of its own instructions, and so not while XLA compiles. A thread that hears it at once
-ends the program after `GRACE` seconds if it has not ended by itself. Nothing is lost then but the work since the last
-checkpoint: files are written whole or not at all, and a dead process's locks are taken over.
+A signal ends the command at once, or, while a run is in hand, as soon as that has a checkpoint. Python hears signals
+only between two of its own instructions, and so not while XLA compiles: a thread that hears them at once ends the
+program after `GRACE` seconds, if it has not ended by itself. No file is damaged by that: they are written whole or not
+at all, and the kernel drops the locks.
 """
 
 import contextlib
 import os
+import select
 import signal
 import sys
 import threading
@@ -15,59 +17,54 @@ from collections.abc import Iterator
 
 GRACE = 8.0  # seconds; schedulers kill some time after their SIGTERM
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
-HOW_TO_GO_ON = "stopped; finished results are kept, and the same command goes on from here"
+
+_asked = 0  # the number of the signal that came
+_in_hand = False  # whether a run is
 
 
 class Stopped(BaseException):
-    """A signal asked the program to stop. `status` is what it should exit with, 128 + the signal's number."""
-
-    def __init__(self, number: int) -> None:
-        super().__init__(number)
-        self.status = 128 + number
-
-
-_asked = 0  # the number of the signal that came
-_deferring = False
+    """A signal asked the program to stop."""
 
 
 @contextlib.contextmanager
 def signals() -> Iterator[None]:
-    """Inside, SIGINT and SIGTERM raise `Stopped`, at once or at the end of `deferred`. A second Ctrl-C kills."""
+    """Inside, SIGINT and SIGTERM end the program with one line and status 130 or 143. A second Ctrl-C ends it at once.
+
+    Does nothing inside itself, and in any thread but the main one, which alone hears signals.
+    """
     global _asked
+    if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGINT) is _heard:
+        yield
+        return
     _asked = 0
-    before = {number: signal.signal(number, _heard) for number in SIGNALS}
-    reader, writer = os.pipe()
+    reader, writer = os.pipe()  # to which the C code of Python writes a signal's number, whatever Python is doing
     os.set_blocking(writer, False)
     woken = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
-    ended = threading.Event()
-    threading.Thread(target=_watch, args=(reader, ended), daemon=True).start()
+    before = {number: signal.signal(number, _heard) for number in SIGNALS}
+    threading.Thread(target=_watch, args=(reader,), daemon=True).start()
     try:
         yield
+    except Stopped:
+        sys.exit(_say(_asked))
     finally:
-        _asked = 0
-        signal.set_wakeup_fd(woken)
-        ended.set()
-        os.close(writer)  # which ends the thread, if no signal came
         for number, handler in before.items():
             signal.signal(number, handler)
+        signal.set_wakeup_fd(woken)
+        os.close(writer)  # which ends the thread
+        _asked = 0
 
 
 @contextlib.contextmanager
-def deferred() -> Iterator[None]:
-    """Inside, a signal is only noted: `asked` says so, and `Stopped` is raised at the end."""
-    global _deferring
-    _deferring = True
+def run_in_hand() -> Iterator[None]:
+    """Inside, a signal is only noted: `Deadline.passed` says so. At the end it has its effect."""
+    global _in_hand
+    _in_hand = True
     try:
         yield
     finally:
-        _deferring = False
+        _in_hand = False
     if _asked:
-        raise Stopped(_asked)
-
-
-def asked() -> bool:
-    """Says whether a signal came."""
-    return bool(_asked)
+        raise Stopped
 
 
 class Deadline:
@@ -78,26 +75,47 @@ class Deadline:
 
     def passed(self, upcoming: float = 0.0) -> bool:
         """Says whether to stop now, because what comes next takes `upcoming` seconds and would end too late."""
-        return asked() or (self._end is not None and time.perf_counter() + upcoming >= self._end)
+        return bool(_asked) or (self._end is not None and time.perf_counter() + upcoming >= self._end)
 
 
 def _heard(number: int, _: object) -> None:
     global _asked
-    if _asked:  # it is being seen to; only a second Ctrl-C is for people who can not wait
-        if number == signal.SIGINT:
+    first, _asked = not _asked, _asked or number
+    if first and not _in_hand:
+        raise Stopped
+
+
+def _watch(reader: int) -> None:
+    """Ends the program some time after a signal, or on a second Ctrl-C, unless it has ended by itself."""
+    with os.fdopen(reader, "rb", buffering=0) as heard:
+        number = next((byte[0] for byte in iter(lambda: heard.read(1), b"") if byte[0] in SIGNALS), None)
+        if number is None:
+            return
+        end = time.monotonic() + GRACE
+        while select.select([heard], [], [], max(0.0, end - time.monotonic()))[0]:
+            byte = heard.read(1)
+            if not byte:
+                return
+            if byte[0] == signal.SIGINT:
+                break
+        try:
+            _say(number)
+        finally:
             os._exit(128 + number)
-        return
-    _asked = number
-    if not _deferring:
-        raise Stopped(number)
 
 
-def _watch(reader: int, ended: threading.Event) -> None:
-    """Ends the program some time after a signal, unless it has ended by itself."""
-    with os.fdopen(reader, "rb", buffering=0) as heard:  # open to the end: another signal may be written to it
-        number = next((byte[0] for byte in iter(lambda: heard.read(1), b"") if byte[0] in SIGNALS), 0)
-        if number and not ended.wait(GRACE):
-            try:
-                print(f"smith: {HOW_TO_GO_ON}", file=sys.stderr, flush=True)
-            finally:
-                os._exit(128 + number)
+def _say(number: int) -> int:
+    line = "smith: stopped; finished results are kept, and the same command goes on from here"
+    print(line, file=sys.stderr, flush=True)
+    return 128 + number
+
+
+def _forget() -> None:
+    """A forked process does not write to its parent's pipe."""
+    if signal.getsignal(signal.SIGINT) is _heard:
+        signal.set_wakeup_fd(-1)
+        for number in SIGNALS:
+            signal.signal(number, signal.SIG_DFL)
+
+
+os.register_at_fork(after_in_child=_forget)

@@ -1,28 +1,16 @@
-"""Several runs at the same time: each worker is a process that trains on its own share of the cores.
+"""Several runs at the same time: so many processes of the same command, each on its share of the cores.
 
-A small network leaves cores idle between its short parallel parts; as many runs as there are cores do not. The workers
-share the work as any other processes do: through the locks in the results' folder.
+A small network leaves cores idle between its short parallel parts; as many runs as there are cores do not. The
+processes share the work as any others do: through the locks in the results' folder.
 """
 
-import contextlib
-import multiprocessing
 import os
-import signal
+import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Sequence
-from multiprocessing.connection import Connection, wait
-from pathlib import Path
-from typing import Any
+from collections.abc import Sequence
 
 from smith.errors import UserError
-from smith.train import checkpoints, stopping
-from smith.train.jobs import Job, Summary
-from smith.train.progress import Display, Says
-
-PATIENCE = 2 * stopping.GRACE  # seconds that a worker has to stop in good order
-
-Work = tuple[Sequence[Job], Path, Path, dict[str, Any]]  # what `jobs.execute` takes, without the display
 
 
 def check(workers: int, *, alone: Sequence[str] = ()) -> int:
@@ -38,98 +26,39 @@ def check(workers: int, *, alone: Sequence[str] = ()) -> int:
     return workers
 
 
-def execute(
-    workers: int, jobs: Sequence[Job], folder: Path, data_dir: Path, display: Display, **options: Any
-) -> Summary:
-    """Does what `jobs.execute` does, in so many processes, of which this one is the first.
+def execute(workers: int, arguments: Sequence[str]) -> int:
+    """Runs `smith ARGUMENTS` in so many processes, and prints their lines. Returns the worst of their exit statuses.
 
-    The others end when there is nothing left for them, and are stopped in good order if this one is.
+    A signal stops them all in good order. Each ends by itself then, at the latest after `stopping.GRACE` seconds.
     """
-    if workers == 1:
-        return jobs.execute(jobs, folder, data_dir, display, **options)
-    others: list[Summary] = []
-    with _others(workers, (jobs, folder, data_dir, options), display, others), _share(0, workers):
-        first = jobs.execute(jobs, folder, data_dir, display, **options)
-    return _together([first, *others], jobs, folder)
+    processes: list[subprocess.Popen[str]] = []
+    readers: list[threading.Thread] = []
+    try:
+        for number in range(workers):
+            processes.append(_start(number, workers, arguments))
+            readers.append(threading.Thread(target=_pass_on, args=(processes[-1], number)))
+            readers[-1].start()
+        statuses = [process.wait() for process in processes]
+    finally:
+        for process in processes:
+            process.terminate()  # does nothing to one that has ended
+        for reader in readers:
+            reader.join()
+    return max(status if status >= 0 else 128 - status for status in statuses)  # negative: the number of a signal
 
 
-def _together(summaries: Sequence[Summary], jobs: Sequence[Job], folder: Path) -> Summary:
-    """Returns what all did; each alone takes the others' runs for found, or for left."""
-    missing = summaries[0].missing
-    todo = jobs.missing(jobs, folder)
-    trained = sum(summary.trained for summary in summaries)
-    return Summary(
-        trained=trained,
-        diverged=sum(summary.diverged for summary in summaries),
-        found=len(jobs) - len(todo) - trained,
-        left=len(todo) - sum(count for _, count in missing.values()),
-        begun=sum(checkpoints.exists(checkpoints.path_of(folder, job.run, job.seed)) for job in todo),
-        missing=missing,
+def _start(number: int, workers: int, arguments: Sequence[str]) -> "subprocess.Popen[str]":
+    """Starts a process on its share of the cores and of a GPU's memory."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "smith", *arguments],
+        env={"XLA_PYTHON_CLIENT_MEM_FRACTION": f"{0.9 / workers:.3f}"} | os.environ,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
     )
-
-
-@contextlib.contextmanager
-def _others(workers: int, work: Work, display: Display, summaries: list[Summary]) -> Iterator[None]:
-    """Starts the other processes, and waits for them at the end, or stops them if the first stops."""
-    context = multiprocessing.get_context("spawn")  # a fork of JAX's threads would hang
-    pipes = [context.Pipe(duplex=False) for _ in range(1, workers)]
-    others = [context.Process(target=_work, args=(k, workers, pipe[1], work)) for k, pipe in enumerate(pipes, start=1)]
-    listener = threading.Thread(target=_listen, args=([pipe[0] for pipe in pipes], display, summaries), daemon=True)
-    try:
-        for process in others:
-            process.start()
-        for _, theirs in pipes:
-            theirs.close()  # so that a pipe ends with its process
-        listener.start()
-        yield
-        for process in others:
-            process.join()
-        listener.join()
-    finally:
-        _stop([process for process in others if process.pid])
-
-
-def _stop(processes: Sequence[Any]) -> None:
-    """Stops those that still work, which keep checkpoints; kills one that does not stop."""
-    for process in processes:
-        process.terminate()
-    for process in processes:
-        process.join(PATIENCE)
-        if process.exitcode is None:
-            process.kill()
-            process.join()
-
-
-def _listen(pipes: Sequence[Connection], display: Display, summaries: list[Summary]) -> None:
-    """Shows what the others say, and keeps their summaries, until the last has ended."""
-    left = list(pipes)
-    while left:
-        for pipe in wait(left):
-            assert isinstance(pipe, Connection)
-            try:
-                said = pipe.recv()
-            except (EOFError, OSError):
-                left.remove(pipe)
-                continue
-            if isinstance(said, Summary):
-                summaries.append(said)
-            else:
-                display.say(said[0], done=said[1])
-
-
-@contextlib.contextmanager
-def _share(number: int, workers: int) -> Iterator[None]:
-    """Keeps this process to its share of the cores and of a GPU's memory: of JAX's, if it has not started yet."""
-    os.environ.setdefault("XLA_PYTHON_CLIENT_MEM_FRACTION", f"{0.9 / workers:.3f}")
-    if not hasattr(os, "sched_setaffinity"):
-        yield
-        return
-    all_cores = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, cores(sorted(all_cores), number, workers))
-    try:
-        yield
-    finally:
-        os.sched_setaffinity(0, all_cores)
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(process.pid, cores(sorted(os.sched_getaffinity(0)), number, workers))
+    return process
 
 
 def cores(every: Sequence[int], number: int, workers: int) -> set[int]:
@@ -137,25 +66,8 @@ def cores(every: Sequence[int], number: int, workers: int) -> set[int]:
     return set(every[number::workers]) or {every[number % len(every)]}
 
 
-def _work(number: int, workers: int, pipe: Connection, work: Work) -> None:
-    """What another process does."""
-    jobs, folder, data_dir, options = work
-    threading.Thread(target=_end_with_the_first, daemon=True).start()
-    try:
-        with stopping.signals(), _share(number, workers):
-            display = Says(lambda text, done: pipe.send((text, done)))
-            pipe.send(jobs.execute(jobs, folder, data_dir, display, **options))
-    except stopping.Stopped as stopped:
-        sys.exit(stopped.status)
-    except (UserError, OSError) as error:  # the first process meets it too, and says it, or does the rest alone
-        with contextlib.suppress(OSError):
-            pipe.send((f"smith: worker {number} ends: {error}", False))
-        sys.exit(1)
-
-
-def _end_with_the_first() -> None:
-    """Stops this process if the first was killed."""
-    first = multiprocessing.parent_process()
-    assert first
-    first.join()
-    os.kill(os.getpid(), signal.SIGTERM)
+def _pass_on(process: "subprocess.Popen[str]", number: int) -> None:
+    """Prints the lines of a process until it has ended."""
+    assert process.stdout
+    for line in process.stdout:
+        print(f"[{number}] {line}", end="", flush=True)

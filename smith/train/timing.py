@@ -1,0 +1,110 @@
+"""How long runs take: measured while they are trained, and estimated from what was measured before."""
+
+import contextlib
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING
+
+from smith.errors import UserError
+from smith.run import Run
+from smith.store import Store
+
+if TYPE_CHECKING:
+    from smith.train.jobs import Job
+    from smith.train.loop import Point
+
+AHEAD = 3  # iterations that are under way or begin before the next point
+
+
+class Clock:
+    """Measures how long a run takes, apart from its first iteration, which is mostly compilation, and its tests."""
+
+    def __init__(self, before: Mapping[str, float]) -> None:
+        """before: what `read` returned when the run was stopped that goes on now."""
+        self._before = before
+        self._start = self._last = time.perf_counter()
+        self._running: float | None = None  # since the end of the first iteration
+        self._iteration: int | None = None
+        self._test: float | None = None  # since when a test is made
+        self._tests, self._iterations, self._pace = 0.0, 0, 0.0
+
+    def saw(self, point: "Point") -> float:
+        """Takes note of a point. Returns how many seconds may pass before the next one can be a checkpoint."""
+        if point.testing and self._test is None:
+            point.state.loss_sum.block_until_ready()  # the iterations before it are not part of it
+        now = time.perf_counter()
+        if point.testing:
+            self._test = self._test or now
+        elif point.row and self._test is not None:
+            self._tests, self._test = self._tests + now - self._test, None
+        elif point.loss is not None and self._running is None:
+            point.loss.block_until_ready()
+            now = self._running = self._last = time.perf_counter()
+            self._tests = 0.0
+        elif point.loss is not None:
+            self._iterations += 1
+        self._pace = max(now - self._last, 0.8 * self._pace)
+        self._last = now
+        return AHEAD * self._pace
+
+    def read(self) -> dict[str, float]:
+        """Returns seconds in all, of the first iteration and of training, and the iterations that training means."""
+        now = time.perf_counter()
+        running = self._running or now
+        spent = {
+            "seconds": now - running,
+            "compile_seconds": running - self._start,
+            "training_seconds": now - running - self._tests,
+            "timed_iterations": self._iterations,
+        }
+        return {name: value + self._before.get(name, 0.0) for name, value in spent.items()}
+
+
+def facts(run: Run, timing: Mapping[str, float]) -> dict[str, float]:
+    """Returns what a result's metadata says of its time, from what a clock read."""
+    rate = timing["timed_iterations"] * run.batch_size / max(timing["training_seconds"], 1e-9)
+    return {
+        "seconds": round(timing["seconds"], 3),
+        "compile_seconds": round(timing["compile_seconds"], 3),
+        "images_per_second": round(rate, 1),
+    }
+
+
+def estimate(jobs: "Iterable[Job]", store: Store) -> float | None:
+    """Returns how many seconds the jobs will take, by what the store's newest results took. None if that is unknown."""
+    rates, compiling, seconds = _rates(store), compile_seconds(store), 0.0
+    programs = set()
+    for run in (job.run for job in jobs):
+        if (run.network, run.width) not in rates:
+            return None
+        seconds += (run.iterations - run.first_iteration) * run.batch_size / rates[run.network, run.width]
+        programs.add(program(run))
+    return seconds + sum(compiling.get(found, 0.0) for found in programs)
+
+
+def _rates(store: Store) -> dict[tuple[str, float], float]:
+    """Returns images per second, tests included, for each network and width."""
+    rates = {}
+    for run, measured, done in _measured(store):
+        if measured.get("seconds"):
+            rates[run.network, run.width] = done * run.batch_size / measured["seconds"]
+    return rates
+
+
+def compile_seconds(store: Store) -> dict[tuple[str, float, int], float]:
+    """Returns how long each program took to its first iteration."""
+    return {program(run): measured.get("compile_seconds", 0.0) for run, measured, _ in _measured(store)}
+
+
+def program(run: Run) -> tuple[str, float, int]:
+    """Returns what decides how long a run compiles."""
+    return run.network, run.width, run.batch_size
+
+
+def _measured(store: Store) -> Iterator[tuple[Run, dict[str, float], int]]:
+    """Yields each result's run, the seconds it took by kind, and its iterations: the newest last."""
+    for result in sorted(store.all(), key=lambda result: result.facts.get("date", "")):
+        with contextlib.suppress(UserError):  # foreign
+            run = result.run
+            kinds = {name: float(value) for name, value in result.facts.items() if name.endswith("seconds")}
+            yield run, kinds, int(result["iteration"][-1]) - run.first_iteration
