@@ -3,92 +3,39 @@
 The paper: 1e-4 is the best weight decay of wide-32 (a); densenet-40 wants a smaller momentum (b) and a weight decay of
 1e-6 or less with rates up to 4 (c); twice the batch in the same number of iterations does better (d).
 
-Run:     smith run fig13 --scale quick
-Cost:    quick 60 s on 2 CPU cores
+Run:     smith run fig13
+Cost:    quick 60 s a seed on 2 CPU cores
 Expect:  published best: loss 0.453 in a (1e-4); accuracy 0.854 in b (CM=0.9-0.85), 0.844 in c (1e-6), 0.875 in d (512)
 """
 
+from experiments.bases import cyclical, densenet40, wide32
+from smith import Figure, Panel, RangeTest, Run, epochs, iterations, sweep
 from smith.cli import run_experiment
-from smith.figure import Figure, Panel, Published
-from smith.run import Run, epochs, iterations
-from smith.schedules import CyclicalMomentum, RangeTest
 
-WIDE = Run(
-    data="cifar10",
-    network="wide-32",
-    batch_size=512,
-    ghost_batch_size=128,
-    mirror=True,
-    length=epochs(100),
-    lr=RangeTest(0.1, 1.0),
-    momentum=CyclicalMomentum(0.95, 0.85),
-)
-DENSE = Run(
-    data="cifar10",
-    network="densenet-40",
-    batch_size=256,
-    ghost_batch_size=64,
-    mirror=True,
-    length=iterations(9_765),  # 50 epochs; of 512 images, 100
-    lr=RangeTest(0.1, 4.0),
-    momentum=CyclicalMomentum(0.9, 0.85),
-    weight_decay=1e-6,
-)
-MOMENTUM = DENSE.replace(lr=RangeTest(0.1, 1.0), weight_decay=1e-5)
+WIDE = wide32(512).replace(length=epochs(100), lr=RangeTest(0.1, 1.0), momentum=cyclical(0.95, 0.85))
+
+
+def dense(batch_size: int) -> Run:
+    """Returns a run of as many iterations for each batch size: 50 epochs of 256 images, 100 of 512."""
+    return densenet40(batch_size).replace(
+        length=iterations(9_765), lr=RangeTest(0.1, 4.0), momentum=cyclical(0.9, 0.85), weight_decay=1e-6
+    )
+
+
+MOMENTA = tuple(cyclical(high, 0.85) for high in (0.9, 0.95, 0.97))
+A = sweep(WIDE, "WD={}", weight_decay=(1e-3, 1e-4, 1e-5))
+B = sweep(dense(256).replace(lr=RangeTest(0.1, 1.0), weight_decay=1e-5), "CM={}", momentum=MOMENTA)
+C = sweep(dense(256), "WD={}", weight_decay=(1e-4, 1e-6, 1e-7))
+D = {f"TBS={batch_size}": dense(batch_size) for batch_size in (256, 512)}
 
 FIGURE = Figure(
     "fig13",
     "LR range tests of other networks",
     panels=(
-        Panel(
-            "a",
-            "CIFAR-10, wide-32; CM=0.95-0.85, TBS=512",
-            {
-                name: WIDE.replace(weight_decay=wd)
-                for name, wd in {"WD=1e-3": 1e-3, "WD=1e-4": 1e-4, "WD=1e-5": 1e-5}.items()
-            },
-            x="learning_rate",
-            log=True,
-            xlim=(0.1, 1.0),
-            ylim=(0.45, 4.2),
-            published=Published("fig13a"),
-        ),
-        Panel(
-            "b",
-            "CIFAR-10, densenet-40; WD=1e-5, TBS=256",
-            {
-                f"CM={high:g}-0.85": MOMENTUM.replace(momentum=CyclicalMomentum(high, 0.85))
-                for high in (0.9, 0.95, 0.97)
-            },
-            x="learning_rate",
-            y="test_accuracy",
-            xlim=(0.1, 1.0),
-            ylim=(0.1, 0.9),
-            published=Published("fig13b"),
-        ),
-        Panel(
-            "c",
-            "CIFAR-10, densenet-40; CM=0.9-0.85, TBS=256",
-            {
-                name: DENSE.replace(weight_decay=wd)
-                for name, wd in {"WD=1e-4": 1e-4, "WD=1e-6": 1e-6, "WD=1e-7": 1e-7}.items()
-            },
-            x="learning_rate",
-            y="test_accuracy",
-            xlim=(0.1, 4.0),
-            ylim=(0.1, 0.9),
-            published=Published("fig13c"),
-        ),
-        Panel(
-            "d",
-            "CIFAR-10, densenet-40; CM=0.9-0.85, WD=1e-6",
-            {"TBS=256": DENSE, "TBS=512": DENSE.replace(batch_size=512, ghost_batch_size=128)},
-            x="learning_rate",
-            y="test_accuracy",
-            xlim=(0.1, 4.0),
-            ylim=(0.1, 0.9),
-            published=Published("fig13d"),
-        ),
+        Panel("a", A, x="learning_rate", ylim=(0.45, 4.2)),
+        Panel("b", B, x="learning_rate", y="test_accuracy", ylim=(0.1, 0.9)),
+        Panel("c", C, x="learning_rate", y="test_accuracy", ylim=(0.1, 0.9)),
+        Panel("d", D, x="learning_rate", y="test_accuracy", ylim=(0.1, 0.9)),
     ),
 )
 

@@ -3,27 +3,19 @@
 The paper says that there is a largest speed at which the learning rate can grow without training becoming unstable, but
 shows no figure of it. If there is, a longer test over the same rates diverges at a larger rate.
 
-Run:     smith run speed --scale quick
-Cost:    quick 25 s on 2 CPU cores
+Run:     smith run speed
+Cost:    quick 25 s a seed on 2 CPU cores
 Expect:  no published curve; in figure 7a, whose settings these are, the run of 10,000 iterations diverges at LR 0.0135
-Assumed: everything; the settings are figure 7a's with momentum 0.9, the rates twice as far.
+Assumed: everything; the settings are figure 7a's with momentum 0.9, the rates twice as far
 """
 
+from experiments.bases import SHALLOW3
+from smith import Figure, Panel, RangeTest, iterations, sweep
 from smith.cli import run_experiment
-from smith.figure import Figure, Panel
-from smith.run import Run, iterations
-from smith.schedules import RangeTest
 
-BASE = Run(
-    data="cifar10",
-    network="shallow3",
-    batch_size=548,
-    length=iterations(10_000),
-    lr=RangeTest(0.002, 0.04),
-    momentum=0.9,
-    weight_decay=4e-3,
-)
-LENGTHS = (2_500, 10_000, 20_000)
+BASE = SHALLOW3.replace(batch_size=548, lr=RangeTest(0.002, 0.04), weight_decay=4e-3)
+LENGTHS = {f"{n:,}": iterations(n) for n in (2_500, 10_000, 20_000)}
+TESTS = [length * 0.01 for length in LENGTHS.values()]
 
 FIGURE = Figure(
     "speed",
@@ -31,11 +23,8 @@ FIGURE = Figure(
     panels=(
         Panel(
             "a",
-            "CIFAR-10, shallow3; Mom=0.9, TBS=548, WD=4e-3",
-            {f"{n:,} iterations": BASE.replace(length=iterations(n), test_every=iterations(n // 100)) for n in LENGTHS},
+            sweep(BASE, "{} iterations", length=LENGTHS, test_every=TESTS),
             x="learning_rate",
-            log=True,
-            xlim=(0.002, 0.04),
             ylim=(0.7, 2.4),
         ),
     ),

@@ -1,34 +1,36 @@
-"""Figure and its panels: what an experiment draws, as data. `smith.figures.plot` draws them from results.
+"""Figures and tables as data: which runs they show, and what the paper's axes are. Nothing here draws or trains.
 
-An experiment says here which runs its panels show and what the paper's axes are; nothing else knows about figures.
+    RUNS = sweep(BASE, "WD={}", weight_decay=(1e-3, 3.2e-3))
+    FIGURE = Figure("fig09", "Weight decay at a constant learning rate", panels=(Panel("a", RUNS, ylim=(0.5, 1.45)),))
+
+What follows from the runs or from the figure's name is filled in: the titles of panels, the ranges of their horizontal
+axes, which vertical axes are logarithmic, where the published curves are, and the note that says what is assumed.
 """
 
+import operator
+import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
 
+from smith.errors import UserError
+from smith.legends import settings, written
+from smith.metrics import quantity
 from smith.run import Run
+from smith.schedules import Constant, RangeTest
 
-XAxis = Literal["iteration", "learning_rate", "momentum"]
-YAxis = Literal["test_loss", "test_accuracy", "train_loss", "loss_gap"]
-
-
-# How a legend calls a quantity where a panel has several.
-SHORT: dict[YAxis, str] = {
-    "test_loss": "Loss",
-    "test_accuracy": "Accuracy",
-    "train_loss": "Training loss",
-    "loss_gap": "Test loss - training loss",
-}
+Range = tuple[float, float]
+PAPER = Path(__file__).resolve().parent / "analysis" / "paper"  # the published curves, digitised: a file for each panel
 
 
 @dataclass(frozen=True)
 class Published:
-    """Where the paper's own curves of a panel are: figures/paper/<panel>.csv, digitised from its plots.
+    """Where the paper's own curves of a panel are, and what makes the x of that file the true one.
 
-    panel: the file's name, such as "fig09a"
-    shift: added to x, in iterations; the author drew his first test, of iteration 200, at 0 in some plots
-    factor: multiplies x; the axis of figure 14a prints a tenth of the true learning rate
+    panel: the file's name in `PAPER` without its ending: "fig09a"
+    shift: added to x, in iterations
+    factor: multiplies x
     """
 
     panel: str
@@ -38,38 +40,48 @@ class Published:
 
 @dataclass(frozen=True)
 class Panel:
-    """One panel.
+    """A panel of curves.
 
     label: the paper's letter
-    title: what the panel shows
     curves: a run for every curve, under its name in the legend, which is the name of the published series too
-    x: what the horizontal axis shows
-    y: what the vertical axis shows; with two, each is a curve of its own, named "Loss; <name>" and "Accuracy; <name>"
-    log: whether the vertical axis is logarithmic
-    xlim, ylim: the paper's axis ranges, in the paper's iterations
-    published: the paper's curves
+    x: the horizontal axis: a column of the results, such as "iteration", "learning_rate" or "momentum"
+    y: the vertical axis: a metric, "train_loss" or "loss_gap"; with several, each is a curve of its own, named
+      "Loss; <name>" and "Accuracy; <name>"
+    ylim, xlim: the paper's ranges, in the paper's iterations; xlim is where the runs are, if not given
+    title: what the panel shows; the settings that its runs share, if not given
+    log: whether the vertical axis is logarithmic; if not given, where a loss is shown
+    x_factor: what the paper's printed x has to be multiplied by
+    published: the paper's curves; if not given, those of the figure's name and the panel's letter, where there are any
+
+    Raises:
+      UserError: an unknown quantity.
     """
 
     label: str
-    title: str
     curves: Mapping[str, Run]
-    x: XAxis = "iteration"
-    y: YAxis | tuple[YAxis, ...] = "test_loss"
-    log: bool = False
-    xlim: tuple[float, float] | None = None
-    ylim: tuple[float, float] | None = None
+    x: str = "iteration"
+    y: str | tuple[str, ...] = "test_loss"
+    ylim: Range | None = None
+    xlim: Range | None = None
+    title: str = ""
+    log: bool | None = None
+    x_factor: float = 1.0
     published: Published | None = None
 
+    def __post_init__(self) -> None:
+        _fill(self, title=settings(self.runs()), log=_loss(self.ys), xlim=_extent(self.x, self.runs()))
+
     @property
-    def ys(self) -> tuple[YAxis, ...]:
+    def ys(self) -> tuple[str, ...]:
         """The quantities on the vertical axis."""
         return self.y if isinstance(self.y, tuple) else (self.y,)
 
-    def series(self) -> Iterator[tuple[str, YAxis, Run]]:
+    def series(self) -> Iterator[tuple[str, str, Run]]:
         """Yields (name in the legend, quantity, run) for every curve."""
         for name, run in self.curves.items():
             for y in self.ys:
-                yield (name if len(self.ys) == 1 else f"{SHORT[y]}; {name}" if name else SHORT[y]), y, run
+                short = quantity(y).short
+                yield (name if len(self.ys) == 1 else f"{short}; {name}" if name else short), y, run
 
     def runs(self) -> list[Run]:
         """Returns the panel's runs."""
@@ -80,17 +92,21 @@ class Panel:
 class Finals:
     """A panel of what each run has come to at its end, over a number that tells the runs apart.
 
-    label, title, y, log: as of a Panel
+    label, title, log: as of a Panel
     points: a run for each place on the horizontal axis, which is logarithmic
     xlabel: what that number is
+    y: the quantities on the vertical axis
     """
 
     label: str
-    title: str
     points: Mapping[float, Run]
     xlabel: str
-    y: tuple[YAxis, ...] = ("test_loss",)
-    log: bool = False
+    y: tuple[str, ...] = ("test_loss",)
+    title: str = ""
+    log: bool | None = None
+
+    def __post_init__(self) -> None:
+        _fill(self, title=f"{settings(self.runs())}; at the end of training", log=_loss(self.y))
 
     def runs(self) -> list[Run]:
         """Returns the panel's runs."""
@@ -106,15 +122,35 @@ class Sketch:
     """
 
     label: str
-    title: str
     curves: Mapping[str, Callable[[float], float]]
     xlabel: str
     ylabel: str
+    title: str = ""
     texts: Mapping[float, str] = field(default_factory=dict)
 
     def runs(self) -> list[Run]:
         """Returns the panel's runs: none."""
         return []
+
+
+def _fill(panel: Panel | Finals, **derived: Any) -> None:
+    """Gives fields that were left out their values."""
+    for name, value in derived.items():
+        if getattr(panel, name) in (None, ""):
+            object.__setattr__(panel, name, value)
+
+
+def _loss(names: tuple[str, ...]) -> bool:
+    return any([quantity(name).logarithm for name in names])
+
+
+def _extent(x: str, runs: list[Run]) -> Range | None:
+    """Returns the range of the horizontal axis that the runs cover, or None where their descriptions do not say it."""
+    if x == "iteration":
+        return 0, max((run.iterations for run in runs), default=0)
+    schedules = [getattr(run, "lr" if x == "learning_rate" else x, None) for run in runs]
+    tests = [schedule for schedule in schedules if isinstance(schedule, RangeTest)]
+    return (min(test.start for test in tests), max(test.stop for test in tests)) if tests else None
 
 
 @dataclass(frozen=True)
@@ -123,35 +159,94 @@ class Assumption:
 
     field: the field of Run, such as "batch_size", or one inside it, such as "lr.factor"
     values: what it may be, the experiment's own value among them
-    panels: the letters of the panels in which every curve has it
+    panels: the letters of the panels in which every curve has the experiment's own value
     """
 
     field: str
     values: tuple[float, ...]
     panels: str
 
+    def of(self, run: Run) -> float:
+        """Returns the value that a run has."""
+        value = operator.attrgetter(self.field)(run)
+        return value.value if isinstance(value, Constant) else value
+
+    @property
+    def words(self) -> str:
+        """The name of the field for people: "batch size"."""
+        return self.field.replace("lr.", "LR ").replace(".", " ").replace("_", " ")
+
 
 @dataclass(frozen=True)
 class Figure:
-    """One figure of the paper.
+    """One figure.
 
-    name: "fig09"
+    name: "fig09", which is the name of its files too
     title: what the figure shows, in our words
     panels: the panels that there are
-    notes: what a reader has to know beside it, such as a slip in the paper or an assumption
-    assumptions: the settings that the paper does not give and that other values are to be tried of
+    notes: what a reader has to know beside it, such as a slip in the paper; a note of what is assumed is added
+    assumed: settings that the paper does not give: field -> values that it may have, the experiment's own among them
+    first_test_drawn_at_0: whether the paper draws the first test, which is after `test_every`, at iteration 0
+
+    Raises:
+      UserError: a name that can not be that of a file, a panel without a letter of its own, or an assumed setting that
+        no panel has.
     """
 
     name: str
     title: str
     panels: tuple[Panel | Finals | Sketch, ...]
-    notes: tuple[str, ...] = field(default=())
-    assumptions: tuple[Assumption, ...] = field(default=())
+    notes: tuple[str, ...] = ()
+    assumed: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    first_test_drawn_at_0: bool = False
+
+    def __post_init__(self) -> None:
+        _check_name(self.name)
+        if len(set(self.letters)) < len(self.panels):
+            raise UserError(f"{self.name}: the panels are named {self.letters}: give each a letter of its own")
+        object.__setattr__(self, "panels", tuple(self._with_published(panel) for panel in self.panels))
+        note = self._assumed_note()
+        if note and note not in self.notes:
+            object.__setattr__(self, "notes", (*self.notes, note))
+
+    def _with_published(self, panel: Any) -> Any:
+        name = f"{self.name}{panel.label}"
+        if not isinstance(panel, Panel) or panel.published or not (PAPER / f"{name}.csv").exists():
+            return panel
+        shifted = self.first_test_drawn_at_0 and panel.x == "iteration"
+        shift = next(run.count(run.test_every) for run in panel.runs()) if shifted else 0
+        return replace(panel, published=Published(name, shift, panel.x_factor))
 
     @property
     def letters(self) -> str:
         """The letters of its panels."""
         return "".join(panel.label for panel in self.panels)
+
+    @property
+    def assumptions(self) -> tuple[Assumption, ...]:
+        """The assumed settings, each with the panels that it concerns."""
+        return tuple(self._assumption(name, tuple(values)) for name, values in self.assumed.items())
+
+    def _assumption(self, name: str, values: tuple[float, ...]) -> Assumption:
+        runs = {panel.label: panel.runs() for panel in self.panels if isinstance(panel, Panel)}
+        anywhere = Assumption(name, values, "")
+        try:
+            own = next(anywhere.of(run) for of in runs.values() for run in of)
+            letters = [letter for letter, of in runs.items() if all(anywhere.of(run) == own for run in of)]
+        except (AttributeError, StopIteration) as error:
+            raise UserError(f"{self.name}: {name} is assumed, and no run has it") from error
+        if own not in values:
+            raise UserError(f"{self.name}: {name} is {own:g}, which is not among the assumed values {values}")
+        return replace(anywhere, panels="".join(letters))
+
+    def _assumed_note(self) -> str:
+        """Returns a line such as "Assumed: batch size 512." """
+        parts = []
+        for assumption in self.assumptions:
+            panel = next(panel for panel in self.panels if panel.label in assumption.panels)
+            where = "" if len(assumption.panels) == len(self.panels) else f" in {', '.join(assumption.panels)}"
+            parts.append(f"{assumption.words} {written(assumption.of(panel.runs()[0]))}{where}")
+        return f"Assumed: {', '.join(parts)}." if parts else ""
 
     def runs(self) -> list[Run]:
         """Returns the figure's runs, each once, parents of snapshots before their children."""
@@ -180,19 +275,25 @@ class Row:
 
 @dataclass(frozen=True)
 class Table:
-    """One table of the paper.
+    """One table.
 
-    name: "table1"
+    name: "table1", which is the name of its files too
     title: what the table shows, in our words
     columns: the names of the rows' labels
     notes: what a reader has to know beside it, such as a slip in the paper or an assumption
+
+    Raises:
+      UserError: a name that can not be that of a file.
     """
 
     name: str
     title: str
     columns: tuple[str, ...]
     rows: tuple[Row, ...]
-    notes: tuple[str, ...] = field(default=())
+    notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        _check_name(self.name)
 
     @property
     def letters(self) -> str:
@@ -202,3 +303,8 @@ class Table:
     def runs(self) -> list[Run]:
         """Returns the table's runs, each once."""
         return list(dict.fromkeys(row.run for row in self.rows))
+
+
+def _check_name(name: str) -> None:
+    if not re.fullmatch(r"\w[\w.-]*", name):
+        raise UserError(f"experiment {name!r}: files are named after it; use letters, digits, '-', '_' and '.' only")

@@ -1,0 +1,105 @@
+"""Runs in the words of the paper's legends: names of curves, titles of panels, and `sweep`, which makes named runs."""
+
+import string
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from smith.errors import UserError
+from smith.run import Run
+from smith.schedules import Constant, CyclicalMomentum, Multistep, OneCycle, RangeTest, Schedule, Triangular
+
+NAMES = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100", "mnist": "MNIST", "lenet": "LeNet"}
+SHORT = {"lr": "LR", "momentum": "Mom", "weight_decay": "WD", "batch_size": "TBS"}
+KINDS = {OneCycle: "1cycle", Triangular: "CLR", CyclicalMomentum: "CM"}
+
+
+def sweep(base: Run, label: str, **fields: Sequence[Any] | Mapping[str, Any]) -> dict[str, Run]:
+    """Returns a run for each value of a field, under its name in the legend.
+
+    Args:
+      label: the name, with a place for each field's value: "WD={}" or "TBS={}, LR={:g}".
+      fields: the values of a field of `Run`, or text for the label -> value; several fields change together.
+
+    Example:
+      sweep(BASE, "WD={}", weight_decay=(1e-3, 3.2e-3)) has the runs "WD=1e-3" and "WD=3.2e-3".
+
+    Raises:
+      UserError: two runs of one name, or fields with different numbers of values.
+    """
+    counts = {name: len(values) for name, values in fields.items()}
+    if len(set(counts.values())) != 1:
+        raise UserError(f"sweep {label!r}: give each field the same number of values, not {counts}")
+    runs = [base.replace(**dict(zip(fields, values, strict=True))) for values in _rows(fields, shown=False)]
+    names = [_Label().vformat(label, texts, {}) for texts in _rows(fields, shown=True)]
+    if len(set(names)) < len(runs):
+        raise UserError(f"sweep {label!r}: two runs have the same name: {', '.join(names)}")
+    return dict(zip(names, runs, strict=True))
+
+
+def _rows(fields: Mapping[str, Any], shown: bool) -> list[tuple[Any, ...]]:
+    """Returns the values of each run, or what its label shows of them."""
+    columns = [list(v if shown or not isinstance(v, Mapping) else v.values()) for v in fields.values()]
+    return list(zip(*columns, strict=True))
+
+
+class _Label(string.Formatter):
+    """Formats "{}" as `written` does, and "{:g}" and the like as usual."""
+
+    def format_field(self, value: Any, format_spec: str) -> str:
+        return format(value, format_spec) if format_spec else written(value)
+
+
+def written(value: Any) -> str:
+    """Returns a value as the paper's legends have it: "1.8e-3", "0.9", "0.95-0.85"."""
+    if isinstance(value, Constant):
+        return written(value.value)
+    if isinstance(value, CyclicalMomentum):
+        first, second = (value.low, value.high) if value.rising else (value.high, value.low)
+        return f"{first:g}-{second:g}"
+    if isinstance(value, OneCycle | Triangular):
+        return f"{value.base:g}-{value.peak:g}"
+    if isinstance(value, float) and 0 < value < 0.1:
+        mantissa, exponent = f"{value:e}".split("e")
+        return f"{float(mantissa):g}e{int(exponent)}"
+    return f"{value:g}" if isinstance(value, int | float) else str(value)
+
+
+def settings(runs: Sequence[Run]) -> str:
+    """Returns what runs have in common: "CIFAR-10, shallow3; LR range test, Mom=0.9, TBS=512"."""
+    if not runs:
+        return ""
+    where = [_one_of([NAMES.get(value, value) for value in values]) for values in _columns(runs, "data", "network")]
+    common = [_common([_setting(name, run) for run in runs]) for name in SHORT]
+    snapshot = "from a snapshot" if any(run.start for run in runs) else ""
+    return "; ".join(filter(None, (", ".join(filter(None, where)), ", ".join(filter(None, [*common, snapshot])))))
+
+
+def _columns(runs: Sequence[Run], *names: str) -> list[list[Any]]:
+    return [[getattr(run, name) for run in runs] for name in names]
+
+
+def _one_of(texts: Sequence[str]) -> str:
+    return " and ".join(dict.fromkeys(texts))
+
+
+def _setting(name: str, run: Run) -> tuple[str, str]:
+    """Returns (kind, text) of a run's setting: ("1cycle", "1cycle 0.1-1"), ("", "WD=1e-4")."""
+    value, short = getattr(run, name), SHORT[name]
+    if isinstance(value, RangeTest):
+        return f"{short} range test", f"{short} range test"
+    if type(value) in KINDS:
+        kind = KINDS[type(value)]
+        return kind, f"{kind}{' ' if kind == '1cycle' else '='}{written(value)}"
+    if isinstance(value, Constant | Multistep):
+        value = value.value
+    if isinstance(value, Schedule):
+        return str(value), f"{short} {value}"
+    return "", f"{short}={value:g}" if name in ("lr", "batch_size") else f"{short}={written(value)}"
+
+
+def _common(found: Sequence[tuple[str, str]]) -> str:
+    """Returns the text that all have, or else the kind that all are of, or else nothing."""
+    texts, kinds = {text for _, text in found}, {kind for kind, _ in found}
+    if len(texts) == 1:
+        return texts.pop()
+    return kinds.pop() if len(kinds) == 1 else ""
