@@ -12,6 +12,7 @@ import numpy as np
 
 from smith.analysis import curves
 from smith.data import DATASETS
+from smith.metrics import quantity
 from smith.run import Run
 from smith.schedules import Constant
 from smith.store.results import Result
@@ -23,9 +24,8 @@ ANY_RATE = (0.0, np.inf)
 
 
 def guess(run: Run, column: str) -> float:
-    """Returns what guessing gives: ln(classes) nats, or 1/classes for the accuracy; no gap between the losses."""
-    classes = DATASETS[run.data].classes
-    return {"test_accuracy": 1 / classes, "loss_gap": 0.0}.get(column, float(np.log(classes)))
+    """Returns what guessing gives in a column or in "loss_gap": ln(classes) nats, 1/classes, 0."""
+    return float(quantity(column).guess(DATASETS[run.data].classes))
 
 
 def values(result: Result, column: str) -> np.ndarray:
