@@ -8,7 +8,7 @@ Without --batch each network has the batch sizes that the experiments train it w
 of `smith.train.step`, as `smith run` uses it; PyTorch's is the same network from the same weights, on the same batch of
 random images, with the same solver. BatchNorm normalises over the whole batch. The sides take turns (A, B, A, B), begin
 each turn with iterations that do not count, for the other's threads to come to rest, and report the median turn. All
-have the C library keep freed memory (`smith.networks.keep_freed_memory`). docs/performance.md says what each column is.
+run in a process prepared by `smith.networks.cpu.prepare_process`. docs/performance.md says what each column is.
 """
 
 import argparse
@@ -33,8 +33,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from scripts.bench_machine import Peaks, machine, peak_memory, roofline, summary
-from smith import disk, networks
+from smith import disk
+from smith.data import DATASETS, Arrays
 from smith.errors import UserError, unknown
+from smith.networks import cpu
+from smith.run import Run, iterations
 from smith.train import step
 
 TURNS, TURN_SECONDS = 7, 0.6  # turns of each side, and about how many seconds each takes
@@ -86,7 +89,7 @@ def main(arguments: list[str] | None = None) -> None:
         print(f"bench: {error}", file=sys.stderr)
         sys.exit(2)
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # on a GPU the other processes need room too
-    networks.keep_freed_memory()
+    cpu.prepare_process()
     if options.start:
         return start(*options.start)
     peaks, rows = roofline(), []
@@ -222,45 +225,45 @@ def turn(side: Side, count: int, settling: int) -> float:
 class Ours:
     """Our training step, or test, on one batch of random images.
 
-    inputs: (batch, height, width, channels) float32, what the network gets; labels: (batch,) uint8
+    inputs: (batch, height, width, channels) float32, what the network gets; labels: (batch,) int32
     params: the parameters at the beginning; flops, bytes_accessed: of an iteration, by XLA's cost analysis
     compile_seconds: with tracing
     """
 
     def __init__(self, name: str, work: str, batch: int, hyper: tuple[float, float, float] = HYPER) -> None:
-        info, draw = networks.info(name), np.random.default_rng(0)
-        images = draw.integers(0, 256, (batch, *info.image_shape), dtype=np.uint8)
-        self.labels = draw.integers(0, 10, batch, dtype=np.uint8)
-        mean = images.mean(axis=0, dtype=np.float64).astype(np.float32)
+        data, draw = "mnist" if name == "lenet" else "cifar10", np.random.default_rng(0)
+        images = draw.integers(0, 256, (batch, *DATASETS[data].image_shape), dtype=np.uint8)
+        self.labels = draw.integers(0, 10, batch, dtype=np.int32)
         self.name, self.work, self.batch, self.hyper = name, work, batch, hyper
-        self.inputs = np.asarray(step.preprocess(name, jnp.asarray(images), jnp.asarray(mean)))
-        functions: Any = step.compiled(name, 10, "sgd", batch, networks.Options(), False)
-        self._data = jax.device_put((images, self.labels, mean))
-        self._orders, self._key = jnp.stack([jnp.arange(batch)] * 2), jax.random.key(0)
-        self._state, self._done = functions.init(0), 0
-        self.params = jax.device_get(self._state["params"])
+        self._problem = step.Problem.put(data, *[Arrays(images, self.labels)] * 2)
+        self.inputs = np.asarray(self._problem.preprocess(self._problem.train_images))
+        program, keys = step.program_of(Run(data, name, batch, iterations(1), hyper[0], solver="sgd")), step.keys_of(0)
+        self._state, self._done = step.init(program, keys.init), 0
+        self.params = jax.device_get(self._state.params)
+        self._constant = np.array(hyper, np.float32), keys.noise
+        self._orders = jnp.stack([jnp.arange(batch)] * 2)
         began = time.perf_counter()
         lowered = (
-            functions.step.lower(self._state, self._data, *self._arguments())
+            step.train_step.lower(program, self._state, *self._arguments())
             if work == "train"
-            else functions.evaluate.lower(self._state, self._data, 0, batch, None)
+            else step.eval_step.lower(program, self._state, self._problem, 0, batch, None)
         )
         self._compiled = lowered.compile()
         self.compile_seconds = time.perf_counter() - began
         self.flops, self.bytes_accessed = cost(lowered, self._compiled)
 
     def _arguments(self) -> tuple[Any, ...]:
-        return self._orders, np.array([0, self._done], np.int32), np.array(self.hyper, np.float32), self._key
+        return self._problem, self._orders, 0, self._done, *self._constant
 
     def run(self, count: int) -> float:
         """Does so many iterations, and returns the last one's mean loss, in nats, when they are done."""
         loss: Any = 0.0
         for _ in range(count):
             if self.work == "train":
-                self._state, loss = self._compiled(self._state, self._data, *self._arguments())
+                self._state, loss = self._compiled(self._state, *self._arguments())
                 self._done += 1
             else:
-                loss = self._compiled(self._state, self._data, 0, None)[0] / self.batch
+                loss = self._compiled(self._state, self._problem, 0, None)[0] / self.batch
         jax.block_until_ready((self._state, loss))
         return float(loss)
 

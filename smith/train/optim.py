@@ -24,6 +24,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, Protocol
 
 import jax
+import jax.numpy as jnp
 import optax
 from jax import Array
 from jax.tree_util import GetAttrKey, keystr
@@ -67,12 +68,12 @@ def caffe_sgd(
     def init(params: Tree) -> CaffeState:
         for named in (lr_multipliers, decay_multipliers):
             factors(params, named)  # a misspelt path shows here
-        return CaffeState(jax.numpy.zeros((), jax.numpy.int32), optax.tree.zeros_like(params))
+        return CaffeState(jnp.zeros((), jnp.int32), optax.tree.zeros_like(params))
 
     def update(grads: Tree, state: CaffeState, params: Tree = None) -> tuple[Tree, CaffeState]:
         if params is None:
             raise ValueError("Caffe's weight decay needs the parameters: call update(grads, state, params)")
-        lr, m, wd = (value(state.count) if callable(value) else value for value in hyper)
+        lr, m, wd = (_at(value, state.count) for value in (learning_rate, momentum, weight_decay))
 
         def new_velocity(v: Array, g: Array, p: Array, lr_factor: float, decay_factor: float) -> Array:
             return m * v + lr * lr_factor * (g + wd * decay_factor * p)
@@ -83,10 +84,13 @@ def caffe_sgd(
             updates = jax.tree.map(lambda v, old: -((1 + m) * v - m * old), new, state.velocity)
         else:
             updates = jax.tree.map(lambda v: -v, new)
-        return updates, CaffeState(optax.safe_increment(state.count), new)
+        return updates, CaffeState(jnp.asarray(optax.safe_increment(state.count)), new)
 
-    hyper = learning_rate, momentum, weight_decay
     return optax.GradientTransformation(init, update)  # pyright: ignore[reportArgumentType]
+
+
+def _at(value: Scalar | optax.Schedule, count: Array) -> Any:
+    return value(count) if callable(value) else value
 
 
 def factors(params: Tree, named: Multipliers) -> Tree:

@@ -15,7 +15,7 @@ import optax
 from jax import Array
 
 from smith import networks
-from smith.data import DATASETS, Arrays
+from smith.data import DATASETS, Arrays, mean_image
 from smith.metrics import ALWAYS, METRICS, cross_entropy
 from smith.networks import Options
 from smith.run import Run
@@ -59,9 +59,10 @@ class Problem:
     @classmethod
     def put(cls, name: str, train: Arrays, test: Arrays) -> "Problem":
         """Copies a dataset to the device. name: in `smith.data.DATASETS`."""
-        mean = train.images.mean(axis=0, dtype=np.float64).astype(np.float32)
-        splits = [(split.images, split.labels.astype(np.int32)) for split in (train, test)]
-        return cls(*jax.device_put((*splits[0], *splits[1], mean)), DATASETS[name].preprocessing)
+        mean = mean_image(train.images)
+        labels = [split.labels.astype(np.int32) for split in (train, test)]
+        host: Any = train.images, labels[0], test.images, labels[1], mean
+        return cls(*jax.device_put(host), preprocessing=DATASETS[name].preprocessing)
 
     def preprocess(self, images: Array) -> Array:
         """Returns what the network sees: (batch, height, width, channels) uint8 -> the same float32."""
