@@ -69,6 +69,7 @@ class Keeper:
         """folder: of this run and seed alone; every: seconds from one to the next; kept: how many, None for all."""
         self._folder, self._every, self._kept = folder, every, kept
         self._manager: ocp.CheckpointManager | None = None
+        self._iteration = -1  # of the last one
         self._started: float | None = None  # when the one was begun that is being written
         self._last, self._cost = time.perf_counter(), 0.0  # when the last one was written, and how long that took
 
@@ -84,13 +85,16 @@ class Keeper:
         return time.perf_counter() - self._last >= max(self._every, self._cost / SHARE)
 
     def keep(self, checkpoint: Checkpoint) -> None:
-        """Copies the arrays and writes them in the background. Raises OSError for no room, or no permission."""
+        """Copies the arrays and writes them in the background, unless the last one was of the same iteration.
+
+        Raises OSError if there is no room, or no permission.
+        """
         self.wait()
-        self._started = time.perf_counter()
-        arrays = by_path(checkpoint.state)
-        about = _about(checkpoint)
+        if checkpoint.iteration == self._iteration:
+            return
+        self._iteration, self._started = checkpoint.iteration, time.perf_counter()
+        arrays, about = by_path(checkpoint.state), _about(checkpoint)
         with self._telling():
-            disk.remove(self._folder / name(checkpoint.iteration))  # the same, of an earlier attempt
             manager = self._manager = self._manager or self._open()
             if shutil.disk_usage(self._folder).free < sum(array.nbytes for array in arrays.values()) + MARGIN:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))  # before Orbax fills the disk
@@ -141,21 +145,17 @@ class Keeper:
             raise OSError(code or errno.EIO, f"no checkpoint can be written ({reason})", str(self._folder)) from error
 
 
-def newest(
-    folder: Path, run: Run, seed: int, like: Tree, latest: int, warn: Callable[[str], None]
-) -> Checkpoint | None:
-    """Returns the newest checkpoint in a folder that can be read, not later than iteration `latest`.
+def newest(folder: Path, run: Run, seed: int, like: Tree, warn: Callable[[str], None]) -> Checkpoint | None:
+    """Returns the newest checkpoint in a folder that can be read. Damaged ones are told, and removed.
 
-    Damaged ones are told, and removed. Later ones are removed too: the run will come there again. Only who holds the
-    run's lock may do this. Raises UserError for a checkpoint of another run (see `load`).
+    Only who holds the run's lock may do this. Raises UserError for a checkpoint of another run (see `load`).
     """
     for path in reversed(saved(folder)):
-        if int(path.name) <= latest:
-            try:
-                return load(path, run, seed, like)
-            except DamagedCheckpoint as error:
-                warn(f"damaged checkpoint, removed: {error}")
-        disk.remove(path)
+        try:
+            return load(path, run, seed, like)
+        except DamagedCheckpoint as error:
+            warn(f"damaged checkpoint, removed: {error}")
+            disk.remove(path)
     return None
 
 

@@ -9,7 +9,7 @@ import math
 import os
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -104,6 +104,7 @@ def execute(
         prepare(todo)
     owner = Owner(store, data_dir, display, deadline, checkpoint_every, force, todo)
     owner.tidy_finished(jobs)
+    told = 0
     while todo:
         busy = []
         for job in todo:
@@ -114,7 +115,9 @@ def execute(
             if status == "diverged" and stop_on_divergence:
                 summary.halted = f"{job.run.key} seed {job.seed}"
         if len(busy) == len(todo):
-            display.waiting(len(busy))
+            if len(busy) != told:
+                display.waiting(len(busy))
+            told = len(busy)
             time.sleep(POLL)
         todo = busy
     Places(store.folder).tidy()
@@ -149,7 +152,7 @@ class Outcome(NamedTuple):
     """
 
     status: str
-    rows: Sequence[dict[str, float]]
+    rows: Sequence[Mapping[str, float]]
     spent: dict[str, float]
     not_finite: Sequence[str] = ()
 
@@ -244,7 +247,7 @@ class Owner:
         outcome = self._outcome(job)
         if not outcome or outcome.status == "stopped":
             return outcome.status if outcome else "busy"
-        rows = [dict.fromkeys(run.metrics, math.nan) | row for row in outcome.rows]  # a parent may have measured less
+        rows = [dict.fromkeys(run.metrics, math.nan) | dict(row) for row in outcome.rows]  # a parent may have measured less
         told = {"non_finite": " ".join(outcome.not_finite)} if outcome.not_finite else {}
         facts = results.facts(**timing.facts(run, outcome.spent), **told)
         self._store.add(results.write(self._store.folder, run, job.seed, outcome.status, rows, facts))

@@ -105,8 +105,9 @@ def _watch(reader: int) -> None:
 
 
 def _say(number: int) -> int:
+    cursor = "\x1b[?25h" if sys.stderr.isatty() else ""  # a progress bar hides it
     line = "smith: stopped; finished results are kept, and the same command goes on from here"
-    print(line, file=sys.stderr, flush=True)
+    print(cursor + line, file=sys.stderr, flush=True)
     return 128 + number
 
 
