@@ -247,7 +247,7 @@ class Owner:
         outcome = self._outcome(job)
         if not outcome or outcome.status == "stopped":
             return outcome.status if outcome else "busy"
-        rows = [{**dict.fromkeys(run.metrics, math.nan), **row} for row in outcome.rows]  # a parent may have measured less
+        rows = [{**dict.fromkeys(run.metrics, math.nan), **row} for row in outcome.rows]  # a parent may lack some
         told = {"non_finite": " ".join(outcome.not_finite)} if outcome.not_finite else {}
         facts = results.facts(**timing.facts(run, outcome.spent), **told)
         self._store.add(results.write(self._store.folder, run, job.seed, outcome.status, rows, facts))
