@@ -65,7 +65,7 @@ def write_prepared(name: str, data_dir: Path) -> None:
 def write_archives(folder: Path) -> None:
     """Writes the small MNIST as its authors publish it."""
     folder.mkdir(parents=True)
-    for split, prefix in (("train", "train"), ("test", "t10k")):
+    for split, prefix in zip(SPLITS, ("train", "t10k"), strict=True):
         images, labels = small("mnist", split)
         files = {
             "images-idx3": struct.pack(">4I", 2051, *images.shape[:3]) + images.tobytes(),

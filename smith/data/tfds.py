@@ -16,7 +16,6 @@ import numpy as np
 
 from smith.errors import UserError
 
-ELSEWHERE = "or point --data-dir or TFDS_DATA_DIR at a folder that has it prepared"
 AT_ONCE = 1000  # records decoded together: several times faster than one by one, and little memory
 
 
@@ -26,26 +25,25 @@ def read(name: str, split: str, data_dir: Path) -> tuple[np.ndarray, np.ndarray]
     Returns (images, labels): (N, height, width, channels) uint8 and (N,) int32. Raises UserError: TFDS is missing; what
     is prepared can not be read; the dataset can not be downloaded or prepared.
     """
-    with contextlib.ExitStack() as stack:
-        for logger in map(logging.getLogger, ("absl", "urllib3")):  # TFDS's own, and its retries
-            stack.callback(logger.setLevel, logger.level)
-            logger.setLevel(logging.ERROR)
-        with _told(f"can not look for {name} in {data_dir}", f"install requirements.txt, {ELSEWHERE}"):
+    step, remedy = "look for", "install requirements.txt"
+    try:
+        with _quiet():
             import tensorflow_datasets as tfds
 
             builder: Any = tfds.builder(name, data_dir=os.fspath(data_dir))
-            prepared = builder.is_prepared()
-        if not prepared:
-            install = f"pip install -r requirements-prepare.txt, {ELSEWHERE}"
-            with _told(f"{name} is not prepared in {data_dir}, and that needs TensorFlow", install):
+            if not builder.is_prepared():
+                step, remedy = "prepare", "pip install -r requirements-prepare.txt"
                 _import_tensorflow()
-            print(f"{name}: downloading and preparing in {data_dir} (once; minutes)", file=sys.stderr, flush=True)
-            with _told(f"can not prepare {name} in {data_dir}", f"try again, {ELSEWHERE}"):
+                remedy = "try again"
+                print(f"{name}: downloading and preparing in {data_dir} (once; minutes)", file=sys.stderr, flush=True)
                 tfds.disable_progress_bar()
                 config = tfds.download.DownloadConfig(try_download_gcs=False)
                 builder.download_and_prepare(file_format="array_record", download_config=config)
-        with _told(f"can not read {builder.data_dir}", f"delete it to have it made again, {ELSEWHERE}"):
+            step, remedy = "read", f"delete {builder.data_dir} to have it made again"
             return _decode(builder.as_data_source(split))
+    except Exception as error:
+        elsewhere = "or point --data-dir or TFDS_DATA_DIR at a folder that has it prepared"
+        raise UserError(f"can not {step} {name} in {data_dir} ({_cause(error)}): {remedy}, {elsewhere}") from error
 
 
 def _decode(source: Any) -> tuple[np.ndarray, np.ndarray]:
@@ -70,13 +68,17 @@ def _import_tensorflow() -> None:
 
 
 @contextlib.contextmanager
-def _told(what: str, remedy: str) -> Iterator[None]:
-    """Turns whatever is raised into one line that names the innermost cause."""
-    try:
+def _quiet() -> Iterator[None]:
+    """Keeps back log lines below an error: advice of TFDS (absl), and each attempt of a download (urllib3)."""
+    with contextlib.ExitStack() as stack:
+        for logger in map(logging.getLogger, ("absl", "urllib3")):
+            stack.callback(logger.setLevel, logger.level)
+            logger.setLevel(logging.ERROR)
         yield
-    except Exception as error:
-        cause: BaseException = error
-        while inner := cause.__cause__ or cause.__context__:
-            cause = inner
-        reason = (str(cause).splitlines() or [type(cause).__name__])[0].rstrip(":.")
-        raise UserError(f"{what} ({reason}): {remedy}") from error
+
+
+def _cause(error: BaseException) -> str:
+    """Returns the first line of the innermost cause: "Connection refused", not the attempts around it."""
+    while inner := error.__cause__ or error.__context__:
+        error = inner
+    return (str(error).splitlines() or [type(error).__name__])[0].rstrip(":.")
