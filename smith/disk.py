@@ -100,8 +100,10 @@ class Lock:
 
         try:
             self._lock.acquire(blocking=False)
-        except (Timeout, FileNotFoundError):  # or the folder went just then with somebody else's last lock
-            return False
+        except (Timeout, FileNotFoundError, FileExistsError):
+            if self._path.parent.is_file():
+                raise
+            return False  # or the folder went just then with somebody else's last lock
         return True
 
     def release(self) -> None:

@@ -121,7 +121,7 @@ class Keeper:
 
     def _open(self) -> "ocp.CheckpointManager":
         ocp = _orbax()
-        with contextlib.suppress(FileNotFoundError):
+        with contextlib.suppress(FileNotFoundError, FileExistsError):
             self._folder.mkdir(parents=True, exist_ok=True)
         self._folder.mkdir(parents=True, exist_ok=True)  # again: another process may have removed the empty parent
         options = ocp.CheckpointManagerOptions(
