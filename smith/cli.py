@@ -1,433 +1,300 @@
-"""The `smith` command: list, run, draw, report, fidelity, calibrate, status, verify, data."""
+"""The `smith` command: what it takes, and to whom each part of it hands that on."""
 
-import contextlib
-import functools
-import importlib
-import io
-import itertools
+import dataclasses
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
-from smith import replicates, scales
-from smith.data import DATASETS, default_data_dir
-from smith.errors import UserError, unknown
+from smith import __version__, disk, experiments, scales
+from smith.data import default_data_dir
+from smith.errors import UserError
+from smith.experiments import Experiment
 from smith.figure import Figure, Table
-from smith.lengths import duration, seconds
-from smith.store import results
-from smith.train import jobs as engine
+from smith.lengths import seconds
+from smith.store import Store
 from smith.train import stopping
 from smith.train.stopping import Deadline
 
-ROOT = Path(__file__).resolve().parent.parent
-EXPERIMENTS = ROOT / "experiments"
+if TYPE_CHECKING:
+    from smith.train.jobs import Job, Summary
 
-Names = Annotated[tuple[str, ...], tyro.conf.Positional]
-Folder = Annotated[Path | None, tyro.conf.arg(metavar="FOLDER")]
+    ScaleName = ReportedScale = str
+else:
+    ScaleName = tyro.extras.literal_type_from_choices(scales.SCALES)
+    ReportedScale = tyro.extras.literal_type_from_choices([*scales.SCALES, "all"])
 
-
-def modules() -> dict[str, str]:
-    """Returns the experiments there are: "fig07" -> "experiments.fig07_cyclical_momentum_shallow"."""
-    files = sorted(EXPERIMENTS.glob("*_*.py"))
-    return {file.stem.split("_")[0]: f"experiments.{file.stem}" for file in files if not file.stem.startswith("_")}
-
-
-def experiments(names: Sequence[str]) -> list[Figure | Table]:
-    """Returns the experiments of these names, "all" for every one. Raises UserError for an unknown name or none."""
-    known = modules()
-    if not names:
-        raise UserError(f"name a figure or table, or several, or all: {' '.join(known)}")
-    for name in names:
-        if name not in known and name != "all":
-            raise unknown("experiment", name, [*known, "all"])
-    chosen = known if "all" in names else dict.fromkeys(names)
-    found = [vars(importlib.import_module(known[name])) for name in chosen]
-    return [module.get("FIGURE") or module["TABLE"] for module in found]
-
-
-def run_experiment(experiment: Figure | Table) -> None:
-    """Runs and draws one experiment, with the options of `smith run`: the last line of an experiment's file."""
-    main(["run", experiment.name, *sys.argv[1:]])
-
-
-def _results_dir(folder: Path | None) -> Path:
-    return folder or ROOT / "results"
-
-
-def _figures_dir(folder: Path | None) -> Path:
-    return folder or ROOT / "figures"
-
-
-def list_(scale: str = "quick", seeds: int | None = None, recipe: str = "seeds", results_dir: Folder = None) -> None:
-    """List every experiment: its panels, its runs, how many are done, and how long the rest will take.
-
-    Args:
-      scale: smoke, quick, short or paper
-      seeds: seeds per run; the scale's own number if not given
-      recipe: how the runs of a curve differ: seeds alone, or as the author's four (seeds, author)
-      results_dir: where the results are (default: results/ in the project)
-    """
-    from rich.console import Console
-    from rich.table import Table
-
-    chosen = scales.named(scale)
-    seeds = scales.check_seeds(chosen.seeds if seeds is None else seeds)
-    folder = _results_dir(results_dir) / scale
-    rates = engine.measured_rates(folder)
-    table = Table(title=f"{scale}: {chosen.what}; {seeds} seed{'s' * (seeds > 1)}", title_justify="left", box=None)
-    for column in ("name", "panels", "what it shows", "done", "time left"):
-        table.add_column(
-            column, justify="right" if column in ("done", "time left") else "left", no_wrap=column != "what it shows"
-        )
-    every: dict[engine.Job, None] = {}
-    for figure in experiments(["all"]):
-        jobs = engine.plan(figure.runs(), chosen, seeds, replicates.named(recipe))
-        every |= dict.fromkeys(jobs)
-        table.add_row(figure.name, figure.letters, figure.title, *_left(jobs, folder, rates))
-    table.add_row("all", "", "each run counted once", *_left(list(every), folder, rates), style="bold")
-    Console().print(table)
-
-
-def _left(jobs: Sequence[engine.Job], folder: Path, rates: engine.Rates) -> tuple[str, str]:
-    todo = engine.missing(jobs, folder)
-    return f"{len(jobs) - len(todo)}/{len(jobs)}", duration(engine.estimate(todo, rates))
-
-
-def run(
-    names: Names = (),
-    /,
-    scale: str = "quick",
-    seeds: int | None = None,
-    recipe: str = "seeds",
-    data_dir: Folder = None,
-    results_dir: Folder = None,
-    figures_dir: Folder = None,
-    workers: int = 1,
-    budget: str = "",
-    checkpoint_every: str = "2m",
-    on_divergence: str = "record",
-    force: bool = False,
-) -> None:
-    """Train the runs of figures that have no result yet, then draw these figures.
-
-    A run that was interrupted goes on from its last checkpoint. Several of these may work on the same results at once.
-
-    Args:
-      names: figures and tables such as fig07 table1, or all
-      scale: smoke, quick, short or paper
-      seeds: seeds per run; the scale's own number if not given
-      recipe: how the runs of a curve differ: seeds alone, or as the author's four (seeds, author)
-      data_dir: where the datasets are (default: $TFDS_DATA_DIR, else ~/tensorflow_datasets)
-      results_dir: where the results go (default: results/ in the project)
-      figures_dir: where the figures go (default: figures/ in the project)
-      workers: how many runs to train at the same time, each on its share of the cores
-      budget: stop after this time, such as 8m, 90s or 1h, and keep a checkpoint; the next call goes on
-      checkpoint_every: time between two checkpoints of a run, such as 30s or 10m
-      on_divergence: record it as the result and go on with the next run, or record it and stop (record, stop)
-      force: train again what has a result
-    """
-    from smith.train import workers as team
-    from smith.train.progress import Display
-
-    figures, chosen = experiments(names), scales.named(scale)
-    seeds = scales.check_seeds(chosen.seeds if seeds is None else seeds)
-    deadline = Deadline(limit := seconds(budget, "--budget") if budget else None)
-    every = seconds(checkpoint_every, "--checkpoint-every")
-    if on_divergence not in ("record", "stop"):
-        raise unknown("choice for --on-divergence", on_divergence, ("record", "stop"))
-    team.check(workers, alone=["--force"] * force + ["--on-divergence stop"] * (on_divergence == "stop"))
-    folder = _results_dir(results_dir) / scale
-    results.make_folder(_figures_dir(figures_dir), option="--figures-dir")
-    described = [run for figure in figures for run in figure.runs()]
-    jobs = engine.plan(described, chosen, seeds, replicates.named(recipe))
-    with Display() as display:
-        done = team.execute(
-            workers,
-            jobs,
-            folder,
-            data_dir or default_data_dir(),
-            display,
-            budget=limit,
-            force=force,
-            checkpoint_every=every,
-            stop_on_divergence=on_divergence == "stop",
-        )
-    _say_what_was_done(done)
-    if done.halted:
-        raise Halted(f"{done.halted} diverged, and --on-divergence is stop; its result is kept")
-    if done.left:
-        print("the budget is used up; the same command goes on from here")
-    _draw(figures, chosen, recipe, _results_dir(results_dir), _figures_dir(figures_dir), True, deadline)
+WHICH = "figures and tables such as fig07 table1, files such as mine.py, or all"
+Names = Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="NAME", help=WHICH)]
+Folder = Annotated[Path, tyro.conf.arg(metavar="FOLDER")]
+Number = Annotated[int, tyro.conf.arg(metavar="N")]
+Seeds = Annotated[int, tyro.conf.arg(metavar="N", help="seeds per run; 0 for the scale's own number")]
+Time = Annotated[str, tyro.conf.arg(metavar="TIME")]
 
 
 class Halted(Exception):
     """The command stops as it was told to. Exits with status 1."""
 
 
-def _say_what_was_done(done: engine.Summary) -> None:
+# --- options that several commands have ---
+
+
+@dataclass(frozen=True, kw_only=True)
+class Results:
+    results_dir: Folder = Path("results")  # where the results are
+
+
+@dataclass(frozen=True, kw_only=True)
+class Drawing(Results):
+    scale: ScaleName = "quick"  # how much of the paper's training is done
+    recipe: Literal["seeds", "author"] = "seeds"  # how the runs of a curve differ: the seed alone, or as the author's
+    figures_dir: Folder = Path("figures")  # where the figures go
+
+    def store(self) -> Store:
+        """Returns the results of the scale."""
+        return Store(self.results_dir, scales.named(self.scale), self.recipe)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training(Drawing):
+    seeds: Seeds = 0
+    data_dir: Folder = field(default_factory=default_data_dir)  # where the datasets are
+    budget: Time = ""  # stop after this time, such as 8m, 90s or 1h, and keep a checkpoint; the next call goes on
+    checkpoint_every: Time = "2m"  # time between two checkpoints of a run, such as 30s or 10m
+
+    def limit(self) -> float | None:
+        """Returns the budget in seconds."""
+        return seconds(self.budget, "--budget") if self.budget else None
+
+    def train(self, jobs: "Sequence[Job]", store: Store, **options: bool) -> "Summary":
+        """Trains jobs and says what was done."""
+        from smith.train import jobs as training
+        from smith.train.progress import Display
+
+        every = seconds(self.checkpoint_every, "--checkpoint-every")
+        with Display() as display:
+            done = training.execute(
+                jobs, store, self.data_dir, display, budget=self.limit(), checkpoint_every=every, **options
+            )
+        _say_what_was_done(done)
+        return done
+
+
+def _seeds(given: int, store: Store) -> int:
+    return scales.check_seeds(given or store.scale.seeds)
+
+
+def _say_what_was_done(done: "Summary") -> None:
     trained = f"{done.trained} run{'s' * (done.trained != 1)} trained, {done.diverged} diverged"
     begun = f" ({done.begun} begun)" if done.begun else ""
     print(f"{trained}; {done.found} were there; {done.left} left{begun}")
     for name, (reason, count) in done.missing.items():
         print(f"{name}: {count} run{'s' * (count != 1)} not trained: {reason}")
+    if done.halted:
+        raise Halted(f"{done.halted} diverged, and --on-divergence is stop; its result is kept")
+    if done.left:
+        print("the budget is used up; the same command goes on from here")
 
 
-def draw(
-    names: Names = ("all",),
-    /,
-    scale: str = "quick",
-    recipe: str = "seeds",
-    results_dir: Folder = None,
-    figures_dir: Folder = None,
-    published: bool = True,
-) -> None:
-    """Draw figures from the results there are. Needs no data and trains nothing.
+# --- commands ---
 
-    Args:
-      names: figures and tables such as fig07 table1, or all
-      scale: smoke, quick, short or paper
-      recipe: how the runs of a curve differ: seeds alone, or as the author's four (seeds, author)
-      results_dir: where the results are (default: results/ in the project)
-      figures_dir: where the figures go (default: figures/ in the project)
-      published: draw the paper's curves too, dashed
+
+@dataclass(frozen=True, kw_only=True)
+class List(Drawing):
+    """List experiments: what they show, how many of their runs are done, and how long the rest will take."""
+
+    names: Names = ("all",)
+    seeds: Seeds = 0
+
+    def __call__(self) -> None:
+        from smith.listing import show
+
+        store, found = self.store(), experiments.find(self.names)
+        show([one.shows for one in found], store, _seeds(self.seeds, store))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run(Training):
+    """Train the runs of figures that have no result yet, then draw these figures.
+
+    A run that was interrupted goes on from its last checkpoint. Several of these may work on the same results at once.
     """
-    figures, chosen = experiments(names), scales.named(scale)
-    replicates.named(recipe)
-    _draw(figures, chosen, recipe, _results_dir(results_dir), _figures_dir(figures_dir), published, Deadline())
+
+    names: Names = ()
+    workers: Number = 1  # how many runs to train at the same time, each on its share of the cores
+    on_divergence: Literal["record", "stop"] = "record"  # record it as the result and go on, or record it and stop
+    force: bool = False  # train again what has a result
+    draw: bool = True  # draw the figures at the end
+
+    def __call__(self) -> None:
+        from smith.train import jobs, workers
+
+        found, store, deadline = experiments.find(self.names), self.store(), Deadline(self.limit())
+        stop = self.on_divergence == "stop"
+        workers.check(self.workers, alone=["--force"] * self.force + ["--on-divergence stop"] * stop)
+        disk.make_folder(self.figures_dir, "--figures-dir")
+        planned = jobs.plan([run for one in found for run in one.shows.runs()], store, _seeds(self.seeds, store))
+        if self.workers == 1:
+            self.train(planned, store, force=self.force, stop_on_divergence=stop)
+        elif status := workers.execute(self.workers, self._arguments()):
+            sys.exit(status)
+        if self.draw:
+            _draw(found, self.store(), self.figures_dir, deadline=deadline)
+
+    def _arguments(self) -> list[str]:
+        """Returns the command line of a worker."""
+        words = ["run", *self.names, "--no-draw"]
+        for option in dataclasses.fields(Training):
+            if value := getattr(self, option.name):
+                words += [f"--{option.name.replace('_', '-')}", str(value)]
+        return words
+
+
+@dataclass(frozen=True, kw_only=True)
+class Draw(Drawing):
+    """Draw figures from the results there are. Needs no data and trains nothing."""
+
+    names: Names = ("all",)
+    published: bool = True  # draw the paper's curves too, dashed
+
+    def __call__(self) -> None:
+        _draw(experiments.find(self.names), self.store(), self.figures_dir, published=self.published)
 
 
 def _draw(
-    figures: Sequence[Figure | Table],
-    scale: scales.Scale,
-    recipe: str,
-    source: Path,
+    found: Sequence[Experiment],
+    store: Store,
     target: Path,
-    published: bool,
-    deadline: Deadline,
+    *,
+    published: bool = True,
+    deadline: Deadline | None = None,
 ) -> None:
     """Draws as many figures as there is time for."""
     from smith.figures import plot, tables
 
-    folder = source / scale.name
-    for line in results.check(folder)[1]:
+    for number, one in enumerate(found):
+        if deadline and deadline.passed():
+            print(f"{len(found) - number} not drawn; smith draw draws what there is")
+            break
+        drawn = tables.draw if isinstance(one.shows, Table) else plot.draw
+        print(drawn(one.shows, store, target, published=published))  # pyright: ignore[reportArgumentType]
+    for line in [*store.damaged.values(), *store.unreadable.values()]:
         print(f"damaged, not drawn: {line}", file=sys.stderr)
-    for number, figure in enumerate(figures):
-        if deadline.passed():
-            print(f"{len(figures) - number} not drawn; smith draw draws what there is")
-            return
-        if isinstance(figure, Table):
-            print(tables.tabulate(figure, scale, folder, target, recipe=recipe))
-        else:
-            print(plot.draw(figure, scale, folder, target, published=published, recipe=recipe))
 
 
-def report(
-    scale: str = "all",
-    recipe: str = "seeds",
-    results_dir: Folder = None,
-    figures_dir: Folder = None,
-    report_dir: Folder = None,
-    readme: bool = False,
-) -> None:
+@dataclass(frozen=True, kw_only=True)
+class Report(Drawing):
     """Write the report: a folder of web pages with the verdict on each claim and every curve beside the published one.
 
     Needs no data and trains nothing. The pages work from the disk, without a network.
-
-    Args:
-      scale: paper, short or quick; all of them, each by itself, if not given
-      recipe: how the runs of a curve differ: seeds alone, or as the author's four (seeds, author)
-      results_dir: where the results are (default: results/ in the project)
-      figures_dir: where smith draw put the figures (default: figures/ in the project)
-      report_dir: where the report goes (default: report/ in the project)
-      readme: put the verdicts into the README too, between its marks for claims; from the scales paper and short
     """
-    from smith.analysis.claims import CLAIMS
-    from smith.figures import report as site
 
-    docs = {name: importlib.import_module(module).__doc__ for name, module in modules().items()}
-    folders = _results_dir(results_dir), _figures_dir(figures_dir)
-    sources = site.gather(experiments(["all"]), CLAIMS, docs, scale, recipe, *folders)
-    if readme:
-        changed = site.update_readme(ROOT / "README.md", site.decide(sources, site.OF_README))
-        print(f"{ROOT / 'README.md'}: {'written' if changed else 'the same as before'}")
-    print(site.write(sources, site.decide(sources), report_dir or ROOT / "report"))
+    names: Names = ("all",)
+    scale: ReportedScale = "all"  # paper, short or quick; all of them, each by itself
+    report_dir: Folder = Path("report")  # where the report goes
+    readme: bool = False  # put the verdicts into README.md too, between its marks for claims
+
+    def __call__(self) -> None:
+        from smith.figures import report as site
+
+        raise NotImplementedError(site)
 
 
-def fidelity(
-    names: Names = ("all",),
-    /,
-    scale: str = "quick",
-    recipe: str = "seeds",
-    results_dir: Folder = None,
-    figures_dir: Folder = None,
-) -> None:
+@dataclass(frozen=True, kw_only=True)
+class Fidelity(Drawing):
     """Compare curves with the published ones: their order and final values, how far apart they are, where they diverge.
 
     Needs no data and trains nothing. Writes fidelity.md beside the figures.
-
-    Args:
-      names: figures such as fig07, or all
-      scale: smoke, quick, short or paper
-      recipe: how the runs of a curve differ: seeds alone, or as the author's four (seeds, author)
-      results_dir: where the results are (default: results/ in the project)
-      figures_dir: where the table goes (default: figures/ in the project)
     """
-    from smith.analysis.evidence import Evidence
-    from smith.figures.fidelity_table import show
 
-    chosen, figures = scales.named(scale), [found for found in experiments(names) if isinstance(found, Figure)]
-    replicates.named(recipe)
-    if not figures:
-        raise UserError("a table has no published curves: name a figure")
-    evidence = Evidence(figures, chosen, _results_dir(results_dir) / scale, recipe)
-    show(figures, evidence, _figures_dir(figures_dir))
+    names: Names = ("all",)  # figures such as fig07, files such as mine.py, or all
+
+    def __call__(self) -> None:
+        from smith.figures.fidelity_table import show
+
+        figures = [one.shows for one in experiments.find(self.names) if isinstance(one.shows, Figure)]
+        if not figures:
+            raise UserError("a table has no published curves: name a figure")
+        show(figures, self.store(), self.figures_dir)
 
 
-def calibrate(
-    names: Names = (),
-    /,
-    scale: str = "short",
-    seeds: int | None = None,
-    curves: tuple[str, ...] = (),
-    data_dir: Folder = None,
-    results_dir: Folder = None,
-    figures_dir: Folder = None,
-    budget: str = "",
-    checkpoint_every: str = "2m",
-) -> None:
+@dataclass(frozen=True, kw_only=True)
+class Calibrate(Training):
     """Try the values that an assumed setting may have, and say which comes nearest to the published curves.
 
     Trains what has no result yet, and goes on after an interruption, as run does. Writes calibration/ in the figures.
-
-    Args:
-      names: figures with assumed settings, such as fig09
-      scale: smoke, quick, short or paper
-      seeds: seeds per value; the scale's own number if not given
-      curves: train and score only these curves, such as WD=1e-3
-      data_dir: where the datasets are (default: $TFDS_DATA_DIR, else ~/tensorflow_datasets)
-      results_dir: where the results go (default: results/ in the project)
-      figures_dir: where the tables go (default: figures/ in the project)
-      budget: stop after this time, such as 8m, 90s or 1h, and keep a checkpoint; the next call goes on
-      checkpoint_every: time between two checkpoints of a run, such as 30s or 10m
-    """
-    from smith.analysis import calibration
-    from smith.analysis.evidence import Evidence
-    from smith.figures import calibration_sheet
-    from smith.train.progress import Display
-
-    figures, chosen = experiments(names), scales.named(scale)
-    found = calibration.check(figures, experiments(["all"]), chosen, curves)
-    seeds = scales.check_seeds(chosen.seeds if seeds is None else seeds)
-    limit, every = seconds(budget, "--budget") if budget else None, seconds(checkpoint_every, "--checkpoint-every")
-    folder, target = _results_dir(results_dir) / scale, _figures_dir(figures_dir)
-    results.make_folder(target, option="--figures-dir")
-    jobs = engine.plan([run for figure in found for run in calibration.runs(figure, chosen, curves)], chosen, seeds)
-    with Display() as display:
-        data_dir = data_dir or default_data_dir()
-        done = engine.execute(jobs, folder, data_dir, display, budget=limit, checkpoint_every=every)
-    _say_what_was_done(done)
-    if done.left:
-        print("the budget is used up; the same command goes on from here")
-    for figure in found:
-        print(calibration_sheet.write(figure, Evidence([figure], chosen, folder), target, seeds, curves))
-
-
-def status(results_dir: Folder = None) -> None:
-    """Say what results there are at each scale, and which files are damaged.
-
-    Args:
-      results_dir: where the results are (default: results/ in the project)
-    """
-    from smith.train.status import report
-
-    report(_results_dir(results_dir), experiments(["all"]))
-
-
-def verify(results_dir: Folder = None) -> None:
-    """Read every result and checkpoint, and say which are not as they were written. Exits with 1 if there are any.
-
-    Args:
-      results_dir: where the results are (default: results/ in the project)
-    """
-    from smith.train.status import verify
-
-    good, wrong = verify(_results_dir(results_dir))
-    print(f"{good} as they were written, {len(wrong)} not")
-    for line in wrong:
-        print(f"damaged: {line}")
-    if wrong:
-        raise Halted("damaged results are not drawn; smith run sets them aside and trains them again")
-
-
-def data(names: Names = tuple(DATASETS), /, data_dir: Folder = None) -> None:
-    """Make datasets ready: TFDS downloads and prepares what is not there, and the arrays are cached.
-
-    Args:
-      names: mnist, cifar10, cifar100
-      data_dir: where the datasets are (default: $TFDS_DATA_DIR, else ~/tensorflow_datasets)
-    """
-    from smith.data import prepare
-
-    for name in names:
-        if name not in DATASETS:
-            raise unknown("dataset", name, DATASETS)
-    prepare(names, data_dir or default_data_dir())
-
-
-COMMANDS = {
-    "list": list_,
-    "run": run,
-    "draw": draw,
-    "report": report,
-    "fidelity": fidelity,
-    "calibrate": calibrate,
-    "status": status,
-    "verify": verify,
-    "data": data,
-}
-
-
-def _parse(args: Sequence[str]) -> Callable[[], None]:
-    """Returns the command that `args` name, ready to be called.
-
-    Raises:
-      UserError: the arguments are off. Tyro prints a box then; here its first lines become one.
     """
 
-    def deferred(command: Callable[..., None]) -> Callable[..., Any]:
-        @functools.wraps(command)
-        def bind(*positional: Any, **named: Any) -> Callable[[], None]:
-            return functools.partial(command, *positional, **named)
+    names: Names = ()  # figures with assumed settings, such as fig09
+    scale: ScaleName = "short"  # how much of the paper's training is done
+    curves: tuple[str, ...] = ()  # train and score only these curves, such as WD=1e-3
 
-        return bind
+    def __call__(self) -> None:
+        raise NotImplementedError
 
-    commands = {name: deferred(command) for name, command in COMMANDS.items()}
-    if args and not args[0].startswith("-") and args[0] not in COMMANDS:
-        raise unknown("command", args[0], COMMANDS)
-    box = io.StringIO()
-    try:
-        with contextlib.redirect_stderr(box):
-            return tyro.extras.subcommand_cli_from_dict(commands, prog="smith", args=args)
-    except SystemExit as stop:
-        if stop.code != 2:
-            raise
-        lines = [line.strip("│╭╮╰╯─ ") for line in box.getvalue().splitlines()[1:]]
-        text = " ".join(line for line in itertools.takewhile(lambda line: line, lines))
-        raise UserError(f"{text.rstrip('.')}; see smith --help") from None
+
+@dataclass(frozen=True, kw_only=True)
+class Status(Results):
+    """Say what results there are at each scale, what is under way, and which files are damaged."""
+
+    def __call__(self) -> None:
+        from smith.train.status import report
+
+        report(self.results_dir, [one.shows for one in experiments.find(["all"])])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verify(Results):
+    """Read every result and checkpoint, and say which are not as they were written. Exits with 1 if there are any."""
+
+    def __call__(self) -> None:
+        from smith.train.status import verify
+
+        good, wrong = verify(self.results_dir)
+        print(f"{good} as they were written, {len(wrong)} not")
+        for line in wrong:
+            print(f"damaged: {line}")
+        if wrong:
+            raise Halted("damaged results are not drawn; smith run sets them aside and trains them again")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Data:
+    """Make datasets ready: TFDS downloads and prepares what is not there, and the arrays are cached."""
+
+    names: Names = ("mnist", "cifar10", "cifar100")
+    data_dir: Folder = field(default_factory=default_data_dir)  # where the datasets are
+
+    def __call__(self) -> None:
+        from smith.data import prepare
+
+        prepare(self.names, self.data_dir)
+
+
+COMMANDS = {"list": List, "run": Run, "draw": Draw, "report": Report, "fidelity": Fidelity, "calibrate": Calibrate}
+COMMANDS |= {"status": Status, "verify": Verify, "data": Data}
+
+
+def run_experiment(shows: Figure | Table) -> None:
+    """Runs and draws an experiment with the options of `smith run`: the last line of its file, wherever that is."""
+    main(["run", str(experiments.running(shows, sys.modules["__main__"])), *sys.argv[1:]])
 
 
 def main(args: Sequence[str] | None = None) -> None:
     """The `smith` command.
 
-    Exits with 2 and one line on bad input, 1 where the disk is full or so, 130 on Ctrl-C and 143 on SIGTERM.
+    Exits with 2 on bad input, 1 where the disk is full or so, 130 on Ctrl-C and 143 on SIGTERM, with one line each.
     """
+    args = sys.argv[1:] if args is None else list(args)
+    if args == ["--version"]:
+        return print(f"smith {__version__}")
     try:
         with stopping.signals():
-            _parse(sys.argv[1:] if args is None else args)()
+            tyro.extras.subcommand_cli_from_dict(COMMANDS, prog="smith", description=__doc__, args=args)()
     except UserError as error:
         sys.exit(_say(f"{error}", 2))
     except Halted as error:
@@ -438,8 +305,6 @@ def main(args: Sequence[str] | None = None) -> None:
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         sys.exit(_say(f"{where}{error.strerror or error}; finished results are kept", 1))
-    except stopping.Stopped as stopped:
-        sys.exit(_say(stopping.HOW_TO_GO_ON, stopped.status))
 
 
 def _say(message: str, code: int) -> int:

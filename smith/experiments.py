@@ -1,0 +1,120 @@
+"""The experiments: every file of experiments/, and any file that is named on the command line.
+
+An experiment is a file with a FIGURE or a TABLE. It goes by the name of that, whatever the file is called. Loading it
+also registers the networks, datasets, solvers, schedules and metrics that it brings along.
+"""
+
+import hashlib
+import importlib
+import importlib.util
+import sys
+import traceback
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from smith.errors import UserError, unknown
+from smith.figure import Figure, Table
+
+FOLDER = Path(__file__).resolve().parent.parent / "experiments"
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A figure or a table, and where it was found.
+
+    path: its file
+    doc: the docstring of its file
+    """
+
+    shows: Figure | Table
+    path: Path
+    doc: str
+
+    @property
+    def name(self) -> str:
+        """The name of its figure or table."""
+        return self.shows.name
+
+
+_running: dict[Path, Experiment] = {}  # of files that run as a program, which are not loaded a second time
+
+
+def find(names: Sequence[str]) -> list[Experiment]:
+    """Returns experiments by name or by the path of their file; "all" are those of the folder experiments/.
+
+    Raises:
+      UserError: no name, an unknown one, a file that can not be loaded, or two experiments of one name.
+    """
+    known = _by_name(found for path in sorted(FOLDER.glob("[!_]*.py")) for found in _load(path))
+    if not names:
+        raise UserError(f"name an experiment, several, the path of a file, or all: {' '.join(known)}")
+    chosen: list[Experiment] = []
+    for name in names:
+        if name.endswith(".py"):
+            chosen += _of_file(Path(name))
+        elif name == "all":
+            chosen += known.values()
+        elif name in known:
+            chosen.append(known[name])
+        else:
+            raise unknown("experiment", name, [*known, "all"])
+    _by_name([*known.values(), *chosen])
+    return list(_by_name(chosen).values())
+
+
+def running(shows: Figure | Table, module: ModuleType) -> Path:
+    """Makes the experiment of a file that runs as a program known under the file's path, which is returned."""
+    path = Path(module.__file__ or f"{shows.name}.py").resolve()
+    _running[path] = Experiment(shows, path, module.__doc__ or "")
+    return path
+
+
+def _by_name(experiments: Iterable[Experiment]) -> dict[str, Experiment]:
+    named: dict[str, Experiment] = {}
+    for one in experiments:
+        other = named.setdefault(one.name, one)
+        if other.path != one.path:
+            raise UserError(f"{other.path} and {one.path} are both named {one.name!r}: give one another name")
+    return named
+
+
+def _of_file(path: Path) -> list[Experiment]:
+    if not path.is_file():
+        raise UserError(f"{path}: there is no such file")
+    found = _load(path.resolve())
+    if not found:
+        raise UserError(f"{path}: an experiment has a FIGURE or a TABLE, made by smith.Figure or smith.Table")
+    return found
+
+
+def _load(path: Path) -> list[Experiment]:
+    """Returns the experiments in a file: none, one, or a figure and a table. Raises UserError if it can not be run."""
+    if path in _running:
+        return [_running[path]]
+    try:
+        module = _import(path)
+    except Exception as error:
+        lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
+        where = f"{path}, line {lines[-1]}" if lines else f"{path}"
+        kind = "" if isinstance(error, UserError) else f"{type(error).__name__}: "
+        raise UserError(f"{where}: {kind}{' '.join(str(error).split())}") from error
+    shown = (vars(module).get(name) for name in ("FIGURE", "TABLE"))
+    return [Experiment(one, path, module.__doc__ or "") for one in shown if isinstance(one, Figure | Table)]
+
+
+def _import(path: Path) -> Any:
+    if path.parent == FOLDER:
+        return importlib.import_module(f"experiments.{path.stem}")
+    other = sys.modules.get(path.stem)
+    taken = other is not None and getattr(other, "__file__", None) != str(path)
+    name = f"{path.stem}_{hashlib.sha256(bytes(path)).hexdigest()[:6]}" if taken else path.stem
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec and spec.loader
+    if str(path.parent) not in sys.path:
+        sys.path.append(str(path.parent))  # its neighbours can be imported, as when it runs as a program
+    module = sys.modules[name] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
