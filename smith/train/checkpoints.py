@@ -1,10 +1,11 @@
 """Checkpoints: runs under way, on disk. Orbax writes them in the background, keeps the last two, and reads them.
 
-    FOLDER/<iteration>/state/   the arrays
-    FOLDER/<iteration>/about/   as JSON: the run, the seed, the rows so far, and the SHA-256 of this and of the arrays
+    FOLDER/<iteration>/state/          the arrays
+    FOLDER/<iteration>/about/          as JSON: the run, the seed, the rows so far
+    FOLDER/<iteration>/manifest.json   the SHA-256 of every other file; written last, and compared before any is read
 
-A checkpoint gets its name when it is complete. What a killed process left half-written is never read, and is removed
-when the next one is written. Nothing that is read is ever executed.
+What a killed process left half-written is never read, and is removed when the next one is written. Nothing that is read
+is ever executed.
 """
 
 import contextlib
@@ -36,6 +37,7 @@ Tree = Any  # a pytree of arrays
 KEPT = 2  # checkpoints of a run; the older ones are removed
 SHARE = 0.01  # of the training time, which checkpoints may cost
 MARGIN = 2**20  # bytes that a checkpoint may need beyond its arrays
+MANIFEST, ITERATION = "manifest.json", 9 * "[0-9]"
 
 
 class DamagedCheckpoint(Exception):
@@ -93,14 +95,14 @@ class Keeper:
         if checkpoint.iteration == self._iteration:
             return
         self._iteration, self._started = checkpoint.iteration, time.perf_counter()
-        arrays, about = by_path(checkpoint.state), _about(checkpoint)
+        arrays = by_path(checkpoint.state)
         with self._telling():
             manager = self._manager = self._manager or self._open()
             if shutil.disk_usage(self._folder).free < sum(array.nbytes for array in arrays.values()) + MARGIN:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))  # before Orbax fills the disk
             args = _orbax().args
-            state, about = args.StandardSave(arrays), args.JsonSave(about | {"sha256": _digest(about, arrays)})
-            manager.save(checkpoint.iteration, args=args.Composite(state=state, about=about), force=True)
+            both = args.Composite(state=args.StandardSave(arrays), about=args.JsonSave(_about(checkpoint)))
+            manager.save(checkpoint.iteration, args=both, force=True)
 
     def wait(self) -> None:
         """Waits until the last one is on the disk. Raises OSError if it could not be written."""
@@ -108,6 +110,9 @@ class Keeper:
             started, self._started = self._started, None
             with self._telling():
                 self._manager.wait_until_finished()
+                path = self._folder / name(self._iteration)
+                with disk.whole(path / MANIFEST) as part:
+                    part.write_text(json.dumps(_digests(path)))
             self._last = time.perf_counter()
             self._cost = self._last - started
 
@@ -124,6 +129,8 @@ class Keeper:
         with contextlib.suppress(FileNotFoundError, FileExistsError):
             self._folder.mkdir(parents=True, exist_ok=True)
         self._folder.mkdir(parents=True, exist_ok=True)  # again: another process may have removed the empty parent
+        for path in set(disk.matching(self._folder, ITERATION)) - set(saved(self._folder)):
+            disk.remove(path)
         options = ocp.CheckpointManagerOptions(
             max_to_keep=self._kept,
             step_format_fixed_length=len(name(0)),
@@ -185,20 +192,29 @@ def read(path: Path) -> Checkpoint:
     """Reads a checkpoint of any run; `state` has the arrays by path.
 
     Raises:
-      DamagedCheckpoint: it is not complete, or not as it was written.
+      DamagedCheckpoint: it is not as it was written.
       UserError: its run names something that is not registered.
     """
+    check(path)
     ocp = _orbax()
     try:
         with ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as checkpointer:
             args = ocp.args.Composite(state=ocp.args.StandardRestore(), about=ocp.args.JsonRestore())
             found = checkpointer.restore(path.resolve(), args=args)
-        about, arrays = dict(found.about), {name: np.asarray(array) for name, array in found.state.items()}
-        if about.pop("sha256", None) != _digest(about, arrays):
-            raise ValueError("it was altered")
     except Exception as error:  # Orbax and TensorStore raise many kinds
         raise DamagedCheckpoint(f"{path}: {_first_line(error)}") from error
-    return Checkpoint(Run.from_json(about.pop("run")), state=arrays, **about)
+    arrays = {name: np.asarray(array) for name, array in found.state.items()}
+    return Checkpoint(**found.about | {"run": Run.from_json(found.about["run"]), "state": arrays})
+
+
+def check(path: Path) -> None:
+    """Compares every file of a checkpoint with its manifest. Raises DamagedCheckpoint if one is not as it was."""
+    try:
+        stated, found = json.loads((path / MANIFEST).read_bytes()), _digests(path)
+    except (OSError, ValueError) as error:
+        raise DamagedCheckpoint(f"{path}: it can not be compared with its manifest") from error
+    if stated != found:
+        raise DamagedCheckpoint(f"{path}: a file is missing, altered or one too many")
 
 
 def by_path(state: Tree) -> dict[str, np.ndarray]:
@@ -225,12 +241,10 @@ def _about(checkpoint: Checkpoint) -> dict[str, Any]:
     return fields | {"run": checkpoint.run.to_json(), "rows": list(checkpoint.rows), "timing": dict(checkpoint.timing)}
 
 
-def _digest(about: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> str:
-    """Returns the SHA-256 of what a checkpoint says and of its arrays' names, shapes, types and bytes."""
-    digest = hashlib.sha256(json.dumps([about, _shapes(arrays)], sort_keys=True).encode())
-    for name in sorted(arrays):
-        digest.update(np.ascontiguousarray(arrays[name]).data)
-    return digest.hexdigest()
+def _digests(path: Path) -> dict[str, str]:
+    """Returns the SHA-256 of every file but the manifest, by its path."""
+    files = [file for file in sorted(path.rglob("*")) if file.is_file() and file != path / MANIFEST]
+    return {file.relative_to(path).as_posix(): hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
 
 
 def _orbax() -> Any:
@@ -251,11 +265,16 @@ def name(iteration: int) -> str:
 
 
 def saved(folder: Path) -> list[Path]:
-    """Returns the checkpoints in one of these folders, oldest first."""
-    return [path for path in disk.matching(folder, "[0-9]" * len(name(0))) if path.is_dir()]
+    """Returns the complete checkpoints in a folder, oldest first."""
+    return [path for path in disk.matching(folder, ITERATION) if complete(path)]
+
+
+def complete(path: Path) -> bool:
+    """Says whether a checkpoint is there, damaged or not, and not half-written."""
+    return (path / MANIFEST).exists()
 
 
 def remove(path: Path) -> None:
-    """Removes one of these folders, or one checkpoint, and the folder it was in if that is empty."""
+    """Removes a checkpoint, or a folder of them, and the folder it was in if that is empty."""
     disk.remove(path)
     disk.remove_empty(path.parent)

@@ -278,7 +278,7 @@ class Owner:
         assert parent
         place, folder = self._places.snapshot(parent, at), self._places.checkpoints(parent, at)
         try:
-            if place.exists():
+            if checkpoints.complete(place):
                 return checkpoints.load(place, parent.run, job.seed, _like(parent.run))
         except DamagedCheckpoint as error:
             self._display.warn(f"damaged snapshot, made again: {error}")
@@ -338,7 +338,7 @@ class Owner:
     def _wanted(self, job: Job) -> set[int]:
         """Returns the iterations at which the jobs to come start from this one, without those that have a snapshot."""
         at = {child.run.first_iteration for child in self._children[job]}
-        return {iteration for iteration in at if not self._places.snapshot(job, iteration).exists()}
+        return {iteration for iteration in at if not checkpoints.complete(self._places.snapshot(job, iteration))}
 
     def _tidy(self, job: Job) -> None:
         """Removes what a job needed that has a result, and whose lock is held.
