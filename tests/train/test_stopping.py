@@ -42,8 +42,8 @@ class Program:
 
     def send(self, *numbers: int) -> tuple[int, str, str, float]:
         """Sends signals, a tenth of a second apart. Returns status, output, errors, and the seconds until it ended."""
-        for k, number in enumerate(numbers):
-            time.sleep(0.1 * bool(k))
+        for number in numbers:
+            time.sleep(0.1)  # so that it sleeps: what comes just before that does not wake it
             self._process.send_signal(number)
         before = time.monotonic()
         out, err = self._process.communicate(timeout=20)
