@@ -71,6 +71,7 @@ def _curves(panel: Panel, store: Store, published: bool) -> View:
         Axis(_label(panel.ys), panel.log, _y_range(panel, np.concatenate([*shown, []]), theirs)),
         series,
         _published_label(list(cuts.values())) if theirs else "",
+        runs=panel.curves,
     )
 
 
@@ -88,19 +89,8 @@ def _curve(number: int, name: str, y: str, x: str, found: Sequence[Result], publ
     if not found:
         return Series(name, number, unit, published=published, missing=True)
     joined = curve(found, x, y)
-    return Series(
-        name,
-        number,
-        unit,
-        (joined.x, joined.mean),
-        {result.seed: _finite(result[x], result[y]) for result in found},
-        {result.seed: float(result[x][-1]) for result in found if result.status == "diverged"},
-        published=published,
-    )
-
-
-def _finite(x: np.ndarray, y: np.ndarray) -> Line:
-    return x[np.isfinite(y)], y[np.isfinite(y)]
+    mean = (joined.x, joined.mean)
+    return Series(name, number, unit, mean, joined.lines, joined.diverged, published=published)
 
 
 def _published_label(cuts: Sequence[float]) -> str:
@@ -193,6 +183,7 @@ def _finals(panel: Finals, store: Store) -> View:
         series,
         notes=[f"{lost} diverged, drawn as guessing"] * bool(lost) + [f"{absent} without a result"] * bool(absent),
         points=True,
+        runs={f"{place:g}": run for place, run in panel.points.items()},
     )
 
 
@@ -274,6 +265,7 @@ def _rows(table: Table, title: str, members: Sequence[Measured], published: bool
         "published, mean and standard deviation of 4 runs" if published else "",
         points=True,
         across=True,
+        runs={", ".join(one.row.labels): one.row.run for one in members},
     )
 
 

@@ -6,6 +6,8 @@ from types import MappingProxyType
 
 import numpy as np
 
+from smith.run import Run
+
 Line = tuple[np.ndarray, np.ndarray]  # x and y, both (points,)
 Range = tuple[float, float]
 NOTHING: Line = (np.empty(0), np.empty(0))
@@ -75,6 +77,7 @@ class View:
     across: whether y is the horizontal axis, as for the rows of a table
     texts: words above the curves, by their x
     mark: (x, words) of a vertical line
+    runs: the runs of the protocol that it shows, by the names that a reader finds in it
     """
 
     label: str
@@ -88,6 +91,7 @@ class View:
     across: bool = False
     texts: Mapping[float, str] = MappingProxyType({})
     mark: tuple[float, str] | None = None
+    runs: Mapping[str, Run] = MappingProxyType({})
 
     @property
     def heading(self) -> str:

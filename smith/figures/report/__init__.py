@@ -4,97 +4,101 @@ Needs results only: no data, no JAX, no network. The same results give the same 
 """
 
 import importlib.util
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from smith import replicates, scales
+from smith import disk
 from smith.analysis import verdicts
-from smith.analysis.evidence import Evidence
 from smith.analysis.verdicts import Claim, Decision
-from smith.errors import UserError, unknown
+from smith.errors import UserError
 from smith.figure import Figure, Table
-from smith.figures.report import health, pages, site
-from smith.figures.report.model import Sources
-from smith.figures.report.verdict_words import summary, update_readme
+from smith.figures import draw
+from smith.figures.report import claims as words_of_claims
+from smith.figures.report import pages, site, words
+from smith.figures.report.sections import Section, Shown
+from smith.store import Store
 
-__all__ = ["OF_README", "Sources", "decide", "gather", "summary", "update_readme", "write"]
-
-SHOWN = ("paper", "short", "quick")  # scales, the largest first
-OF_README = ("paper", "short")  # quick results say nothing about the paper, and are not the project's but the reader's
 HERE = Path(__file__).parent
-KINDS = ("svg", "png", "md", "tex")  # what `smith draw` and `smith calibrate` write
+KINDS = ("png", "md", "tex")  # what is shown of what `smith draw` and `smith calibrate` write
+OF_README = ("paper", "short")  # scales; results of others are not the project's but the reader's
 
 
-def gather(
+def write(
     experiments: Sequence[Figure | Table],
     claims: Mapping[str, Claim],
     docs: Mapping[str, str | None],
-    scale: str,
-    recipe: str,
-    results: Path,
+    stores: Sequence[Store],
     figures: Path,
-) -> Sources:
-    """Returns what a report is made from: one scale, or "all" that are reported.
-
-    docs: the docstring of each experiment's module, by the experiment's name
-
-    Raises:
-      UserError: an unknown scale or recipe, or the scale that only tests the code.
-    """
-    if scale not in (*SHOWN, "all"):
-        if scale in scales.SCALES:
-            raise UserError(
-                f"scale {scale} is a test of the code and is not reported: choose {', '.join(SHOWN)} or all"
-            )
-        raise unknown("scale", scale, [*SHOWN, "all"])
-    replicates.named(recipe)
-    chosen = [scales.named(name) for name in SHOWN if scale in (name, "all")]
-    evidence = [Evidence(experiments, one, results / one.name, recipe) for one in chosen]
-    return Sources(experiments, claims, docs, evidence, results, figures)
-
-
-def decide(sources: Sources, among: Sequence[str] = SHOWN) -> list[Decision]:
-    """Returns the decision on each claim, from the largest of some scales that has anything to say of it.
-
-    Raises:
-      UserError: the sources have none of these scales.
-    """
-    evidence = [one for one in sources.evidence if one.scale.name in among]
-    if not evidence:
-        raise UserError(
-            f"--readme shows the scales {' and '.join(OF_README)}: choose one of them, or leave --scale out"
-        )
-    return [verdicts.best(claim, evidence) for claim in sources.claims.values()]
-
-
-def write(sources: Sources, decisions: Sequence[Decision], folder: Path) -> str:
+    target: Path,
+) -> str:
     """Writes a report. Returns a line that says what was written.
+
+    Args:
+      docs: the docstring of each experiment's module, by the experiment's name.
+      stores: the scales to report, the largest first.
+      figures: where `smith draw` drew; what is missing there is drawn for the report.
+      target: the report's folder.
 
     Raises:
       UserError: the folder has files under the names of the report's that no report wrote.
       OSError: nothing can be written there.
     """
-    shown = [pages.show(experiment, sources) for experiment in sources.experiments]
-    drawn = _drawn(sources)
-    whole = pages.Site(sources, shown, decisions, health.examine(sources), drawn)
-    content = {**pages.render(whole), **drawn, **_shared()}
-    changed = site.publish(folder, content)
-    return f"{folder / 'index.html'}: {summary(decisions)}; {len(content)} files, {changed} new or changed"
+    shown = [Shown(e, [Section(e, store) for store in stores], words.notes(docs.get(e.name))) for e in experiments]
+    decisions = _decide(experiments, claims, stores)
+    files = {name: data for one in shown for name, data in _files(one, figures).items()}
+    content = {**pages.render(pages.Site(shown, decisions, stores, list(files))), **files, **_shared()}
+    changed = site.publish(target, {**content, "results.csv": pages.listing(stores)})
+    return f"{target / 'index.html'}: {words_of_claims.summary(decisions)}; {changed} files new or changed"
 
 
-def _drawn(sources: Sources) -> dict[str, bytes]:
-    """Returns what `smith draw` and `smith calibrate` drew from these results, to be had from the report."""
-    folders = {
-        one.scale.name: replicates.figures_folder(sources.recipe, sources.figures, one.scale)
-        for one in sources.evidence
-    }
-    found = {}
-    for name, folder in {**folders, "calibration": sources.figures / "calibration"}.items():
-        for experiment in sources.experiments:
-            for path in (folder / f"{experiment.name}.{kind}" for kind in KINDS):
-                if path.is_file():
-                    found[f"figures/{name}/{path.name}"] = path.read_bytes()
+def update_readme(
+    path: Path, experiments: Sequence[Figure | Table], claims: Mapping[str, Claim], stores: Sequence[Store]
+) -> bool:
+    """Replaces the table of claims in a README, whole. Returns whether anything changed.
+
+    Raises:
+      UserError: there is no README with the table's marks, or none of the scales belongs into it.
+    """
+    among = [store for store in stores if store.scale.name in OF_README]
+    if not among:
+        raise UserError(f"--readme shows the scales {' and '.join(OF_README)}: choose one of them, or leave it out")
+    try:
+        old = path.read_bytes().decode("utf-8")
+    except (FileNotFoundError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: no README that can be read") from error
+    new = words_of_claims.with_claims(old, _decide(experiments, claims, among), str(path))
+    if new == old:
+        return False
+    with disk.whole(path) as part:
+        part.write_bytes(new.encode("utf-8"))
+    return True
+
+
+def _decide(
+    experiments: Sequence[Figure | Table], claims: Mapping[str, Claim], stores: Sequence[Store]
+) -> list[Decision]:
+    """Returns the decision on each claim, from the first scale that has anything to say of it."""
+    return [verdicts.best(claim, experiments, stores) for claim in claims.values()]
+
+
+def _files(shown: Shown, figures: Path) -> dict[str, bytes]:
+    """Returns what there is of an experiment to look at and to download, by its place in the report."""
+    name = shown.experiment.name
+    found = _read(figures / "calibration", name, "calibration")
+    for section in shown.there:
+        own = _read(section.store.figures_folder(figures), name, section.scale)
+        if f"figures/{section.scale}/{name}.png" not in own:
+            with tempfile.TemporaryDirectory() as folder:
+                draw(shown.experiment, section.store, Path(folder))
+                own = _read(section.store.figures_folder(Path(folder)), name, section.scale)
+        found |= own
     return found
+
+
+def _read(folder: Path, name: str, place: str) -> dict[str, bytes]:
+    paths = [folder / f"{name}.{kind}" for kind in KINDS]
+    return {f"figures/{place}/{path.name}": path.read_bytes() for path in paths if path.is_file()}
 
 
 def _shared() -> dict[str, bytes]:
@@ -102,8 +106,4 @@ def _shared() -> dict[str, bytes]:
     package = importlib.util.find_spec("plotly")
     assert package and package.submodule_search_locations
     plotly = Path(package.submodule_search_locations[0]) / "package_data" / "plotly.min.js"
-    return {
-        "style.css": (HERE / "style.css").read_bytes(),
-        "report.js": (HERE / "report.js").read_bytes(),
-        "plotly.min.js": plotly.read_bytes(),
-    }
+    return {path.name: path.read_bytes() for path in (HERE / "style.css", HERE / "report.js", plotly)}

@@ -4,12 +4,11 @@
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from smith import disk
 from smith.errors import UserError
-from smith.store import results
 
 LIST = "report-files.txt"
 
@@ -17,23 +16,23 @@ LIST = "report-files.txt"
 def publish(folder: Path, content: Mapping[str, bytes]) -> int:
     """Makes a folder hold these files, by their relative paths. Returns how many were new or changed.
 
-    Files that are the same are left alone, files of an earlier report that are not in this one are removed.
+    Files that are the same are left alone. Files of an earlier report that are not in this one are removed.
 
     Raises:
       UserError: a file of that name is there and was not written by a report.
       OSError: nothing can be written there.
     """
-    results.make_folder(folder, option="--report-dir")
+    disk.make_folder(folder, option="--report-dir")
     before = _listed(folder)
     for name in content:
         if (folder / name).exists() and name not in before:
             raise UserError(f"{folder / name} is there and is not of a report; choose another --report-dir")
-    _write(folder, LIST, _list(before | set(content)))
-    changed = sum(_write(folder, name, data) for name, data in content.items())
+    _write(folder, LIST, _list({*before, *content}))
+    changed = sum([_write(folder, name, data) for name, data in content.items()])
     for name in before - set(content):
         disk.remove(folder / name)
         disk.remove_empty((folder / name).parent)
-    _write(folder, LIST, _list(set(content)))
+    _write(folder, LIST, _list(content))
     return changed
 
 
@@ -45,10 +44,10 @@ def _listed(folder: Path) -> set[str]:
         return set()
     except (UnicodeDecodeError, IsADirectoryError) as error:
         raise UserError(f"{folder / LIST} is not a report's list of files; choose another --report-dir") from error
-    return {line for line in lines if re.fullmatch(r"(figures/[\w-]+/)?[\w-]+(\.\w+)+", line)}
+    return {line for line in lines if re.fullmatch(r"(figures/([\w-]+/)?)?[\w-][\w.-]*\.\w+", line)}
 
 
-def _list(names: set[str]) -> bytes:
+def _list(names: Iterable[str]) -> bytes:
     return "".join(f"{name}\n" for name in sorted(names)).encode()
 
 

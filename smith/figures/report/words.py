@@ -1,18 +1,16 @@
-"""Words and numbers for readers: values with a true minus sign, schedules and settings of a run, docstrings."""
+"""Words and numbers for readers: values with a true minus sign, the settings of a run, an experiment's docstring."""
 
 import dataclasses
 import inspect
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from smith.lengths import Length
 from smith.run import Run, Snapshot
 from smith.schedules import Constant
-
-MINUS = "\N{MINUS SIGN}"
 
 
 def number(value: float | None, digits: int = 3, sign: str = "") -> str:
@@ -23,52 +21,18 @@ def number(value: float | None, digits: int = 3, sign: str = "") -> str:
     if value is None or not math.isfinite(value):
         return "\N{EN DASH}"
     if 1_000 <= abs(value) < 1_000_000:
-        return f"{value:{sign},.0f}".replace("-", MINUS)
-    text = f"{value + 0.0:{sign}.{digits}g}"  # + 0.0: no minus before a zero
-    if "e" in text:
-        mantissa, exponent = text.split("e")
-        text = f"{mantissa}e{int(exponent)}"
-    return text.replace("-", MINUS)
+        text = f"{value:{sign},.0f}"
+    else:
+        mantissa, e, exponent = f"{value + 0.0:{sign}.{digits}g}".partition("e")  # + 0.0: no minus before a zero
+        text = mantissa + (f"e{int(exponent)}" if e else "")
+    return text.replace("-", "\N{MINUS SIGN}")
 
 
-def counted(count: int, noun: str, plural: str = "") -> str:
+def counted(count: int, noun: str) -> str:
     """Returns "1 seed" or "2 seeds"."""
-    return f"{count:,} {noun if count == 1 else plural or noun + 's'}"
+    return f"{count:,} {noun}{'s' * (count != 1)}"
 
 
-def shortened(text: str, most: int = 80) -> str:
-    """Returns a text, cut after a word with an ellipsis if it is longer than so many characters."""
-    return text if len(text) <= most else text[: most - 1].rpartition(" ")[0].rstrip(",;") + "\N{HORIZONTAL ELLIPSIS}"
-
-
-def joined(items: Sequence[str], most: int = 8) -> str:
-    """Returns items joined by commas; of many the first ones, and how many more there are."""
-    rest = f" and {len(items) - most} more" if len(items) > most else ""
-    return ", ".join(items[:most]) + rest
-
-
-def described(value: Any) -> str:
-    """Returns a setting in the run's own words: a schedule with its fields, a length with its unit."""
-    if isinstance(value, Constant):
-        return described(value.value)
-    if isinstance(value, Length):
-        return f"{value.value:,g} {value.unit}"
-    if isinstance(value, Snapshot):
-        return f"the state after {described(value.at)} of {value.run.key}"
-    if isinstance(value, tuple):
-        return f"({', '.join(map(described, value))})"
-    if dataclasses.is_dataclass(value):
-        fields = [(f.name, getattr(value, f.name), f.default) for f in dataclasses.fields(value)]
-        inner = ", ".join(f"{name.replace('_', ' ')} {described(v)}" for name, v, default in fields if v != default)
-        return f"{type(value).__name__}({inner})"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, int | float):
-        return f"{value:,}" if isinstance(value, int) else f"{value:g}"
-    return str(value)
-
-
-LABELS = {"lr": "learning rate", "start": "starts from", "init": "initialisation"}
 NONE = {
     "test_images": "all",
     "start": "a fresh initialisation",
@@ -77,47 +41,50 @@ NONE = {
 }
 
 
-def label(field: str) -> str:
-    """Returns what a field of a run, or one inside it, such as "lr.factor", is called."""
-    return " ".join(LABELS.get(part, part.replace("_", " ")) for part in field.split("."))
-
-
 def settings(run: Run) -> dict[str, str]:
-    """Returns all settings of a run: a label and words for each."""
+    """Returns all settings of a run: a name and words for each."""
     found = {}
     for field in dataclasses.fields(run):
         value = getattr(run, field.name)
-        text = NONE.get(field.name, "none") if value is None else described(value)
-        if field.name == "length":
-            text = f"{run.iterations:,} iterations ({number(run.iterations / run.iterations_per_epoch)} epochs)"
-        found[label(field.name)] = text
-    return found
+        text = NONE.get(field.name, "none") if value in (None, ()) else told(value)
+        name = "learning rate" if field.name == "lr" else field.name.replace("_", " ")
+        found[name] = text
+    epochs = number(run.iterations / run.iterations_per_epoch)
+    return found | {"length": f"{run.iterations:,} iterations ({epochs} epochs)", "key": run.key}
+
+
+def told(value: Any) -> str:
+    """Returns a setting in the run's own words: a schedule with its fields, a length with its unit."""
+    if isinstance(value, Constant):
+        return told(value.value)
+    if isinstance(value, Length):
+        return f"{value.value:,g} {value.unit}"
+    if isinstance(value, Snapshot):
+        return f"the state after {told(value.at)} of {value.run.key}"
+    if isinstance(value, tuple):
+        return ", ".join(map(told, value))
+    if dataclasses.is_dataclass(value):
+        fields = [(f.name, getattr(value, f.name), f.default) for f in dataclasses.fields(value)]
+        inner = ", ".join(f"{name.replace('_', ' ')} {told(v)}" for name, v, default in fields if v != default)
+        return f"{type(value).__name__}({inner})"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:,}" if isinstance(value, int) else f"{value:g}" if isinstance(value, float) else str(value)
 
 
 @dataclass(frozen=True)
 class Notes:
-    """What an experiment's docstring says: its first line, its paragraphs, and its entries such as "Expect"."""
+    """What an experiment's docstring says: its paragraphs, and its entries such as "Expect"."""
 
-    title: str
     paragraphs: tuple[str, ...]
     entries: Mapping[str, str]
 
 
 def notes(docstring: str | None) -> Notes:
-    """Reads an experiment's docstring."""
-    title, _, body = inspect.cleandoc(docstring or "").partition("\n")
-    paragraphs: list[str] = []
-    entries: dict[str, str] = {}
-    for block in re.split(r"\n\s*\n", body.strip()):
-        starts = list(re.finditer(r"^([A-Z][a-z]+):\s+", block, re.MULTILINE))
-        if not starts or starts[0].start():
-            paragraphs.append(_flat(block[: starts[0].start()] if starts else block))
-        for this, following in zip(starts, [*starts[1:], None], strict=False):
-            text = _flat(block[this.end() : following.start() if following else None])
-            entries[this[1]] = f"{entries[this[1]]} {text}" if this[1] in entries else text
-    title = re.sub(r"^(Figure|Table) \d+: ", "", title)
-    return Notes(title[:1].upper() + title[1:], tuple(p for p in paragraphs if p), entries)
-
-
-def _flat(text: str) -> str:
-    return " ".join(text.split())
+    """Reads an experiment's docstring, without its first line."""
+    body = inspect.cleandoc(docstring or "").partition("\n")[2]
+    first, *rest = re.split(r"^([A-Z][a-z]+):\s+(?=\S)", f"\n{body}", flags=re.MULTILINE)
+    paragraphs, entries = [" ".join(text.split()) for text in re.split(r"\n\s*\n", first)], {}
+    for name, text in zip(rest[::2], rest[1::2], strict=True):
+        entries[name] = " ".join(filter(None, [entries.get(name, ""), " ".join(text.split())]))
+    return Notes(tuple(filter(None, paragraphs)), entries)

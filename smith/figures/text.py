@@ -1,0 +1,268 @@
+"""What fidelity and calibration write: how near our curves come to the published ones, in tables and a sheet.
+
+Needs results only: no data, no JAX, no training.
+"""
+
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import rich.table
+from rich.console import Console
+
+from smith import disk, networks
+from smith.analysis import calibration
+from smith.analysis.calibration import SAYS, Score
+from smith.analysis.fidelity import UNITS, CurveFit, PanelFit, compare
+from smith.figure import Assumption, Figure
+from smith.figures import plot, tables
+from smith.figures.panels import X_LABELS
+from smith.figures.views import Axis, Series, View
+from smith.metrics import quantity
+from smith.store import Store
+
+NONE = "-"
+SHEET = 110  # columns of the terminal, so that what is printed does not depend on it
+DEFAULT = "short"  # the scale whose calibration is right in its folder; others have a folder of their own
+PANELS = ("Panel", "Quantity", "Seeds", "Curves compared", "Kendall's tau", "RMSE")
+CURVES = (
+    "Curve",
+    "Seeds",
+    "Best at",
+    "Published",
+    "Diverges at",
+    "Published",
+    "Points",
+    "At the end",
+    "RMSE",
+    "Remarks",
+)
+HOW = (
+    "At the end: ours minus published, the mean over the last tenth of the range that both cover. RMSE: the root mean "
+    "square of the difference at the published points that both cover, for a loss of its natural logarithm (0.1 is a "
+    "tenth). On an axis of learning rates or momenta the curves of a panel are put in order at the last place that all "
+    "of them reach. Best is the least loss or the highest accuracy. A seed that diverged counts as guessing from there on."
+)
+ALWAYS = (
+    "Means of four: each published curve is the mean of 4 runs of two initialisations and four batch sizes, and goes up "
+    "with the first of them that diverges.",
+    "Order of the images: the author's came in a fixed order, ours are shuffled every epoch.",
+    "Digitisation: the published curves are read from plots: 0.1 to 0.3 % in a loss, 0.0003 to 0.001 in an accuracy, more "
+    "where curves cross.",
+    "Divergence: a published curve that leaves its panel at the top counts as diverging there, wherever the edge is.",
+)
+OF_BATCH_NORM = (
+    "Test window: the author's tests of the deep networks saw 6,400 (densenet: 7,400) mirrored images, a window that "
+    "moves; ours see all 10,000 as they are, so that the test-to-test noise differs and the level does a little.",
+    "Batch norm: the author's was over the images of one of 4 GPUs (8 in figure 5); ours is over ghost batches of that "
+    "size on one device, of 206 where a batch of 1030 does not divide by 4.",
+)
+
+
+# --- fidelity ---
+
+
+def show(figures: Sequence[Figure], store: Store, target: Path) -> None:
+    """Prints the panels in short and writes the whole as fidelity.md. Names damaged results, which are left out.
+
+    target: the folder of figures; the paper scale's table is right in it, others in a folder named for their scale
+
+    Raises:
+      OSError: nothing can be written there.
+    """
+    fits = measured(figures, store)
+    for line in store.damaged.values():
+        print(f"damaged, left out: {line}", file=sys.stderr)
+    if not fits:
+        command = store.command(" ".join(figure.name for figure in figures))
+        print(f"no results at scale {store.scale.name}; {command}")
+        return
+    found = rich.table.Table(box=None)
+    for heading in PANELS:
+        found.add_column(heading, justify="left" if heading in PANELS[:3] else "right", no_wrap=True)
+    for name, fit in fits:
+        found.add_row(*panel_row(name, fit))
+    Console(width=SHEET, highlight=False, markup=False).print(found)
+    folder = store.figures_folder(target)
+    disk.make_folder(folder)
+    with disk.whole(folder / "fidelity.md") as part:
+        part.write_text(fidelity(figures, store), encoding="utf-8")
+    print(f"{folder / 'fidelity.md'} ({_counts(fits)}, scale {store.scale.name})")
+
+
+def measured(figures: Sequence[Figure], store: Store) -> list[tuple[str, PanelFit]]:
+    """Returns the comparisons that have a result, each with its figure's name."""
+    found = [(figure.name, fit) for figure in figures for fit in compare(figure, store)]
+    return [(name, fit) for name, fit in found if any(curve.seeds for curve in fit.curves)]
+
+
+def fidelity(figures: Sequence[Figure], store: Store) -> str:
+    """Returns the whole text: a table of panels, one of the curves of each, what can not match."""
+    fits, scale = measured(figures, store), store.scale
+    there = [figure for figure in figures if figure.name in dict(fits)]
+    parts = [
+        "# Ours beside the published curves",
+        f"Scale {scale.name}: {scale.what}. {_counts(fits)}.",
+        "## Panels",
+        tables.markdown(
+            "The order of the curves at the end, ours against the published: tau is 1 for the same, -1 for the "
+            "opposite order. RMSE: of the nearest and of the farthest curve.",
+            PANELS,
+            [panel_row(name, fit) for name, fit in fits],
+        ),
+        "## Curves",
+        HOW,
+        *(tables.markdown(f"**{name}** {caption(fit)}", CURVES, curve_rows(fit)) for name, fit in fits),
+        "## What can not be expected to match, and why",
+        "\n".join(dict.fromkeys(f"- {line}" for figure in there for line in expectations(figure, store))),
+    ]
+    return "\n\n".join(part.strip("\n") for part in parts) + "\n"
+
+
+def expectations(figure: Figure, store: Store) -> list[str]:
+    """Returns what can not be expected to match in a figure, and why: the scale, the differences, its own notes."""
+    scale = store.scale
+    shortened = f"Scale {scale.name}: {scale.what}. A shortened run is another experiment; it can not match."
+    deep = any(networks.info(run.network).batch_norm for run in figure.runs())
+    return [*([shortened] * (scale.name != "paper")), *ALWAYS, *(OF_BATCH_NORM if deep else ()), *figure.notes]
+
+
+def caption(fit: PanelFit) -> str:
+    """Returns what a panel's table is of."""
+    order = f"; order of {fit.compared} curves at the end: Kendall's tau {fit.order:+.2f}" if fit.compared > 1 else ""
+    units = " and ".join(dict.fromkeys(UNITS[fit.quantity]))
+    return f"{fit.panel}: {quantity(fit.quantity).label}, differences in {units}{order}"
+
+
+def panel_row(name: str, fit: PanelFit) -> tuple[str, ...]:
+    """Returns the row of a panel: cells for `PANELS`."""
+    errors = sorted(curve.rmse for curve in fit.curves if np.isfinite(curve.rmse))
+    seeds = sorted(curve.seeds for curve in fit.curves)
+    span = " to ".join(dict.fromkeys(f"{error:.3g}" for error in (errors[0], errors[-1]))) if errors else NONE
+    counts = " to ".join(dict.fromkeys(f"{count}" for count in (seeds[0], seeds[-1])))
+    compared = f"{fit.compared} of {len(fit.curves)}"
+    return name + fit.panel, quantity(fit.quantity).short, counts, compared, _number(fit.order, "+.2f"), span
+
+
+def curve_rows(fit: PanelFit) -> list[tuple[str, ...]]:
+    """Returns the rows of a panel's curves: cells for `CURVES`."""
+    return [
+        (
+            curve.name or NONE,
+            f"{curve.seeds}",
+            *map(_place, (*curve.minimum, *curve.divergence)),
+            f"{curve.points}",
+            _number(curve.final, "+.3f"),
+            _number(curve.rmse, ".3g"),
+            curve.note or NONE,
+        )
+        for curve in fit.curves
+    ]
+
+
+def _counts(fits: Sequence[tuple[str, PanelFit]]) -> str:
+    curves: list[CurveFit] = [curve for _, fit in fits for curve in fit.curves]
+    lost = sum(curve.diverged > 0 for curve in curves)
+    return f"{sum(curve.points > 0 for curve in curves)} of {len(curves)} curves compared; in {lost} a seed diverged"
+
+
+def _place(x: float) -> str:
+    return _number(x, ".0f" if x >= 100 else ".3g")
+
+
+def _number(value: float, form: str) -> str:
+    return format(value, form) if np.isfinite(value) else NONE
+
+
+# --- calibration ---
+
+SCORES = ("Value", "Seeds", "Missing", "Diverged", "Published points", "Mean score", "Range over seeds")
+
+
+def write_calibration(figure: Figure, store: Store, target: Path, seeds: int, names: Sequence[str] = ()) -> str:
+    """Writes calibration/<figure>.md and .png. Returns a line for each assumption, and one that says what was written.
+
+    Args:
+      target: the folder of figures.
+      seeds: how many were asked for.
+      names: curves to score; all if none are given.
+
+    Raises:
+      OSError: nothing can be written there.
+    """
+    folder, scale = target / "calibration", store.scale
+    folder = folder if scale.name == DEFAULT else folder / scale.name
+    disk.make_folder(folder)
+    sections = [_section(figure, assumption, store, seeds, names) for assumption in figure.assumptions]
+    head = (
+        f"# {figure.name}: assumed settings beside the published curves\n\nScale {scale.name}: {scale.what}; {seeds} "
+        f"seed{'s' * (seeds > 1)} asked for. A score is the mean over curves of the root mean square difference of "
+        "natural logarithms, of a loss or of one minus the accuracy, at the published points: 0.1 is about a tenth. "
+        "Smaller is nearer. A value is chosen where its range over seeds lies below all others."
+    )
+    only = [f"Only these curves: {', '.join(names)}."] if names else []
+    with disk.whole(folder / f"{figure.name}.md") as part:
+        part.write_text("\n\n".join([head, *only, *(body for body, _ in sections)]) + "\n", encoding="utf-8")
+    title = f"{figure.name}: assumed settings beside the published curves"
+    what = f"{scale.name} scale: {scale.what}. Compared where the published curve (dashed) is drawn"
+    if shown := list(_alternatives(figure, store, names)):
+        path = folder / f"{figure.name}.png"
+        plot.save(shown, title, what, [path], columns=4, cell=(3.4, 3.1))
+    return "\n".join(
+        [*(line for _, line in sections), f"{figure.name}: {folder / figure.name}.md (scale {scale.name})"]
+    )
+
+
+def _section(figure: Figure, assumption: Assumption, store: Store, seeds: int, names: Sequence[str]) -> tuple[str, str]:
+    """Returns what the sheet says of an assumption, and its choice in a line."""
+    title = f"## {assumption.words}, panel{'s' * (len(assumption.panels) > 1)} {', '.join(assumption.panels)}"
+    table = ""
+    if not calibration.told_apart(figure, assumption, store):
+        line = f"not decided: scale {store.scale.name} trains the same run for every value"
+    else:
+        scores = [calibration.score(figure, assumption, value, store, seeds, names) for value in assumption.values]
+        curves = calibration.curves(figure, assumption, assumption.values[0], store, names)
+        ways = dict.fromkeys(curve.how for curve in curves)
+        value, why = calibration.choice(scores)
+        line = f"not decided: {why}" if value is None else f"{value:g} ({why})"
+        if value is not None and ways.keys() & {"rates", "scaled"}:
+            line += ", in part or whole by another experiment than the paper's"
+        how = "Compared at " + "; and at ".join(SAYS[way] for way in ways) + "."
+        table = tables.markdown(how, SCORES, [_score(found) for found in scores])
+    own = f"The experiment has {calibration.present(figure, assumption):g}. Choice: {line}."
+    return "\n\n".join(filter(None, (title, table.strip(), own))), f"{figure.name} {assumption.words}: {line}"
+
+
+def _score(found: Score) -> tuple[str, ...]:
+    numbers = (found.missing, found.diverged, found.points)
+    mean = (f"{found.mean:.3f}", "{:.3f} to {:.3f}".format(*found.range)) if found.by_seed else (NONE, NONE)
+    return f"{found.value:g}", f"{len(found.by_seed)}", *map(str, numbers), *mean
+
+
+def _alternatives(figure: Figure, store: Store, names: Sequence[str]) -> Iterator[View]:
+    """Yields a view for each curve and assumption: the alternatives over the published curve, where they are scored."""
+    for assumption in figure.assumptions:
+        if not calibration.told_apart(figure, assumption, store):
+            continue
+        each = [calibration.curves(figure, assumption, value, store, names) for value in assumption.values]
+        for curves in zip(*each, strict=True):
+            yield _alternative(assumption, curves, store)
+
+
+def _alternative(assumption: Assumption, curves: Sequence[calibration.Curve], store: Store) -> View:
+    first = curves[0]
+    error = first.quantity == "test_accuracy"
+    label = "Test error (fraction)" if error else quantity(first.quantity).label
+    x, y = first.theirs
+    series = [Series("", 0, published=(x, 1 - y if error else y))]
+    for number, (value, curve) in enumerate(zip(assumption.values, curves, strict=True)):
+        lines = {r.seed: _seen(calibration.ours(curve, r), float(x.max(initial=0))) for r in store.results(curve.run)}
+        series.append(Series(f"{value:g}", number, seeds=lines, missing=not lines))
+    title = f"{first.name}: {assumption.words}"
+    return View("", title, Axis(X_LABELS.get(first.x, first.x)), Axis(label, log=True), series, "published")
+
+
+def _seen(line: tuple[np.ndarray, np.ndarray], right: float) -> tuple[np.ndarray, np.ndarray]:
+    there = np.isfinite(line[0]) & (line[0] <= right)
+    return line[0][there], line[1][there]

@@ -1,0 +1,253 @@
+"""Views: what is to be drawn of a panel, from made-up results."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from smith import metrics, scales
+from smith.analysis import published
+from smith.figure import Finals, Panel, Row, Sketch, Table
+from smith.figures.panels import HEADROOM, heading, measured, view, views
+from smith.run import Run, iterations
+from smith.store import Store
+
+RUN = Run("mnist", "lenet", batch_size=16, length=iterations(80), lr=0.01, solver="sgd", test_every=iterations(10))
+OTHER = RUN.replace(weight_decay=1e-3)
+PANEL = Panel("a", {"one": RUN, "other": OTHER}, ylim=(0.5, 1.5))
+
+
+def test_a_view_has_the_curves_their_colours_labels_and_units(shelf):
+    columns = shelf.add(RUN)
+    shown = view(PANEL, shelf.store())
+    one, other = shown.series
+    assert (one.name, one.colour, one.unit, one.legend) == ("one", 0, "nats", "one")
+    np.testing.assert_array_equal(one.mean, (columns["iteration"], columns["test_loss"]))
+    assert one.seeds.keys() == {0} and not one.missing and not one.diverged
+    assert (other.colour, other.missing, other.legend) == (1, True, "other (no result)")
+    assert (shown.x.label, shown.y.label, shown.y.log) == ("Iteration", "Test loss (nats)", True)
+    assert shown.heading == f"a  {PANEL.title}" and shown.published == "" and shown.runs == PANEL.curves
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "labels"),
+    [
+        ("momentum", "test_accuracy", ("Momentum", "Test accuracy (fraction)")),
+        ("learning_rate", "loss_gap", ("Learning rate", "Test loss - training loss (nats)")),
+        ("epoch", ("test_loss", "test_accuracy"), ("Epoch", "Loss (nats) / accuracy (fraction)")),
+        ("iteration", ("test_loss", "train_loss"), ("Iteration", "Loss, training loss (nats)")),
+    ],
+)
+def test_axes_say_what_they_show_and_its_unit(x, y, labels, shelf):
+    columns = shelf.add(RUN)
+    shown = view(Panel("a", {"one": RUN}, x=x, y=y), shelf.store())
+    assert (shown.x.label, shown.y.label) == labels
+    columns["loss_gap"] = columns["test_loss"] - columns["train_loss"]
+    for series, name in zip(shown.series, (y,) if isinstance(y, str) else y, strict=True):
+        np.testing.assert_array_equal(series.mean, (columns[x], columns[name]))
+        assert series.unit == metrics.quantity(name).unit.partition(";")[0]
+
+
+def test_a_metric_of_ones_own_is_shown_with_its_label(shelf, monkeypatch):
+    own = metrics.Quantity("error", "fraction of the images", "Error (fraction)", "Error", lambda classes: 1.0)
+    monkeypatch.setitem(metrics.METRICS._entries, "error", own)
+    run = RUN.replace(metrics=("error",))
+    shelf.add(run, error=0.25)
+    shown = view(Panel("a", {"x": run}, y="error"), shelf.store())
+    assert (shown.y.label, shown.series[0].unit) == ("Error (fraction)", "fraction of the images")
+    assert shown.series[0].mean[1][-1] == 0.25 and not shown.y.log
+
+
+# --- seeds and divergence ---
+
+
+def test_seeds_have_their_own_lines_beside_the_mean(shelf):
+    losses = [shelf.add(RUN, seed)["test_loss"] for seed in range(3)]
+    series = view(PANEL, shelf.store()).series[0]
+    np.testing.assert_allclose(series.mean[1], np.mean(losses, axis=0))
+    for seed, line in series.seeds.items():
+        np.testing.assert_array_equal(line[1], losses[seed])
+
+
+def test_a_mean_ends_before_the_first_seed_diverges_and_the_others_go_on(shelf):
+    shelf.add(RUN, 0)
+    shelf.add(RUN, 1, status="diverged", tests=6, iteration=10.0 * np.arange(1, 7), test_loss=np.nan)
+    series = view(PANEL, shelf.store()).series[0]
+    assert series.mean[0].tolist() == [10, 20, 30, 40, 50]
+    assert series.seeds[0][0][-1] == 80 and series.seeds[1][0][-1] == 50
+    assert series.diverged == {1: 60} and series.legend == "one (1/2 diverged)"
+
+
+def test_a_curve_whose_seeds_diverged_at_once_has_crosses_only(shelf):
+    for seed in range(2):
+        shelf.add(RUN, seed, status="diverged", tests=1, test_loss=np.nan)
+    series = view(PANEL, shelf.store()).series[0]
+    assert len(series.mean[0]) == 0 and len(series.diverged) == 2 and not series.missing
+
+
+def test_a_damaged_result_is_shown_as_none(shelf):
+    shelf.add(RUN)
+    (path,) = (shelf.root / "results" / "paper").iterdir()
+    path.write_bytes(b"PAR1")
+    assert view(PANEL, shelf.store()).series[0].missing
+
+
+# --- published curves ---
+
+
+def test_published_iterations_are_cut_as_each_run_is_and_rates_are_not(shelf, experiment):
+    panel, store = experiment("fig05").panels[0], shelf.store("short")
+    theirs = published.curves(panel.published)
+    shown = view(panel, store)
+    for series, run in zip(shown.series, panel.curves.values(), strict=True):
+        x, y = theirs[series.name]
+        np.testing.assert_allclose(series.published, (x * store.trained(run).iterations / run.iterations, y))
+    assert shown.published == "published, iterations x 0.1"
+    rates = experiment("fig14").panels[0]
+    series = view(rates, store).series[0]
+    np.testing.assert_array_equal(series.published, published.curves(rates.published)[series.name])
+    assert view(rates, store).published == "published"
+
+
+def test_different_cuts_are_said_as_a_range(shelf, experiment):
+    shown = view(experiment("fig05").panels[0], shelf.store("quick"))
+    assert shown.published == "published, iterations x 0.001 to 0.005"
+
+
+def test_published_curves_can_be_left_out(shelf, experiment):
+    for shown in views(experiment("fig09"), shelf.store(), published=False):
+        assert shown.published == "" and all(series.published is None for series in shown.series)
+
+
+# --- ranges ---
+
+
+def range_of(shelf, *losses: float, **fields) -> tuple[float, float]:
+    """Returns the vertical range of a panel whose result has these losses last."""
+    values = np.r_[np.linspace(1.4, 0.7, 10)[: 10 - len(losses)], losses]
+    shelf.add(RUN, tests=10, test_loss=values)
+    found = view(dataclasses.replace(PANEL, **fields), shelf.store()).y.range
+    assert found
+    return found
+
+
+def test_the_vertical_axis_is_the_papers_widened_to_hold_our_points(shelf):
+    low, high = range_of(shelf)
+    assert 0.48 < low < 0.5 and 1.5 < high < 1.56
+    low, high = range_of(shelf, 0.3, 2.5)
+    assert 0.27 < low < 0.3 and 2.5 < high < 2.7
+
+
+def test_one_point_that_goes_to_infinity_does_not_widen_the_axis_and_is_known_to_lie_above_it(shelf):
+    assert range_of(shelf, 1e35)[1] < 1.56
+    shown = view(PANEL, shelf.store())
+    assert shown.above(shown.series[0]).tolist() == [80]
+
+
+def test_most_of_our_points_have_room_unless_they_are_too_far(shelf):
+    assert range_of(shelf, *[12.0] * 10)[1] == pytest.approx(12, rel=0.1)
+    assert range_of(shelf, *[1e35] * 10)[1] < 1.5 * HEADROOM**4
+
+
+def test_without_the_papers_range_the_axis_holds_what_there_is(shelf):
+    nothing = Store(shelf.root / "none", scales.named("paper"))
+    assert view(dataclasses.replace(PANEL, ylim=None), nothing).y.range is None
+    low, high = range_of(shelf, 0.6, 3.0, ylim=None)
+    assert 0.5 < low < 0.6 and 3 < high < 3.3
+
+
+def test_a_fraction_stays_between_0_and_1(shelf):
+    for name, accuracy in (("one", 0.02), ("other", 0.999)):
+        shelf.add(PANEL.curves[name], test_accuracy=accuracy)
+    low, high = view(Panel("a", PANEL.curves, y="test_accuracy", ylim=(0.5, 0.8)), shelf.store()).y.range
+    assert -0.03 < low <= 0.02 and 0.999 <= high < 1.03
+
+
+def test_the_horizontal_axis_is_the_papers_cut_as_the_longest_run_with_room_for_crosses(shelf, experiment):
+    panel = experiment("fig05").panels[0]
+    assert view(panel, shelf.store("short")).x.range == (0, panel.xlim[1] / 10)
+    rates = experiment("fig14").panels[0]
+    assert view(rates, shelf.store("short")).x.range == rates.xlim
+    shelf.add(rates.curves["Momentum=0.9"], status="diverged", learning_rate=0.35, test_loss=np.nan)
+    assert view(rates, shelf.store()).x.range == (rates.xlim[0], 0.35)
+
+
+# --- points ---
+
+FINALS = Finals("b", {0.5: RUN, 2.0: OTHER}, "Width", y=("test_loss", "test_accuracy"))
+
+
+def test_ends_of_runs_are_points_with_their_seeds_and_a_diverged_one_is_guessing(shelf):
+    shelf.add(RUN, 0, test_loss=0.5)
+    shelf.add(RUN, 1, test_loss=0.7)
+    shelf.add(OTHER, 1, status="diverged", test_loss=np.nan, test_accuracy=0.9)
+    shown = view(FINALS, shelf.store())
+    loss, accuracy = shown.series
+    np.testing.assert_allclose(loss.mean, ([0.5, 2], [0.6, np.log(10)]))
+    np.testing.assert_allclose(accuracy.mean[1][1], 0.1)
+    assert loss.seeds[0][0].tolist() == [0.5] and loss.seeds[1][0].tolist() == [0.5, 2]
+    assert shown.notes == ["1 diverged, drawn as guessing"] and shown.points and shown.x.log
+    assert shown.x.ticks == {0.5: "0.5", 2: "2"} and [s.name for s in shown.series] == ["Loss", "Accuracy"]
+
+
+def test_a_run_without_a_result_has_no_point_and_is_counted(shelf):
+    shelf.add(RUN)
+    shown = view(FINALS, shelf.store())
+    assert shown.series[0].mean[0].tolist() == [0.5] and shown.notes == ["1 without a result"]
+
+
+ROWS = (Row(("lenet", "0"), RUN, 99.0, 0.1), Row(("lenet", "1e-3"), OTHER, 98.0, 0.2))
+TABLE = Table("table7", "A table", ("Network", "Weight decay"), ROWS)
+
+
+def test_a_row_has_the_mean_and_deviation_of_its_seeds_in_percent(shelf):
+    for seed, accuracy in enumerate((0.81, 0.82, 0.83, 0.80)):
+        shelf.add(RUN, seed, test_accuracy=accuracy)
+    one, other = measured(TABLE, shelf.store())
+    assert one.mean == pytest.approx(81.5) and one.deviation == pytest.approx((5 / 3) ** 0.5)  # over 4 - 1
+    assert np.isnan(other.mean) and np.isnan(other.deviation) and not other.values
+
+
+def test_a_seed_of_a_row_that_diverged_counts_as_guessing(shelf):
+    shelf.add(RUN, 0, test_accuracy=0.9)
+    shelf.add(RUN, 1, status="diverged", test_accuracy=0.5)
+    one = measured(TABLE, shelf.store())[0]
+    assert one.values == pytest.approx({0: 90, 1: 10}) and one.diverged == 1
+    (shown,) = views(TABLE, shelf.store())
+    assert shown.heading == "lenet, mnist (1 diverged, drawn as guessing)"
+
+
+def test_a_table_is_a_view_for_each_network_with_ours_and_the_papers_values(shelf, experiment):
+    table = experiment("table1")
+    shelf.fill(table, seeds=2)
+    shown = views(table, shelf.store())
+    assert [one.heading for one in shown] == ["shallow3, cifar10", "resnet-56, cifar10"]
+    for one, rows in zip(shown, (table.rows[:10], table.rows[10:]), strict=True):
+        (series,) = one.series
+        assert series.published[1].tolist() == [row.mean for row in rows]
+        assert series.published_spread.tolist() == [row.deviation for row in rows]
+        np.testing.assert_allclose(series.mean, (range(10), [80.0] * 10))
+        assert list(one.x.ticks.values()) == [", ".join(row.labels[1:]) for row in rows]
+        assert one.across and one.x.range == (9.5, -0.5) and 70 < one.y.range[0] < 80 and one.y.range[1] <= 100
+
+
+# --- the rest ---
+
+
+def test_a_sketch_has_a_line_for_each_formula_and_marks_the_least_of_the_first(shelf):
+    sketch = Sketch("a", {"up": lambda c: (c - 0.25) ** 2, "down": lambda c: 1 - c}, "x", "y", "t", {0.2: "here"})
+    shown = view(sketch, shelf.store())
+    up, down = shown.series
+    assert up.mean[0][[0, -1]].tolist() == [0, 1] and down.mean[1].tolist() == (1 - down.mean[0]).tolist()
+    assert shown.mark == (0.25, "optimum") and shown.texts == {0.2: "here"} and shown.x.ticks == {}
+    assert not up.missing and shown.y.range[1] > 1
+
+
+def test_a_view_has_every_run_of_its_panel(shelf, experiment):
+    for name in ("fig02", "fig09", "table1"):
+        shown = [run for one in views(experiment(name), shelf.store()) for run in one.runs.values()]
+        assert set(shown) == set(experiment(name).runs())
+
+
+def test_headings():
+    assert [heading(name) for name in ("fig09", "table1", "mine")] == ["Figure 9", "Table 1", "mine"]
