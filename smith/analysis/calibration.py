@@ -25,15 +25,13 @@ from typing import Any
 import numpy as np
 
 from smith.analysis import fidelity, published
-from smith.analysis.evidence import Evidence
-from smith.analysis.measures import guess
+from smith.analysis.seeds import Line, padded
 from smith.errors import UserError, unknown
-from smith.figure import Assumption, Figure, Panel, Table, XAxis, YAxis
+from smith.figure import Assumption, Figure, Panel, Table
 from smith.lengths import resolve
 from smith.run import Run, Snapshot
-from smith.scales import Scale
 from smith.schedules import Constant, Multistep, Schedule
-from smith.store.results import Result
+from smith.store import Result, Store
 
 Comparison = str  # "all" of the paper's run, its "start", the same "rates", or iterations "scaled" to a shorter run
 SAYS: dict[Comparison, str] = {
@@ -42,6 +40,7 @@ SAYS: dict[Comparison, str] = {
     "rates": "the same rates and momenta, which a shortened run goes through faster: another experiment",
     "scaled": "the published iterations, scaled to the shortened run: another experiment",
 }
+TINY = 1e-4  # one test image of 10,000: an error of none has no logarithm
 
 
 @dataclass(frozen=True)
@@ -53,10 +52,10 @@ class Curve:
     """
 
     name: str
-    x: XAxis
-    quantity: YAxis
+    x: str
+    quantity: str
     run: Run
-    theirs: fidelity.Line
+    theirs: Line
     how: Comparison
 
 
@@ -96,32 +95,24 @@ def with_value(run: Run, field: str, value: float) -> Run:
     Raises:
       UserError: the run is not valid with it.
     """
-    start = run.start and Snapshot(with_value(run.start.run, field, value), run.start.at)
     outer, _, inner = field.partition(".")
-    changes: dict[str, Any] = {"start": start}
-    changes[outer] = dataclasses.replace(getattr(run, outer), **{inner: value}) if inner else value
+    changes: dict[str, Any] = {outer: dataclasses.replace(getattr(run, outer), **{inner: value}) if inner else value}
+    if run.start:
+        changes["start"] = Snapshot(with_value(run.start.run, field, value), run.start.at)
     if field == "batch_size" and run.ghost_batch_size:
         changes["ghost_batch_size"] = int(value) * run.ghost_batch_size // run.batch_size
     return run.replace(**changes)
-
-
-def value_of(run: Run, field: str) -> float:
-    """Returns the value that a run has in a field."""
-    outer, _, inner = field.partition(".")
-    found = getattr(getattr(run, outer), inner) if inner else getattr(run, outer)
-    return found.value if isinstance(found, Constant) else found
-
-
-def present(figure: Figure, assumption: Assumption) -> float:
-    """Returns the value that the experiment has."""
-    panel = next(p for p in figure.panels if isinstance(p, Panel) and p.label in assumption.panels)
-    return value_of(next(iter(panel.curves.values())), assumption.field)
 
 
 def panels_of(figure: Figure, assumption: Assumption) -> list[Panel]:
     """Returns the panels that an assumption concerns and that have published curves."""
     panels = [panel for panel in figure.panels if isinstance(panel, Panel) and panel.published]
     return [panel for panel in panels if panel.label in assumption.panels]
+
+
+def present(figure: Figure, assumption: Assumption) -> float:
+    """Returns the value that the experiment has."""
+    return assumption.of(panels_of(figure, assumption)[0].runs()[0])
 
 
 def names_of(figure: Figure) -> list[str]:
@@ -131,7 +122,7 @@ def names_of(figure: Figure) -> list[str]:
 
 
 def check(
-    chosen: Sequence[Figure | Table], known: Sequence[Figure | Table], scale: Scale, names: Sequence[str]
+    chosen: Sequence[Figure | Table], known: Sequence[Figure | Table], store: Store, names: Sequence[str]
 ) -> list[Figure]:
     """Returns the figures to calibrate.
 
@@ -142,39 +133,36 @@ def check(
     Raises:
       UserError: an experiment has nothing to calibrate, at this scale or of these curves; a name is of no curve.
     """
-    figures = []
+    figures = [figure for figure in chosen if isinstance(figure, Figure) and figure.assumptions]
     for figure in chosen:
-        if not isinstance(figure, Figure) or not figure.assumptions:
+        if figure not in figures:
             those = [other.name for other in known if isinstance(other, Figure) and other.assumptions]
             raise UserError(f"{figure.name} has no assumed settings to calibrate; these have: {' '.join(those)}")
-        if not any(told_apart(figure, assumption, scale) for assumption in figure.assumptions):
-            raise UserError(
-                f"scale {scale.name} trains the same run for every value in {figure.name}: try --scale short"
-            )
-        figures.append(figure)
     every = list(dict.fromkeys(name for figure in figures for name in names_of(figure)))
     for name in names:
         if name not in every:
             raise unknown("curve", name, every)
     for figure in figures:
+        if not any(told_apart(figure, assumption, store) for assumption in figure.assumptions):
+            raise UserError(f"scale {store.scale.name} trains the same run for every value in {figure.name}")
         if names and not set(names) & set(names_of(figure)):
             raise UserError(f"{figure.name} has none of these curves; it has: {', '.join(names_of(figure))}")
     return figures
 
 
-def told_apart(figure: Figure, assumption: Assumption, scale: Scale) -> bool:
+def told_apart(figure: Figure, assumption: Assumption, store: Store) -> bool:
     """Says whether the values make different runs at a scale; some scales choose the batch size themselves."""
-    run = next(iter(panels_of(figure, assumption)[0].curves.values()))
-    found = {scale.apply(with_value(run, assumption.field, value)) for value in assumption.values}
+    run = panels_of(figure, assumption)[0].runs()[0]
+    found = {store.trained(with_value(run, assumption.field, value)) for value in assumption.values}
     return len(found) == len(assumption.values)
 
 
-def runs(figure: Figure, scale: Scale, names: Sequence[str] = ()) -> list[Run]:
+def runs(figure: Figure, store: Store, names: Sequence[str] = ()) -> list[Run]:
     """Returns the runs that calibration needs, of the protocol, each once; those of curves of these names, or all."""
-    every = [assumption for assumption in figure.assumptions if told_apart(figure, assumption, scale)]
     found = {
         with_value(run, assumption.field, value): None
-        for assumption in every
+        for assumption in figure.assumptions
+        if told_apart(figure, assumption, store)
         for value in assumption.values
         for panel in panels_of(figure, assumption)
         for name, run in panel.curves.items()
@@ -184,30 +172,25 @@ def runs(figure: Figure, scale: Scale, names: Sequence[str] = ()) -> list[Run]:
 
 
 def curves(
-    figure: Figure, assumption: Assumption, value: float, scale: Scale, names: Sequence[str] = ()
+    figure: Figure, assumption: Assumption, value: float, store: Store, names: Sequence[str] = ()
 ) -> Iterator[Curve]:
     """Yields the curves that a value is scored on. A loss gap, which may be negative, is not."""
     for panel in panels_of(figure, assumption):
         assert panel.published
         theirs = published.curves(panel.published)
         plain = [name for name in panel.curves for _ in panel.ys]  # without the quantity
-        for name, (legend, quantity, run) in zip(plain, panel.series(), strict=True):
-            if legend in theirs and quantity != "loss_gap" and (not names or name in names):
-                how = comparison(panel, assumption, run, scale)
-                line, _ = fidelity.seen(theirs, legend, panel)
-                yield Curve(
-                    f"{panel.label}  {legend}" if legend else panel.label,
-                    panel.x,
-                    quantity,
-                    with_value(run, assumption.field, value),
-                    _window(line, how, run, scale),
-                    how,
-                )
+        for name, (legend, column, run) in zip(plain, panel.series(), strict=True):
+            if legend in theirs and column != "loss_gap" and (not names or name in names):
+                how = comparison(panel, assumption, run, store)
+                line, _ = published.inside(theirs, legend, panel)
+                label = f"{panel.label}  {legend}" if legend else panel.label
+                changed = with_value(run, assumption.field, value)
+                yield Curve(label, panel.x, column, changed, _window(line, how, run, store), how)
 
 
-def comparison(panel: Panel, assumption: Assumption, run: Run, scale: Scale) -> Comparison:
+def comparison(panel: Panel, assumption: Assumption, run: Run, store: Store) -> Comparison:
     """Returns how a curve is compared at a scale; the module says why."""
-    if scale.apply(run).iterations == run.iterations:
+    if store.trained(run).iterations == run.iterations:
         return "all"
     if panel.x != "iteration":
         return "rates"
@@ -234,64 +217,56 @@ def _first_change(schedule: Schedule, run: Run) -> int:
     return 0
 
 
-def _window(line: fidelity.Line, how: Comparison, run: Run, scale: Scale) -> fidelity.Line:
+def _window(line: Line, how: Comparison, run: Run, store: Store) -> Line:
     """Returns the published curve on our axis, as far as it is compared."""
     x, y = line
-    short = scale.apply(run)
+    short = store.trained(run)
     if how == "scaled":
-        return x * short.iterations / run.iterations, y
+        return x * published.stretch("iteration", run, short), y
     there = x <= (first_change(short) if how == "start" else np.inf)
     return x[there], y[there]
 
 
 def score(
-    figure: Figure, assumption: Assumption, value: float, evidence: Evidence, seeds: int, names: Sequence[str] = ()
+    figure: Figure, assumption: Assumption, value: float, store: Store, seeds: int, names: Sequence[str] = ()
 ) -> Score:
     """Returns how near a value comes to the published curves, seed by seed.
 
     seeds: how many are asked for; there may be more, which count too.
     """
-    parts = list(curves(figure, assumption, value, evidence.scale, names))
-    found = {part.run: {r.seed: r for r in evidence.results(part.run)} for part in parts}
-    every = [result for by_seed in found.values() for result in by_seed.values()]
-    common = sorted(set.intersection(*(set(by_seed) for by_seed in found.values()))) if found else []
-    apart = {seed: [_distance(part, found[part.run][seed]) for part in parts] for seed in common}
-    points = max((sum(n for _, n in distances) for distances in apart.values()), default=0)
+    parts = list(curves(figure, assumption, value, store, names))
+    found = [{result.seed: result for result in store.results(part.run)} for part in parts]
+    common = sorted(set.intersection(*map(set, found))) if found else []
+    apart = {seed: [_distance(part, of[seed]) for part, of in zip(parts, found, strict=True)] for seed in common}
+    complete = {seed: pairs for seed, pairs in apart.items() if all(points for _, points in pairs)}
+    each = {part.run: of for part, of in zip(parts, found, strict=True)}.values()  # a run may give two curves
     return Score(
         value,
-        {
-            s: float(np.mean([d for d, _ in distances]))
-            for s, distances in apart.items()
-            if all(n for _, n in distances)
-        },
+        {seed: float(np.mean([distance for distance, _ in pairs])) for seed, pairs in complete.items()},
         len(parts),
-        points,
-        sum(seed not in by_seed for by_seed in found.values() for seed in range(seeds)),
-        sum(result.status == "diverged" for result in every),
+        max((sum(points for _, points in pairs) for pairs in apart.values()), default=0),
+        sum(seed not in of for of in each for seed in range(seeds)),
+        sum(result.status == "diverged" for of in each for result in of.values()),
     )
 
 
 def _distance(part: Curve, result: Result) -> tuple[float, int]:
     """Returns the log-RMSE of one seed, and at how many points."""
-    _, apart, points = fidelity.differences(ours(part, result), _positive(part.theirs, part.quantity), "test_loss")
-    return apart, points
+    theirs = part.theirs[0], _positive(part.theirs[1], part.quantity)
+    return fidelity.differences(ours(part, result), theirs, log=True)[1:]
 
 
-def ours(part: Curve, result: Result) -> fidelity.Line:
+def ours(part: Curve, result: Result) -> Line:
     """Returns (x, loss or error) of one seed; from where it diverged on, that of guessing."""
-    x, y = _positive((result[part.x], result[part.quantity]), part.quantity)
-    there = np.isfinite(y)
-    if result.status != "diverged":
-        return x[there], y[there]
-    level = guess(part.run, part.quantity)
-    guessing = 1 - level if part.quantity == "test_accuracy" else level
-    return np.r_[x[there], x[-1], np.inf], np.r_[y[there], guessing, guessing]
+    x, y = padded(result, part.quantity, part.x)
+    return x, _positive(y, part.quantity)
 
 
-def _positive(line: fidelity.Line, quantity: YAxis) -> fidelity.Line:
-    """Returns a curve whose logarithm is compared: of an accuracy the error, of a loss itself."""
-    tiny = 1e-4  # one test image of 10,000: an error of none has no logarithm
-    return (line[0], np.maximum(1 - line[1], tiny)) if quantity == "test_accuracy" else line
+def _positive(values: np.ndarray, name: str) -> np.ndarray:
+    """Returns what the logarithm is compared of: the loss itself, of an accuracy the error."""
+    bad = fidelity.failure(values, name)
+    assert bad is not None
+    return np.maximum(bad, TINY)
 
 
 def choice(scores: Sequence[Score]) -> tuple[float | None, str]:

@@ -11,7 +11,6 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from smith.analysis.evidence import Place, curve, row
 from smith.analysis.measures import (
     Statistic,
     accuracy,
@@ -38,6 +37,7 @@ from smith.analysis.measures import (
     same_decay,
     separation_of,
 )
+from smith.analysis.places import Place, curve, row
 from smith.analysis.verdicts import Claim, Part
 
 ACCURACY_MARGIN = 0.002  # the paper's four runs of a setting differ by 0.001 to 0.003 (table 1)

@@ -1,10 +1,7 @@
-"""Fidelity: how near our curves come to the published ones, panel by panel.
+"""Fidelity: how near our curves come to the published ones, panel by panel. Needs results only.
 
-Needs results only: no data, no JAX, no training. `smith.figures.fidelity_table` says what can not be expected to match.
-
-Ours is the mean over the seeds that have a finite value at a test, as in the figures; how many seeds there are, and
-how many diverged, is said beside it. Published iterations are scaled to a shortened run, learning rates and momenta are
-not.
+Ours is the mean over seeds; a seed that diverged counts as guessing from there on, so the mean goes up with the first
+of them, as the paper's means of four runs do. Published iterations are scaled to a shortened run.
 Points at the upper edge of a published panel only say that the curve is at least that high; they are left out.
 """
 
@@ -14,22 +11,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from smith.analysis import curves, published
-from smith.analysis.evidence import Evidence
-from smith.analysis.measures import guess
-from smith.figure import Figure, Panel, YAxis
-from smith.figures import plot
+from smith.analysis.seeds import Line, guess, mean_of_padded, padded
+from smith.figure import Figure, Panel
+from smith.metrics import quantity
 from smith.run import Run
-from smith.store.results import Result
+from smith.store import Result, Store
 
-Line = tuple[np.ndarray, np.ndarray]  # x, y of (points,)
 END = 0.1  # the last part of a curve that its final value is the mean over: a single test is noisy
 GRID = 11  # places in it
-UNITS: dict[YAxis, tuple[str, str]] = {  # of the difference at the end, of the RMSE
-    "test_loss": ("nats", "natural logarithm"),
-    "train_loss": ("nats", "natural logarithm"),
-    "test_accuracy": ("fraction", "fraction"),
-    "loss_gap": ("nats", "nats"),  # the gap may be negative, so it has no logarithm
-}
+BARELY = 1 + 1e-9
 
 
 @dataclass(frozen=True)
@@ -38,8 +28,8 @@ class CurveFit:
 
     name: in the legend
     seeds, diverged: how many results there are, and how many of them diverged
-    final: ours minus published, the mean over the last tenth of the axis that both cover; unit: UNITS[quantity][0]
-    rmse: along the curve, at the published x that both cover; unit: UNITS[quantity][1]
+    final: ours minus published, the mean over the last tenth of the axis that both cover, in the quantity's unit
+    rmse: along the curve, at the published x that both cover (see `differences`)
     points: at how many x that is
     minimum: x of the least loss (highest accuracy), ours and published
     divergence: x from which on training has failed, ours (mean over the seeds that did) and published
@@ -69,7 +59,7 @@ class PanelFit:
     """
 
     panel: str
-    quantity: YAxis
+    quantity: str
     order: float
     compared: int
     curves: tuple[CurveFit, ...]
@@ -79,103 +69,70 @@ class PanelFit:
 class _Pair:
     """A curve of ours and the published one, x of both as in our runs.
 
+    right: where the paper's axis ends
     ours: over seeds, or None without a result; theirs: without the points at the panel's edge, or None
     left: x at which the published curve leaves its panel at the top, or nan
     """
 
     name: str
-    quantity: YAxis
     run: Run
     found: Sequence[Result]
-    ours: plot.Curve | None
+    right: float
+    ours: Line | None
     theirs: Line | None
     left: float
 
 
-def compare(figure: Figure, evidence: Evidence) -> list[PanelFit]:
+def compare(figure: Figure, store: Store) -> list[PanelFit]:
     """Returns a comparison for each quantity of each panel that has published curves."""
     panels = [panel for panel in figure.panels if isinstance(panel, Panel) and panel.published]
-    return [_fit(panel, quantity, evidence) for panel in panels for quantity in panel.ys]
+    return [_panel_fit(panel, y, store) for panel in panels for y in panel.ys]
 
 
-def _fit(panel: Panel, quantity: YAxis, evidence: Evidence) -> PanelFit:
-    pairs = _pairs(panel, quantity, evidence)
+def _panel_fit(panel: Panel, y: str, store: Store) -> PanelFit:
+    pairs = [_pair(panel, name, y, run, store) for name, column, run in panel.series() if column == y]
     ends = _ends(pairs, shared=panel.x != "iteration")
     order = curves.rank_agreement(*map(list, zip(*ends, strict=True))) if len(ends) > 1 else np.nan
-    return PanelFit(panel.label, quantity, order, len(ends), tuple(_curve_fit(pair, panel, evidence) for pair in pairs))
+    fits = tuple(_curve_fit(pair, panel.x, y, store.scale.name) for pair in pairs)
+    return PanelFit(panel.label, y, order, len(ends), fits)
 
 
-def _pairs(panel: Panel, quantity: YAxis, evidence: Evidence) -> list[_Pair]:
+def _pair(panel: Panel, name: str, y: str, run: Run, store: Store) -> _Pair:
     assert panel.published
-    theirs = published.curves(panel.published)
-    scale = evidence.scale
-    pairs = []
-    for name, y, run in panel.series():
-        if y != quantity:
-            continue
-        cut = scale.apply(run).iterations / run.iterations if panel.x == "iteration" else 1.0
-        found = evidence.results(run)
-        right = (panel.xlim[1] if panel.xlim else np.inf) * cut
-        ours = _within(plot.curve(found, panel.x, y), right) if found else None
-        line, left = seen(theirs, name, panel) if name in theirs else (None, np.nan)
-        line = (line[0] * cut, line[1]) if line else None
-        pairs.append(_Pair(name, y, run, found, ours, line, left * cut))
-    return pairs
+    theirs, found = published.curves(panel.published), store.results(run)
+    stretch = published.stretch(panel.x, run, store.trained(run))
+    right = (panel.xlim[1] if panel.xlim else np.inf) * stretch * BARELY
+    line, left = published.inside(theirs, name, panel) if name in theirs else (None, np.nan)
+    return _Pair(
+        name,
+        run,
+        found,
+        right,
+        _until(right, mean_of_padded(found, y, panel.x)) if found else None,
+        (line[0] * stretch, line[1]) if line else None,
+        left * stretch,
+    )
 
 
-def _within(line: plot.Curve, right: float) -> plot.Curve:
-    """Returns the part of a curve that the paper's axis has room for."""
-    there = line.x <= right * (1 + 1e-9)
-    x, mean, low, high = (values[there] for values in (line.x, line.mean, line.low, line.high))
-    return plot.Curve(x, mean, low, high, line.diverged, line.seeds)
-
-
-def seen(theirs: dict[str, Line], name: str, panel: Panel) -> tuple[Line, float]:
-    """Returns a published curve without the points at its panel's upper edge, and x where it leaves there for good."""
-    x, y = theirs[name]
-    if not _is_loss(panel.ys):
-        return (x, y), np.nan
-    top = max(
-        values.max() for _, values in theirs.values()
-    )  # at the edge, or a point near it that is then left out too
-    inside = y < top * (1 - 1e-6)
-    end = panel.xlim[1] if panel.xlim else x.max()
-    left = float(x[-1]) if not inside[-1] and x[-1] < end * (1 - 1e-3) else np.nan
-    return (x[inside], y[inside]), left
-
-
-def _is_loss(quantities: Sequence[YAxis]) -> bool:
-    return "test_loss" in quantities
+def _until(right: float, line: Line) -> Line:
+    return line[0][line[0] <= right], line[1][line[0] <= right]
 
 
 def _ends(pairs: Sequence[_Pair], *, shared: bool) -> list[tuple[float, float]]:
     """Returns (ours, published) at the end, for each curve that both have.
 
-    A curve of ours whose seeds have all diverged has come to guessing there.
-
-    Args:
-      shared: all curves end at the same x, the last one that all of them reach. On an axis of iterations each curve
-        ends where its training does.
+    shared: all curves end at the same x, the last one that all of them reach. On an axis of iterations each curve ends
+    where its training does.
     """
-    both = [(pair, _guessing(pair), pair.theirs) for pair in pairs if pair.ours is not None and pair.theirs]
-    ranges = [_common(ours, theirs) for _, ours, theirs in both if theirs]
+    both = [(pair.ours, pair.theirs) for pair in pairs if pair.ours and pair.theirs]
+    ranges = [_common(ours, theirs) for ours, theirs in both]
     if shared and ranges:
         ranges = [(max(low for low, _ in ranges), min(high for _, high in ranges))] * len(ranges)
     return [
         (_mean_at_end(ours, limits), _mean_at_end(theirs, limits))
-        for (_, ours, theirs), limits in zip(both, ranges, strict=True)
-        if theirs and limits[0] <= limits[1]
+        for (ours, theirs), limits in zip(both, ranges, strict=True)
+        if limits[0] <= limits[1]
     ]
-
-
-def _guessing(pair: _Pair) -> Line:
-    """Returns our mean curve; if every seed diverged, with guessing from where the last one did."""
-    ours = pair.ours
-    assert ours is not None
-    if len(ours.diverged) < ours.seeds:
-        return ours.x, ours.mean
-    since, level = max(ours.diverged), guess(pair.run, pair.quantity)
-    return np.r_[ours.x, max(since, ours.x[-1]) if len(ours.x) else -np.inf, np.inf], np.r_[ours.mean, level, level]
 
 
 def _common(one: Line, other: Line) -> tuple[float, float]:
@@ -187,29 +144,36 @@ def _common(one: Line, other: Line) -> tuple[float, float]:
 
 def _mean_at_end(line: Line, limits: tuple[float, float]) -> float:
     """Returns the mean over the last tenth of a range."""
-    x = np.linspace(limits[1] - END * (limits[1] - limits[0]), limits[1], GRID)
-    return float(_interpolated(x, line).mean())
+    return float(np.interp(np.linspace(limits[1] - END * (limits[1] - limits[0]), limits[1], GRID), *line).mean())
 
 
-def _interpolated(x: np.ndarray, line: Line) -> np.ndarray:
-    """Returns y at x; of a curve that goes to infinity, its last value there."""
-    finite = np.isfinite(line[0])
-    if not finite.any():
-        return np.full(len(x), line[1][-1])
-    y = np.interp(x, line[0][finite], line[1][finite])
-    return np.where(x > line[0][finite][-1], line[1][-1], y)
+def differences(ours: Line, theirs: Line, *, log: bool) -> tuple[float, float, int]:
+    """Returns the difference at the end, the root mean square one, and at how many published x; nan for none.
+
+    log: whether the latter is of natural logarithms, in which a factor f everywhere gives |ln f|
+    """
+    low, high = _common(ours, theirs)
+    there = (theirs[0] >= low) & (theirs[0] <= high)
+    if not there.any():
+        return np.nan, np.nan, 0
+    final = _mean_at_end(ours, (low, high)) - _mean_at_end(theirs, (low, high))
+    one, other = np.interp(theirs[0][there], *ours), theirs[1][there]
+    apart = np.log(one / other) if log else one - other
+    return final, float(np.sqrt(np.mean(apart**2))), int(there.sum())
 
 
-def _curve_fit(pair: _Pair, panel: Panel, evidence: Evidence) -> CurveFit:
-    seeds, lost = len(pair.found), sum(r.status == "diverged" for r in pair.found)
-    notes = [f"no result at scale {evidence.scale.name}"] * (not seeds) + ["no published curve"] * (not pair.theirs)
+def _curve_fit(pair: _Pair, x: str, y: str, scale: str) -> CurveFit:
+    seeds, lost = len(pair.found), sum(result.status == "diverged" for result in pair.found)
+    notes = [f"no result at scale {scale}"] * (not seeds) + ["no published curve"] * (not pair.theirs)
     notes += [f"{lost} of {seeds} seeds diverged"] * bool(lost)
     notes += ["the published curve leaves its panel at the top"] * bool(np.isfinite(pair.left))
     final, rmse, points = np.nan, np.nan, 0
-    ours = (pair.ours.x, pair.ours.mean) if pair.ours else None
-    if ours and pair.theirs:
-        final, rmse, points = differences(ours, pair.theirs, pair.quantity)
+    if pair.ours and pair.theirs:
+        final, rmse, points = differences(pair.ours, pair.theirs, log=quantity(y).logarithm)
         notes += ["no test at the published places"] * (not points)
+    each = np.array([_divergence(_until(pair.right, padded(result, y, x)), pair.run, y) for result in pair.found])
+    each = each[np.isfinite(each)]
+    theirs = pair.left if np.isfinite(pair.left) else _divergence(pair.theirs, pair.run, y)
     return CurveFit(
         pair.name,
         seeds,
@@ -217,65 +181,29 @@ def _curve_fit(pair: _Pair, panel: Panel, evidence: Evidence) -> CurveFit:
         final,
         rmse,
         points,
-        (_place_of_best(ours, pair), _place_of_best(pair.theirs, pair)),
-        (_our_divergence(pair, panel), _their_divergence(pair)),
+        (_place_of_best(pair.ours, y), _place_of_best(pair.theirs, y)),
+        (float(each.mean()) if len(each) else np.nan, theirs),
         "; ".join(notes),
     )
 
 
-def differences(ours: Line, theirs: Line, quantity: YAxis) -> tuple[float, float, int]:
-    """Returns the difference at the end, the RMSE, and at how many published x; nan where the ranges do not meet.
-
-    The RMSE of a loss is that of its natural logarithm: a factor f everywhere gives |ln f|. Of others it is plain.
-    """
-    low, high = _common(ours, theirs)
-    there = (theirs[0] >= low) & (theirs[0] <= high)
-    if not there.any():
-        return np.nan, np.nan, 0
-    limits = low, high
-    final = _mean_at_end(ours, limits) - _mean_at_end(theirs, limits)
-    apart = _logged(_interpolated(theirs[0][there], ours), quantity) - _logged(theirs[1][there], quantity)
-    return final, float(np.sqrt(np.mean(apart**2))), int(there.sum())
-
-
-def _logged(values: np.ndarray, quantity: YAxis) -> np.ndarray:
-    return np.log(values) if quantity in ("test_loss", "train_loss") else values
-
-
-def failure(values: np.ndarray, quantity: YAxis) -> np.ndarray | None:
+def failure(values: np.ndarray, name: str) -> np.ndarray | None:
     """Returns what is to be small: the loss, or one minus the accuracy. A loss gap has no good or bad."""
-    if quantity == "loss_gap":
+    if name == "loss_gap":
         return None
-    return 1 - values if quantity == "test_accuracy" else values
+    return 1 - values if quantity(name).better == "higher" else values
 
 
-def _place_of_best(line: Line | None, pair: _Pair) -> float:
-    if line is None or not len(line[0]):
+def _place_of_best(line: Line | None, y: str) -> float:
+    bad = failure(line[1], y) if line and len(line[0]) else None
+    return np.nan if line is None or bad is None else curves.rate_of_minimum(line[0], bad)
+
+
+def _divergence(line: Line | None, run: Run, y: str) -> float:
+    bad = failure(line[1], y) if line and len(line[0]) else None
+    if line is None or bad is None:
         return np.nan
-    bad = failure(line[1], pair.quantity)
-    return np.nan if bad is None else curves.rate_of_minimum(line[0], bad)
-
-
-def _divergence(x: np.ndarray, values: np.ndarray, pair: _Pair) -> float:
-    bad = failure(values, pair.quantity)
-    if bad is None or not len(x):
-        return np.nan
-    if not np.isfinite(bad).any():
-        return float(x[0])
-    level = guess(pair.run, pair.quantity)
-    found = curves.rate_of_divergence(x, bad, 1 - level if pair.quantity == "test_accuracy" else level)
+    level = failure(np.array(guess(run, y)), y)
+    assert level is not None
+    found = curves.rate_of_divergence(line[0], bad, float(level))
     return np.nan if found is None else found
-
-
-def _our_divergence(pair: _Pair, panel: Panel) -> float:
-    """Returns the mean over the seeds that diverge on the paper's axis."""
-    right = np.inf
-    if panel.xlim and panel.x != "iteration":
-        right = panel.xlim[1] * (1 + 1e-9)
-    inside = [(r[panel.x][r[panel.x] <= right], r[pair.quantity][r[panel.x] <= right]) for r in pair.found]
-    each = np.array([_divergence(x, y, pair) for x, y in inside])
-    return float(each[np.isfinite(each)].mean()) if np.isfinite(each).any() else np.nan
-
-
-def _their_divergence(pair: _Pair) -> float:
-    return pair.left if np.isfinite(pair.left) or not pair.theirs else _divergence(*pair.theirs, pair)

@@ -1,9 +1,9 @@
 """Measures: what a claim reads off the results of one seed, and how several curves make one number of it.
 
 A measure is a function of one result; a statistic is one of the results of all the curves that a claim compares, by
-name. Two conventions hold: a run that diverged has come to guessing (loss ln(classes), accuracy 1/classes), and a range
-test that does not diverge counts with its last rate, so that two that do not are not told apart. A measure raises
-ValueError where a result has no test at the place it looks.
+name. A run that diverged counts as guessing from there on (see `smith.analysis.seeds.padded`), and a range test that
+does not diverge counts with its last rate, so that two that do not are not told apart. A measure raises ValueError
+where a result has no test at the place it looks.
 """
 
 from collections.abc import Callable, Mapping
@@ -11,9 +11,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from smith.analysis import curves
-from smith.data import DATASETS
-from smith.metrics import quantity
-from smith.run import Run
+from smith.analysis.seeds import guess, padded
 from smith.schedules import Constant
 from smith.store.results import Result
 
@@ -23,28 +21,18 @@ Statistic = Callable[[Runs], float]
 ANY_RATE = (0.0, np.inf)
 
 
-def guess(run: Run, column: str) -> float:
-    """Returns what guessing gives in a column or in "loss_gap": ln(classes) nats, 1/classes, 0."""
-    return float(quantity(column).guess(DATASETS[run.data].classes))
-
-
 def values(result: Result, column: str) -> np.ndarray:
-    """Returns a column, with guessing in place of what is not finite."""
-    found = result[column]
-    return np.where(np.isfinite(found), found, guess(result.run, column))
+    """Returns a column at all planned tests; guessing from where the run diverged on."""
+    return padded(result, column, next(iter(result.columns)))[1]
 
 
 def accuracy(result: Result) -> float:
     """Returns the last test's accuracy, a fraction."""
-    if result.status == "diverged":
-        return guess(result.run, "test_accuracy")
     return float(values(result, "test_accuracy")[-1])
 
 
 def final_loss(result: Result) -> float:
     """Returns the mean test loss over the last tenth of the tests, in nats; a single one is noisy."""
-    if result.status == "diverged":
-        return guess(result.run, "test_loss")
     found = values(result, "test_loss")
     return float(found[-max(1, len(found) // 10) :].mean())
 
@@ -66,12 +54,12 @@ def log_median_loss(result: Result) -> float:
 
 def at_rates(low: float, high: float, column: str = "test_loss") -> Measure:
     """Returns the measure: the mean of a column over the tests at these learning rates."""
-    return lambda result: _mean(*_stretch(result, result["learning_rate"], (low, high), column))
+    return lambda result: _mean(*_part(result, "learning_rate", (low, high), column))
 
 
 def between(start: float, end: float, column: str = "test_loss") -> Measure:
     """Returns the measure: the mean of a column over a part of the run, `start` and `end` fractions of its length."""
-    return lambda result: _mean(*_stretch(result, result["iteration"] / result.run.iterations, (start, end), column))
+    return lambda result: _mean(*_part(result, "iteration", _of_run(result, start, end), column))
 
 
 def log_rate_of_minimum(result: Result) -> float:
@@ -90,7 +78,7 @@ def rise_over_noise(column: str, rates: tuple[float, float] = ANY_RATE) -> Measu
     """Returns the measure: how much a column rises over a stretch of learning rates, in units of its noise there."""
 
     def measure(result: Result) -> float:
-        x, y = _stretch(result, result["learning_rate"], rates, column)
+        x, y = _part(result, "learning_rate", rates, column)
         return curves.rise(x, y) / _noise(y)
 
     return measure
@@ -98,17 +86,18 @@ def rise_over_noise(column: str, rates: tuple[float, float] = ANY_RATE) -> Measu
 
 def fall_between(start: float, end: float) -> Measure:
     """Returns the measure: how much the test loss falls over a part of the run, in nats, by a straight-line fit."""
-    return lambda result: (
-        -curves.rise(*_stretch(result, result["iteration"] / result.run.iterations, (start, end), "test_loss"))
-    )
+    return lambda result: -curves.rise(*_part(result, "iteration", _of_run(result, start, end), "test_loss"))
 
 
-def _stretch(result: Result, x: np.ndarray, limits: tuple[float, float], column: str) -> tuple[np.ndarray, np.ndarray]:
-    """Returns (x, values) of the tests between two places; guessing at both if the run diverged before the first."""
-    if result.status == "diverged" and limits[0] > x[-1]:
-        return np.array(limits), np.full(2, guess(result.run, column))
+def _of_run(result: Result, start: float, end: float) -> tuple[float, float]:
+    return start * result.run.iterations, end * result.run.iterations
+
+
+def _part(result: Result, axis: str, limits: tuple[float, float], column: str) -> tuple[np.ndarray, np.ndarray]:
+    """Returns (x, values) of the tests between two places."""
+    x, y = padded(result, column, axis)
     there = (x >= limits[0]) & (x <= limits[1])
-    return x[there], values(result, column)[there]
+    return x[there], y[there]
 
 
 def _mean(_: np.ndarray, y: np.ndarray) -> float:
@@ -195,7 +184,7 @@ def rise_after_minimum(result: Result) -> float:
 
 def early_by_iterations(result: Result) -> float:
     """Returns the mean test loss from iteration 500 to 1,500."""
-    return _mean(*_stretch(result, result["iteration"], (500, 1_500), "test_loss"))
+    return _mean(*_part(result, "iteration", (500, 1_500), "test_loss"))
 
 
 def place_of_minimum(axis: str, low: float, high: float) -> Measure:
@@ -205,10 +194,10 @@ def place_of_minimum(axis: str, low: float, high: float) -> Measure:
 
 def fall_along(axis: str) -> Measure:
     """Returns the measure: minus Kendall's tau of the test loss and an axis; 1 where it falls at every test."""
-    return lambda result: -curves.rank_agreement(result[axis].tolist(), values(result, "test_loss").tolist())
+    return lambda result: -curves.rank_agreement(*(line.tolist() for line in padded(result, "test_loss", axis)))
 
 
 def separation_of(runs: Runs, column: str) -> float:
     """Returns how far apart curves are between 5 and 50 % of the training, in units of their noise."""
-    parts = [_stretch(r, r["iteration"] / r.run.iterations, (0.05, 0.5), column)[1] for r in runs.values()]
+    parts = [_part(r, "iteration", _of_run(r, 0.05, 0.5), column)[1] for r in runs.values()]
     return curves.separation(parts)

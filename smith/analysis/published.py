@@ -1,16 +1,18 @@
-"""The paper's own curves, digitised from its plots: figures/paper/*.csv (their README says from where and how)."""
+"""The paper's own curves, digitised from its plots: paper/*.csv (their README says from where and how)."""
 
 import csv
-from pathlib import Path
 
 import numpy as np
 
-from smith.figure import Published
+from smith.figure import PAPER, Panel, Published
+from smith.metrics import quantity
+from smith.run import Run
 
-FOLDER = Path(__file__).resolve().parent / "paper"
+FOLDER = PAPER
+Line = tuple[np.ndarray, np.ndarray]  # x and y, both (points,)
 
 
-def curves(source: Published) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+def curves(source: Published) -> dict[str, Line]:
     """Returns (x, y) for every series of a published panel, x corrected as `source` says."""
     points: dict[str, list[tuple[float, float]]] = {}
     with (FOLDER / f"{source.panel}.csv").open(newline="") as file:
@@ -21,3 +23,23 @@ def curves(source: Published) -> dict[str, tuple[np.ndarray, np.ndarray]]:
         x, y = np.array(pairs).T
         found[name] = (x * source.factor + source.shift, y)
     return found
+
+
+def stretch(axis: str, run: Run, trained: Run) -> float:
+    """Returns by what the paper's x of a run is multiplied to be that of the run that is trained for it."""
+    return trained.iterations / run.iterations if axis == "iteration" else 1.0
+
+
+def inside(theirs: dict[str, Line], name: str, panel: Panel) -> tuple[Line, float]:
+    """Returns a published curve without the points at its panel's upper edge, and x where it leaves there for good.
+
+    A point at the upper edge only says that the curve is at least that high. x is not a number if the curve stays.
+    """
+    x, y = theirs[name]
+    if not any(quantity(column).logarithm for column in panel.ys):
+        return (x, y), np.nan
+    top = max(values.max() for _, values in theirs.values())  # the edge, or a point near it, which is left out too
+    below = y < top * (1 - 1e-6)
+    end = panel.xlim[1] if panel.xlim else x.max()
+    left = float(x[-1]) if not below[-1] and x[-1] < end * (1 - 1e-3) else np.nan
+    return (x[below], y[below]), left

@@ -1,7 +1,10 @@
-"""A run's curve over seeds: the seeds' own lines, and a mean that never leaves one of them out.
+"""Results as curves: what a run counts as after it has diverged, and the curve of a run over its seeds.
 
-A mean over the seeds that are left falls when a bad one dies. So the mean here is over all seeds, and it ends before
-the first test at which one of them has diverged.
+A run that diverged counts as guessing from its first test that is not finite to the end of its planned length.
+Measures, tables, fidelity and calibration all use `padded` for that.
+
+A mean over the seeds that are left falls when a bad one dies. So the mean of a drawn curve is over all seeds, and it
+ends before the first test at which one of them has diverged.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,14 +13,65 @@ from functools import reduce
 
 import numpy as np
 
+from smith.data import DATASETS
+from smith.metrics import quantity
+from smith.run import Run
 from smith.store.results import Result
 
 Line = tuple[np.ndarray, np.ndarray]  # x and y, both (points,)
 
 
+def guess(run: Run, column: str) -> float:
+    """Returns what guessing gives in a column or in "loss_gap": ln(classes) nats, 1/classes, 0."""
+    return float(quantity(column).guess(DATASETS[run.data].classes))
+
+
+def planned_tests(run: Run) -> np.ndarray:
+    """Returns the iterations at which a run is tested if it does not diverge: (tests,) float64."""
+    every, first = run.count(run.test_every), run.first_iteration
+    regular = np.arange(every, run.iterations, every, dtype=float)
+    return np.r_[[float(first)] if run.start else [], regular[regular > first], float(run.iterations)]
+
+
+def padded(result: Result, column: str, x: str = "iteration") -> Line:
+    """Returns (x, y) of a column at all planned tests, with guessing from where the run diverged on.
+
+    Of a run that did not diverge these are its finite values. Beyond the divergence a rate or a momentum goes on as it
+    did before, in a straight line: right in a range test, which is where they are an axis.
+
+    Raises:
+      UserError: the run diverged, and names something that is not registered.
+    """
+    places, values = result[x], result[column]
+    finite = np.isfinite(values)
+    if result.status != "diverged":
+        return places[finite], values[finite]
+    dead = int(np.argmin(np.r_[np.isfinite(result["test_loss"][:-1]), False]))
+    alive = finite[:dead]
+    iterations = planned_tests(result.run)
+    rest = _continued(result, x, dead, iterations[iterations >= result["iteration"][dead]])
+    level = np.full(len(rest), guess(result.run, column))
+    return np.r_[places[:dead][alive], rest], np.r_[values[:dead][alive], level]
+
+
+def _continued(result: Result, x: str, dead: int, iterations: np.ndarray) -> np.ndarray:
+    if x == "iteration":
+        return iterations
+    known, places = result["iteration"][: dead + 1], result[x][: dead + 1]
+    slope = (places[-1] - places[0]) / (known[-1] - known[0]) if dead else 0.0
+    return places[-1] + slope * (iterations - known[-1])
+
+
+def mean_of_padded(found: Sequence[Result], column: str, x: str = "iteration") -> Line:
+    """Returns the mean over seeds of what `padded` gives, at the places of the first seed. found: at least one."""
+    lines = [padded(result, column, x) for result in found]
+    places = lines[0][0]
+    return places, np.mean([np.interp(places, *line) for line in lines], axis=0)
+
+
 @dataclass(frozen=True)
 class Curve:
-    """One run's curve.
+    """The curve of a run over its seeds, as it is drawn.
 
     x, mean: (points,) the mean over all seeds, at the tests that all have made before the first of them diverged
     lines: each seed's own finite points

@@ -22,9 +22,9 @@ from typing import Literal
 
 import numpy as np
 
-from smith.analysis.evidence import Evidence, Place
 from smith.analysis.measures import Statistic
-from smith.store.results import Result
+from smith.analysis.places import Experiments, Place, published, run_at
+from smith.store import Result, Store
 
 Verdict = Literal["reproduced", "not reproduced", "inconclusive"]
 State = Literal["supported", "contradicted", "open"]
@@ -139,31 +139,32 @@ def interval(values: Sequence[float], level: float = LEVEL) -> tuple[float, floa
     return float(found.confidence_interval.low), float(found.confidence_interval.high)
 
 
-def decide(claim: Claim, evidence: Evidence) -> Decision:
+def decide(claim: Claim, experiments: Experiments, store: Store) -> Decision:
     """Returns the verdict on a claim from the results of one scale. Other scales than the paper's decide nothing."""
-    findings = tuple(_find(part, evidence, len(claim.parts)) for part in claim.parts)
+    findings = tuple(_find(part, experiments, store, len(claim.parts)) for part in claim.parts)
     states = {finding.state for finding in findings}
     verdict: Verdict = "inconclusive"
     if "contradicted" in states:
         verdict = "not reproduced"
     elif states == {"supported"}:
         verdict = "reproduced"
-    return Decision(claim, evidence.scale.name, verdict, findings)
+    return Decision(claim, store.scale.name, verdict, findings)
 
 
-def best(claim: Claim, scales: Sequence[Evidence]) -> Decision:
+def best(claim: Claim, experiments: Experiments, stores: Sequence[Store]) -> Decision:
     """Returns the decision of the first scale at which a claim has an effect; of the first if none has."""
-    decisions = [decide(claim, evidence) for evidence in scales]
+    decisions = [decide(claim, experiments, store) for store in stores]
     return next((d for d in decisions if any(np.isfinite(finding.mean) for finding in d.findings)), decisions[0])
 
 
-def _find(part: Part, evidence: Evidence, parts: int) -> Finding:
-    found = {name: evidence.by_seed(place) for name, place in part.curves.items()}
+def _find(part: Part, experiments: Experiments, store: Store, parts: int) -> Finding:
+    runs = {name: run_at(experiments, place) for name, place in part.curves.items()}
+    found = {name: {result.seed: result for result in store.results(run)} for name, run in runs.items()}
     common = sorted(set.intersection(*map(set, found.values()))) if found else []
     effects = {seed: _effect(part, {name: runs[seed] for name, runs in found.items()}) for seed in common}
     values = list(effects.values())
     low, high = interval(values)
-    reason = part.missing or _reason(part, evidence, found, effects)
+    reason = part.missing or _reason(part, store.scale.name, found, effects)
     return Finding(
         part,
         "open" if reason else _state(part.above, values, parts),
@@ -171,7 +172,7 @@ def _find(part: Part, evidence: Evidence, parts: int) -> Finding:
         float(np.mean(values)) if values else np.nan,
         low,
         high,
-        _published(part, evidence),
+        _published(part, experiments),
         reason,
     )
 
@@ -184,24 +185,22 @@ def _state(above: float, values: Sequence[float], parts: int) -> State:
     return "open"
 
 
-def _reason(
-    part: Part, evidence: Evidence, found: Mapping[str, Mapping[int, Result]], effects: Mapping[int, float]
-) -> str:
+def _reason(part: Part, scale: str, found: Mapping[str, Mapping[int, Result]], effects: Mapping[int, float]) -> str:
     """Returns why nothing is to be decided from these results; empty if something is."""
     absent = [str(part.curves[name]) for name, runs in found.items() if not runs]
     if absent:
-        return f"no result of {', '.join(absent)} at scale {evidence.scale.name}"
-    if evidence.scale.name != "paper":
-        return f"scale {evidence.scale.name} is not the paper's protocol"
+        return f"no result of {', '.join(absent)} at scale {scale}"
+    if scale != "paper":
+        return f"scale {scale} is not the paper's protocol"
     if len(effects) < MIN_SEEDS:
         return f"{len(effects)} seed{'s' * (len(effects) != 1)} in common, {MIN_SEEDS} are needed"
     undefined = [str(seed) for seed, effect in effects.items() if not np.isfinite(effect)]
     return f"no effect can be computed for seed {', '.join(undefined)}" if undefined else ""
 
 
-def _published(part: Part, evidence: Evidence) -> float | None:
+def _published(part: Part, experiments: Experiments) -> float | None:
     """Returns the effect of the paper's own curves; None where they do not show what the statistic needs."""
-    theirs = {name: evidence.published(place) for name, place in part.curves.items()}
+    theirs = {name: published(experiments, place) for name, place in part.curves.items()}
     there = {name: result for name, result in theirs.items() if result is not None}
     if part.missing or len(there) < len(theirs):
         return None
