@@ -4,13 +4,14 @@ import json
 import math
 import subprocess
 import sys
-from pathlib import Path
+from dataclasses import dataclass
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from smith.errors import UserError
+from smith.metrics import METRICS, metric
 from smith.run import Run, Snapshot, epochs, iterations
 from smith.schedules import (
     SCHEDULES,
@@ -26,10 +27,9 @@ from smith.schedules import (
     PyTorchMomentum,
     PyTorchOneCycle,
     RangeTest,
+    Schedule,
     Triangular,
 )
-
-ROOT = Path(__file__).resolve().parent.parent
 
 RUN = Run(
     data="cifar10",
@@ -83,20 +83,53 @@ def one_line(error) -> str:
     return message
 
 
-# JSON and keys.
+# --- JSON and keys ---
 
 
-def test_there_is_an_example_of_every_schedule():
-    assert {type(schedule).__name__ for schedule in SCHEDULE_EXAMPLES} == set(SCHEDULES)
+def test_a_run_with_any_schedule_comes_back_from_json():
+    assert {type(schedule).__name__ for schedule in SCHEDULE_EXAMPLES} <= set(SCHEDULES)
+    for schedule in SCHEDULE_EXAMPLES:
+        for field in ("lr", "momentum", "weight_decay"):
+            run = RUN.replace(**{field: schedule})
+            back = Run.from_json(run.to_json())
+            assert back == run and hash(back) == hash(run)
+            assert back.key == run.key and back.to_json() == run.to_json()
 
 
-@pytest.mark.parametrize("schedule", SCHEDULE_EXAMPLES, ids=repr)
-@pytest.mark.parametrize("field", ["lr", "momentum", "weight_decay"])
-def test_a_run_with_any_schedule_comes_back_from_json(field, schedule):
-    run = RUN.replace(**{field: schedule})
-    back = Run.from_json(run.to_json())
-    assert back == run and hash(back) == hash(run)
-    assert back.key == run.key and back.to_json() == run.to_json()
+@dataclass(frozen=True)
+class Sawtooth(Schedule):
+    """A schedule of a user's own."""
+
+    peak: float
+    teeth: int = 4
+
+    def formula(self, total, per_epoch):
+        return lambda t: self.peak * (t * self.teeth / total % 1)
+
+
+def test_a_schedule_of_ones_own_comes_back_from_json():
+    run = RUN.replace(lr=Sawtooth(0.1, teeth=3))
+    assert Run.from_json(run.to_json()) == run and "-lrsawtooth-" in run.key
+    with pytest.raises(UserError, match="unknown schedule 'Sawteeth': did you mean 'Sawtooth'"):
+        Run.from_json(run.to_json().replace("Sawtooth", "Sawteeth"))
+
+
+def test_two_classes_of_one_name_are_told_apart_when_they_are_made():
+    with pytest.raises(UserError, match="schedule 'OneCycle' is smith.schedules.OneCycle already") as error:
+        type("OneCycle", (Schedule,), {})
+    one_line(error)
+    assert SCHEDULES["OneCycle"] is OneCycle
+
+
+def test_a_run_names_further_metrics_and_without_them_its_key_is_what_it_was():
+    metric("made_up_error", unit="u", label="l", short="s", guess=lambda classes: 1.0)(lambda logits, labels: labels)
+    run = RUN.replace(metrics=("made_up_error",))
+    assert Run.from_json(run.to_json()) == run != RUN and run.key != RUN.key
+    with pytest.raises(UserError, match="leave it out"):
+        RUN.replace(metrics=("test_loss",))
+    with pytest.raises(UserError, match="unknown metric"):
+        RUN.replace(metrics=("nothing_like_it",))
+    assert METRICS["made_up_error"].better == "lower"
 
 
 @pytest.mark.parametrize(
@@ -195,7 +228,7 @@ def test_equal_runs_have_equal_keys(one, other):
     assert one.key == other.key
 
 
-# What a run says about itself.
+# --- what a run says about itself ---
 
 
 def test_lengths_of_a_run():
@@ -207,32 +240,29 @@ def test_lengths_of_a_run():
     assert [str(schedule) for schedule in RUN.schedules()] == ["1cycle0.08-0.8", "cm0.95-0.85", "0.0001"]
 
 
-def test_describing_and_naming_a_run_does_not_import_jax():
+def test_describing_naming_and_scaling_a_run_imports_nothing_slow():
     code = f"""
 import sys
-from smith.run import Run, Snapshot, epochs
+from smith import Figure, Panel, Run, dataset, metric, network, sweep
 from smith.scales import SCALES
 run = Run.from_json({CHILD.to_json()!r})
-assert run.key and SCALES["short"].apply(run).key and str(run.lr)
-slow = {{"jax", "flax", "optax", "orbax", "matplotlib", "tensorflow", "tensorflow_datasets"}} & set(sys.modules)
+assert run.key and SCALES["short"].apply(run).key and Panel("a", {{"": run}}).title
+slow = {{"jax", "flax", "optax", "orbax", "matplotlib", "pyarrow", "tensorflow_datasets"}} & set(sys.modules)
 assert not slow, slow
 """
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
 
 
-# Mistakes.
+# --- mistakes ---
 
 
 @pytest.mark.parametrize(
     ("change", "words"),
     [
         ({"data": "cifar_10"}, ["dataset", "cifar_10", "'cifar10'"]),
-        ({"data": "imagenet21k"}, ["dataset"]),
         ({"network": "shalow3"}, ["network", "'shallow3'"]),
-        ({"network": "resnet"}, ["network"]),
         ({"network": "resnet-57"}, ["resnet-57", "8, 14, 20", "resnet-56"]),
-        ({"network": "densenet-41"}, ["densenet-41", "7, 10, 13"]),
         ({"network": "resnet-56-rely"}, ["'resnet-56-relu'"]),
         ({"network": "resnet-56", "ghost_batch_size": 100}, ["ghost batch size 100", "512"]),
         ({"network": "resnet-56", "ghost_batch_size": 0}, ["ghost batch size 0"]),
@@ -240,14 +270,10 @@ assert not slow, slow
         ({"ghost_batch_size": 128}, ["shallow3", "no BatchNorm"]),
         ({"width": 0}, ["width 0"]),
         ({"width": math.inf}, ["width inf"]),
-        ({"width": math.nan}, ["width nan"]),
         ({"init": "he"}, ["init", "he"]),
         ({"running_average": "caffe2"}, ["running average", "'caffe'"]),
         ({"length": iterations(97)}, ["97 iterations of 512 images", "less than one epoch", "epochs"]),
-        ({"solver": "nestrov"}, ["solver", "'nesterov'"]),
-        ({"solver": "adam"}, ["solver"]),
         ({"batch_size": 0}, ["batch size 0"]),
-        ({"batch_size": -1}, ["batch size -1"]),
         ({"batch_size": 10**6}, ["batch size 1000000", "50000"]),
         ({"batch_size": 1.5}, ["batch size 1.5"]),
         ({"network": "lenet"}, ["lenet", "cifar10"]),
@@ -273,39 +299,24 @@ def test_a_snapshot_outside_its_own_run_is_refused():
     one_line(error)
 
 
-GARBAGE = [
-    "",
-    "no json",
-    "null",
-    "3",
-    '"text"',
-    "[]",
-    "[1, 2]",
-    "{}",
-    '{"type": "Run"}',
-    '{"type": "Walk"}',
-    '{"type": []}',
-    '{"type": "Constant", "value": 1}',
-    '{"iterations": 10}',
-    '{"iterations": "ten"}',
-    '{"iterations": 1, "epochs": 2}',
-    JSON.replace('"epochs":95', '"epochs":-95'),
-    JSON.replace('"epochs":95', '"epochs":1e999'),
-    JSON.replace('"epochs":95', '"epochs":1' + 400 * "0"),
-    JSON.replace('"epochs":95', '"hours":95'),
-    JSON.replace("shallow3", "deep3"),
-    JSON.replace('"data"', '"date"'),
-    JSON.replace('"cifar10"', "{}"),
-    JSON.replace("512", '"512"'),
-    JSON.replace("0.0001", '"much"'),
-    JSON.replace("OneCycle", "TwoCycle"),
-    JSON.replace("}", ""),
-    json.dumps({"not": "a run"}, indent=2),
-    JSON.replace(",", ",\n").replace("OneCycle", "TwoCycle"),
-]
-
-
-@pytest.mark.parametrize("text", GARBAGE)
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "null",
+        '{"type": "Run"}',
+        '{"type": []}',
+        '{"type": "Constant", "value": 1}',
+        '{"iterations": 1, "epochs": 2}',
+        JSON.replace('"epochs":95', '"epochs":1e999'),
+        JSON.replace('"epochs":95', '"hours":95'),
+        JSON.replace('"data"', '"date"'),
+        JSON.replace("512", '"512"'),
+        JSON.replace("0.0001", '"much"'),
+        JSON.replace("}", ""),
+        JSON.replace(",", ",\n").replace("OneCycle", "TwoCycle"),
+    ],
+)
 def test_what_is_no_run_is_refused_in_one_line(text):
     with pytest.raises(UserError) as error:
         Run.from_json(text)
