@@ -122,6 +122,7 @@ def _sheet(shown: Sequence[View], title: str, what: str, columns: int, cell: tup
     axes = sheet.subplots(len(heights), columns, squeeze=False, gridspec_kw={"height_ratios": heights})
     for axis, view in zip(axes.flat, shown, strict=False):
         _paint(axis, view)
+        axis.set_title(textwrap.fill(view.heading, int(12 * min(size[0] / columns, CELL[0]))))
         if not view.across or view is shown[-1]:  # the parts of a table have one legend
             _legend(axis, view)
     for axis in axes.flat[len(shown) :]:
@@ -189,9 +190,8 @@ def _points(axis: "Axes", view: View, series: Series) -> None:
 
 
 def _frame(axis: "Axes", view: View) -> None:
-    """Titles, scales, ranges and ticks."""
+    """Labels, scales, ranges and ticks."""
     x, y = (view.y, view.x) if view.across else (view.x, view.y)
-    axis.set_title(view.heading)
     axis.set_xlabel(x.label)
     axis.set_ylabel(y.label)
     for which, described in (("x", x), ("y", y)):

@@ -1,0 +1,236 @@
+"""Drawings: what Matplotlib is given of a view, where words stand on the sheet, and the files."""
+
+import dataclasses
+import os
+import subprocess
+import sys
+import xml.etree.ElementTree
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from smith import figures
+from smith.figure import Figure, Finals, Panel
+from smith.figures import plot
+from smith.figures.panels import views
+from smith.run import Run, iterations
+
+RUN = Run("mnist", "lenet", batch_size=16, length=iterations(80), lr=0.01, solver="sgd", test_every=iterations(10))
+OTHER = RUN.replace(weight_decay=1e-3)
+FIGURE = Figure("mine", "Two of them", (Panel("a", {"one": RUN, "other": OTHER}, ylim=(0.5, 1.5)),))
+
+
+@pytest.fixture
+def sheet(monkeypatch, shelf):
+    """Draws an experiment; returns the Matplotlib figure, laid out, instead of saving it."""
+
+    def draw(chosen, scale: str = "paper", **options):
+        sheets = []
+        monkeypatch.setattr(plot, "_save", lambda sheet, path: (sheet.draw_without_rendering(), sheets.append(sheet)))
+        figures.draw(chosen, shelf.store(scale), shelf.figures, **options)
+        return sheets[0]
+
+    return draw
+
+
+def lines(axis, style: str = "-", width: float | None = None) -> list:
+    """Returns the curves of a kind."""
+    found = [line for line in axis.lines if line.get_linestyle() == style and len(line.get_xdata())]
+    return [line for line in found if width is None or line.get_linewidth() == width]
+
+
+def marks(axis, marker: str) -> list[tuple[str, list[float]]]:
+    """Returns (colour, x) of the marks of a kind, all of which stand at the top edge."""
+    found = [line for line in axis.lines if line.get_marker() == marker and len(line.get_xdata())]
+    assert all(set(line.get_ydata()) == {axis.get_ylim()[1]} and not line.get_clip_on() for line in found)
+    return [(line.get_color(), list(line.get_xdata())) for line in found]
+
+
+def legend(axis) -> list[str]:
+    return [text.get_text() for text in axis.get_legend().get_texts()]
+
+
+# --- what is drawn ---
+
+
+def test_curves_are_drawn_as_they_are_in_the_view(shelf, sheet, experiment):
+    chosen = experiment("fig09")
+    shelf.fill(chosen)
+    drawn = sheet(chosen)
+    for axis, view in zip(drawn.axes, views(chosen, shelf.store()), strict=True):
+        for series, ours, theirs in zip(view.series, lines(axis), lines(axis, "--"), strict=True):
+            np.testing.assert_array_equal(ours.get_data(), series.mean)
+            np.testing.assert_array_equal(theirs.get_data(), series.published)
+            assert ours.get_color() == theirs.get_color() == f"C{series.colour}"
+        assert legend(axis) == [*(series.name for series in view.series), "published"]
+        assert axis.get_title(loc="left").split() == view.heading.split()
+        assert (axis.get_xlabel(), axis.get_ylabel()) == (view.x.label, view.y.label)
+        assert axis.get_xlim() == pytest.approx(view.x.range) and axis.get_ylim() == pytest.approx(view.y.range)
+        assert axis.get_yscale() == ("log" if view.y.log else "linear")
+
+
+def test_seeds_are_thin_lines_and_the_legend_says_so(shelf, sheet):
+    for seed in range(3):
+        shelf.add(RUN, seed)
+    shelf.add(OTHER)
+    axis = sheet(FIGURE).axes[0]
+    assert [len(lines(axis, width=width)) for width in (0.5, 1.4)] == [3, 2]
+    assert legend(axis) == ["one", "other", "each seed (thick: their mean, while none has diverged)"]
+
+
+def test_a_mean_is_not_drawn_past_the_first_death(shelf, sheet):
+    shelf.add(RUN, 0)
+    shelf.add(RUN, 1, status="diverged", tests=6, iteration=10.0 * np.arange(1, 7), test_loss=np.nan)
+    axis = sheet(FIGURE).axes[0]
+    (mean,) = lines(axis, width=1.4)
+    assert max(mean.get_xdata()) < 60 and [max(line.get_xdata()) for line in lines(axis, width=0.5)] == [80, 50]
+    assert marks(axis, "x") == [("C0", [60])] and legend(axis)[0] == "one (1/2 diverged)"
+
+
+def test_a_mean_above_the_axis_is_a_triangle_at_its_edge(shelf, sheet):
+    shelf.add(RUN)
+    shelf.add(OTHER, test_loss=1e6)
+    axis = sheet(FIGURE).axes[0]
+    assert marks(axis, "^") == [("C1", [80])] and marks(axis, "x") == []
+
+
+def test_a_curve_without_a_result_is_named(shelf, sheet):
+    shelf.add(RUN)
+    assert legend(sheet(FIGURE).axes[0]) == ["one", "other (no result)"]
+
+
+def test_published_curves_can_be_left_out(shelf, sheet, experiment):
+    shelf.fill(experiment("fig14"))
+    for axis in sheet(experiment("fig14"), published=False).axes:
+        assert not lines(axis, "--") and not any("published" in text for text in legend(axis))
+
+
+def test_ends_of_runs_are_points_and_dots(shelf, sheet):
+    for seed, loss in enumerate((0.5, 0.7)):
+        shelf.add(RUN, seed, test_loss=loss)
+    shelf.add(OTHER, status="diverged", test_loss=np.nan)
+    finals = Finals("b", {0.5: RUN, 2.0: OTHER}, "Width")
+    axis = sheet(dataclasses.replace(FIGURE, panels=(finals,))).axes[0]
+    (means,) = [line for line in axis.lines if line.get_marker() == "o"]
+    np.testing.assert_allclose(means.get_data(), ([0.5, 2], [0.6, np.log(10)]))
+    assert sorted(y for line in axis.lines if line.get_marker() == "." for y in line.get_ydata())[:2] == [0.5, 0.7]
+    assert legend(axis) == ["Loss, mean of seeds (dots)", "1 diverged, drawn as guessing"]
+    assert [text.get_text() for text in axis.get_xticklabels()] == ["0.5", "2"]
+
+
+def test_rows_of_a_table_have_dots_bars_and_names(shelf, sheet, experiment):
+    table = experiment("table1")
+    shelf.fill(table, seeds=2)
+    drawn = sheet(table)
+    for axis, view in zip(drawn.axes, views(table, shelf.store()), strict=True):
+        published, ours = (container.lines[0] for container in axis.containers)
+        assert list(published.get_xdata()) == list(view.series[0].published[1])
+        assert list(ours.get_xdata()) == list(view.series[0].mean[1])
+        assert (np.array(ours.get_ydata()) < np.arange(10)).all() and (np.array(published.get_ydata()) > range(10)).all()
+        assert [text.get_text() for text in axis.get_yticklabels()] == list(view.x.ticks.values())
+    assert drawn.axes[0].get_legend() is None and len(legend(drawn.axes[1])) == 2
+
+
+def test_a_sketch_has_lines_words_and_no_numbers(shelf, sheet, experiment):
+    shelf.fill(experiment("fig02"))
+    axis = sheet(experiment("fig02")).axes[0]
+    assert len(lines(axis)) == 2 and legend(axis) == ["Test data", "Training data", "optimum"]
+    assert (list(axis.get_xticks()), list(axis.get_yticks())) == ([], [])
+    for text in axis.texts:
+        foot = text.get_window_extent().y0
+        heights = [np.interp(text.get_position()[0], *line.get_data()) for line in lines(axis)]
+        assert all(axis.transData.transform((0, height))[1] < foot for height in heights)
+
+
+# --- words ---
+
+
+@pytest.mark.parametrize(("seeds", "words"), [((1, 1), "1 seed"), ((2, 2), "2 seeds"), ((1, 3), "1 to 3 seeds")])
+def test_a_figure_says_its_scale_and_its_seeds(seeds, words, shelf, sheet):
+    for run, count in zip((RUN, OTHER), seeds, strict=True):
+        for seed in range(count):
+            shelf.add(run, seed, "short")
+    first, second = sheet(FIGURE, "short").get_suptitle().splitlines()
+    assert first == "mine. Two of them" and second == f"short scale, {words}: {shelf.store('short').scale.what}"
+
+
+@pytest.mark.parametrize("name", ["fig01", "fig02", "fig03", "fig07", "table2"])
+def test_all_words_are_on_the_sheet_and_on_nothing_else(name, shelf, sheet, experiment):
+    shelf.fill(experiment(name), "quick", seeds=2)
+    drawn = sheet(experiment(name), "quick")
+    below = drawn._suptitle.get_window_extent().y0
+    for axis in drawn.axes:
+        ticks = axis.get_yticklabels() if name.startswith("table") else []
+        texts = [text for text in (axis._left_title, axis.yaxis.label, axis.xaxis.label, *ticks) if text.get_text()]
+        for part in filter(None, [*texts, axis.get_legend()]):
+            place = part.get_window_extent()
+            assert drawn.bbox.x0 <= place.x0 and place.x1 <= drawn.bbox.x1, part
+            assert drawn.bbox.y0 <= place.y0 and place.y1 <= below, part
+        if axis.get_legend():
+            assert axis.get_legend().get_window_extent().y1 <= axis.xaxis.label.get_window_extent().y0
+
+
+def test_words_are_shown_as_they_are_written(shelf, sheet):
+    runs = {"_hidden": RUN, "$x_1$ & {y}": OTHER, r"\alpha": RUN.replace(weight_decay=0.1), "$": RUN.replace(lr=0.1)}
+    for run in runs.values():
+        shelf.add(run)
+    drawn = sheet(dataclasses.replace(FIGURE, title=r"50 $ and $\frac", panels=(Panel("a", runs, title="$^_"),)))
+    assert [text.strip() for text in legend(drawn.axes[0])] == list(runs)
+    assert drawn.axes[0].get_title(loc="left") == "a  $^_" and not drawn._suptitle.get_parse_math()
+
+
+# --- the files ---
+
+
+def test_the_same_results_give_the_same_bytes(shelf):
+    shelf.add(RUN, 0)
+    shelf.add(RUN, 1)
+    drawn = []
+    for target in (shelf.root / "first", shelf.root / "second"):
+        line = plot.draw(FIGURE, shelf.store(), target)
+        assert line == f"mine: {target / 'mine.png'} (1 run, 2 seeds, scale paper, 1 without a result)"
+        drawn.append([(target / f"mine.{kind}").read_bytes() for kind in ("png", "svg")])
+    assert drawn[0] == drawn[1]
+    png, svg = drawn[0]
+    assert png.startswith(b"\x89PNG") and 10_000 < len(png) < 100_000
+    assert xml.etree.ElementTree.fromstring(svg).tag.endswith("svg") and b"dc:date" not in svg
+
+
+def test_only_the_paper_scale_is_drawn_right_into_the_folder(shelf):
+    for scale, place in (("paper", "figures"), ("smoke", "figures/smoke")):
+        shelf.add(RUN, 0, scale)
+        plot.draw(FIGURE, shelf.store(scale), shelf.figures)
+        assert sorted(path.name for path in (shelf.root / place).glob("mine.*")) == ["mine.png", "mine.svg"]
+
+
+def test_without_results_there_is_a_line_and_no_file(shelf):
+    assert plot.draw(FIGURE, shelf.store("short"), shelf.figures) == (
+        "mine: no results at scale short; smith run mine --scale short"
+    )
+    assert not shelf.figures.exists()
+
+
+@pytest.mark.parametrize("backend", ["inline", "module://matplotlib_inline.backend_inline", "TkAgg"])
+def test_no_backend_no_users_style_and_no_jax_matter(backend, shelf, experiment):
+    for name in ("fig02", "fig09", "table1"):
+        shelf.fill(experiment(name), "smoke")
+    code = """if True:
+        import sys
+        sys.modules.update(dict.fromkeys(("jax", "flax", "optax", "orbax", "tensorflow_datasets", "tensorflow")))
+        from pathlib import Path
+        from smith import experiments, figures, scales
+        from smith.store import Store
+        store = Store(Path("results"), scales.named("smoke"))
+        for one in experiments.find(["fig02", "fig09", "table1"]):
+            figures.draw(one.shows, store, Path("figures"))
+        assert "matplotlib.pyplot" not in sys.modules
+    """
+    (shelf.root / "matplotlibrc").write_text("savefig.dpi: 10\ntext.usetex: True\nfont.size: 20\n")
+    here = Path(plot.__file__).parents[2]
+    environment = os.environ | {"MPLBACKEND": backend, "PYTHONPATH": str(here)}
+    done = subprocess.run([sys.executable, "-c", code], cwd=shelf.root, env=environment, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    plot.draw(experiment("fig09"), shelf.store("smoke"), shelf.root / "here")
+    ours, theirs = (folder / "smoke" / "fig09.png" for folder in (shelf.root / "here", shelf.figures))
+    assert ours.read_bytes() == theirs.read_bytes()
