@@ -1,0 +1,175 @@
+"""The store: each file read once, runs of the protocol asked for, damaged and foreign files told apart."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from smith import replicates, schedules
+from smith.errors import UserError
+from smith.run import Snapshot, iterations
+from smith.scales import SCALES
+from smith.schedules import Schedule
+from smith.store import Store, results
+from smith.store.results import COLUMNS
+
+ROWS = [dict.fromkeys(COLUMNS, 0.5) | {"iteration": iteration} for iteration in (3, 6)]
+
+
+@pytest.fixture
+def store(tmp_path) -> Store:
+    return Store(tmp_path, SCALES["smoke"])
+
+
+def add(store: Store, run, seed: int = 0) -> Path:
+    """Writes a result of a run of the protocol, as another process does. Returns its file."""
+    trained = store.trained(run, seed)
+    results.write(store.folder, trained, seed, "done", ROWS, {})
+    return results.path_of(store.folder, trained, seed)
+
+
+@pytest.fixture(autouse=True)
+def folder(store) -> None:
+    store.folder.mkdir()
+
+
+# --- finding ---
+
+
+def test_results_of_a_run_of_the_protocol_come_by_seed(store, small_run):
+    for seed in (10, 2, 0):
+        add(store, small_run, seed)
+    add(store, small_run.replace(weight_decay=0.0), 5)
+    assert [result.seed for result in store.results(small_run)] == [0, 2, 10]
+    assert all(result.run == store.scale.apply(small_run) for result in store.results(small_run))
+    assert store.results(small_run.replace(lr=0.02)) == []
+    assert len(store.all()) == 4
+
+
+def test_a_trained_run_is_found_by_its_seed(store, small_run):
+    add(store, small_run, 3)
+    trained = store.trained(small_run, 3)
+    assert store.find(trained, 3) and not store.find(trained, 4) and not store.find(small_run, 3)
+
+
+def test_a_folder_that_is_not_there_has_no_results(tmp_path, small_run):
+    nowhere = Store(tmp_path / "nowhere", SCALES["paper"])
+    assert nowhere.results(small_run) == nowhere.all() == nowhere.foreign() == nowhere.aside() == []
+
+
+def test_every_file_is_read_once(store, small_run, monkeypatch):
+    for seed in range(3):
+        add(store, small_run, seed)
+    read, opened = results.read, []
+    monkeypatch.setattr(results, "read", lambda path: opened.append(path) or read(path))
+    for _ in range(3):
+        store.results(small_run)
+        store.find(store.trained(small_run), 1)
+        store.all()
+    assert len(opened) == 3
+
+
+def test_the_run_that_is_trained_is_worked_out_once(store, small_run, monkeypatch):
+    applied = []
+    apply = type(store.scale).apply
+    monkeypatch.setattr(type(store.scale), "apply", lambda scale, run: applied.append(run) or apply(scale, run))
+    assert store.trained(small_run, 0) is store.trained(small_run, 7)
+    assert applied == [small_run]
+
+
+def test_a_result_that_another_process_wrote_is_found_by_looking_again(store, small_run):
+    assert store.all() == []
+    add(store, small_run)
+    trained = store.trained(small_run)
+    assert store.find(trained, 0) is None
+    assert store.look_again(trained, 0) is store.find(trained, 0) is not None
+
+
+def test_a_result_that_was_just_written_is_added(store, small_run):
+    assert store.results(small_run) == []
+    store.add(results.write(store.folder, store.trained(small_run), 0, "diverged", ROWS, {}))
+    assert [result.status for result in store.results(small_run)] == ["diverged"]
+
+
+# --- files that are not what they should be ---
+
+
+def test_a_damaged_file_is_no_result_and_is_set_aside_with_its_bytes(store, small_run):
+    add(store, small_run, 1)
+    path = add(store, small_run, 0)
+    path.write_bytes(path.read_bytes()[:-1])
+    content = path.read_bytes()
+    assert [result.seed for result in store.results(small_run)] == [1]
+    assert list(store.damaged) == [path] and str(path) in store.damaged[path]
+    aside = store.set_aside(path)
+    assert aside.read_bytes() == content and store.aside() == [aside]
+    assert not path.exists() and not store.damaged and not Store(store.root, store.scale).damaged
+
+
+def test_a_file_under_another_runs_name_is_damaged(store, small_run):
+    path = add(store, small_run, 3)
+    path.rename(results.path_of(store.folder, store.trained(small_run), 4))
+    assert store.results(small_run) == []
+    assert "another run than its name says" in " ".join(store.damaged.values())
+
+
+@pytest.mark.skipif(os.getuid() == 0, reason="root may read everything")
+def test_a_file_without_permission_is_not_damaged(store, small_run):
+    add(store, small_run).chmod(0)
+    assert store.all() == [] and not store.damaged and len(store.unreadable) == 1
+
+
+def test_a_folder_in_the_place_of_a_file_is_not_damaged(store, small_run):
+    results.path_of(store.folder, small_run, 0).mkdir()
+    assert store.all() == [] and not store.damaged and "Is a directory" in " ".join(store.unreadable.values())
+
+
+def test_a_result_that_names_an_unknown_schedule_is_foreign_and_keeps_its_rows(store, small_run, monkeypatch):
+    @dataclass(frozen=True)
+    class Strange(Schedule):
+        def formula(self, total, per_epoch):
+            return lambda t: 0 * t
+
+    add(store, small_run.replace(lr=Strange()))
+    assert store.foreign() == []
+    monkeypatch.delitem(schedules.SCHEDULES._entries, "Strange")
+    elsewhere = Store(store.root, store.scale)
+    (line,) = elsewhere.foreign()
+    assert "unknown schedule 'Strange'" in line and "\n" not in line
+    assert not elsewhere.damaged and elsewhere.all()[0]["test_loss"].tolist() == [0.5, 0.5]
+    with pytest.raises(UserError, match="Strange"):
+        elsewhere.all()[0].run  # noqa: B018
+
+
+# --- recipes and names ---
+
+
+def test_the_authors_four_runs_are_found_apart_from_plain_seeds(store, small_run):
+    run = small_run.replace(batch_size=32, length=iterations(100))
+    four = Store(store.root, store.scale, "author")
+    for seed in (0, 2):
+        add(four, run, seed)
+    add(store, run, 1)
+    fresh = Store(store.root, store.scale, "author")
+    assert [result.seed for result in fresh.results(run)] == [0, 2]
+    assert [result.seed for result in Store(store.root, store.scale).results(run)] == [1]
+    assert fresh.results(run)[1].run == store.scale.apply(replicates.author(run, 2))
+
+
+def test_a_snapshot_of_a_scaled_run_is_scaled_too(store, small_run):
+    child = small_run.replace(start=Snapshot(small_run, iterations(6)))
+    start = store.trained(child).start
+    assert start and start.run == store.trained(small_run)
+
+
+def test_figures_of_a_scale_or_a_recipe_have_a_folder_of_their_own(tmp_path):
+    def folder(scale: str, recipe: str = "seeds") -> str:
+        return str(Store(tmp_path, SCALES[scale], recipe).figures_folder(Path("f")))
+
+    assert [folder("paper"), folder("short"), folder("paper", "author")] == ["f", "f/short", "f/paper-author"]
+    assert (
+        Store(tmp_path, SCALES["short"], "author").command("fig09") == "smith run fig09 --scale short --recipe author"
+    )
+    with pytest.raises(UserError, match="unknown recipe"):
+        Store(tmp_path, SCALES["short"], "autor")
