@@ -1,7 +1,7 @@
 """Runs in the words of the paper's legends: names of curves, titles of panels, and `sweep`, which makes named runs."""
 
 import string
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from smith.errors import UserError
@@ -68,18 +68,14 @@ def settings(runs: Sequence[Run]) -> str:
     """Returns what runs have in common: "CIFAR-10, shallow3; LR range test, Mom=0.9, TBS=512"."""
     if not runs:
         return ""
-    where = [_one_of([NAMES.get(value, value) for value in values]) for values in _columns(runs, "data", "network")]
+    where = [_names(run.data for run in runs), _names(run.network for run in runs)]
     common = [_common([_setting(name, run) for run in runs]) for name in SHORT]
     snapshot = "from a snapshot" if any(run.start for run in runs) else ""
-    return "; ".join(filter(None, (", ".join(filter(None, where)), ", ".join(filter(None, [*common, snapshot])))))
+    return "; ".join(filter(None, (", ".join(where), ", ".join(filter(None, [*common, snapshot])))))
 
 
-def _columns(runs: Sequence[Run], *names: str) -> list[list[Any]]:
-    return [[getattr(run, name) for run in runs] for name in names]
-
-
-def _one_of(texts: Sequence[str]) -> str:
-    return " and ".join(dict.fromkeys(texts))
+def _names(known: Iterable[str]) -> str:
+    return " and ".join(dict.fromkeys(NAMES.get(name, name) for name in known))
 
 
 def _setting(name: str, run: Run) -> tuple[str, str]:

@@ -1,0 +1,288 @@
+"""The commands of `smith`: a dataclass for each, whose fields are its options and whose call does it."""
+
+import dataclasses
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import tyro
+
+from smith import disk, experiments, scales
+from smith.data import default_data_dir
+from smith.errors import UserError
+from smith.experiments import Experiment
+from smith.figure import Figure
+from smith.lengths import seconds
+from smith.store import Store
+from smith.train.stopping import Deadline
+
+if TYPE_CHECKING:
+    from smith.train.jobs import Job, Summary
+
+    ScaleName = str
+    ReportedScale = str
+else:
+    ScaleName = tyro.extras.literal_type_from_choices(scales.SCALES)
+    ReportedScale = tyro.extras.literal_type_from_choices([*scales.SCALES, "all"])
+
+WHICH = "figures and tables such as fig07 table1, files such as mine.py, or all"
+Names = Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="NAME", help=WHICH)]
+Folder = Annotated[Path, tyro.conf.arg(metavar="FOLDER")]
+Number = Annotated[int, tyro.conf.arg(metavar="N")]
+Seeds = Annotated[int, tyro.conf.arg(metavar="N", help="seeds per run; 0 for the scale's own number")]
+Time = Annotated[str, tyro.conf.arg(metavar="TIME")]
+
+
+class Halted(Exception):
+    """The command stops as it was told to. Exits with status 1."""
+
+
+# --- options that several commands have ---
+
+
+@dataclass(frozen=True, kw_only=True)
+class Results:
+    results_dir: Folder = Path("results")  # where the results are
+
+
+@dataclass(frozen=True, kw_only=True)
+class Drawing(Results):
+    scale: ScaleName = "quick"  # how much of the paper's training is done
+    recipe: Literal["seeds", "author"] = "seeds"  # how the runs of a curve differ: the seed alone, or as the author's
+    figures_dir: Folder = Path("figures")  # where the figures go
+
+    def store(self) -> Store:
+        """Returns the results of the scale."""
+        return Store(self.results_dir, scales.named(self.scale), self.recipe)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training(Drawing):
+    seeds: Seeds = 0
+    data_dir: Folder = field(default_factory=default_data_dir)  # where the datasets are
+    budget: Time = ""  # stop after this time, such as 8m, 90s or 1h, and keep a checkpoint; the next call goes on
+    checkpoint_every: Time = "2m"  # time between two checkpoints of a run, such as 30s or 10m
+
+    def limit(self) -> float | None:
+        """Returns the budget in seconds."""
+        return seconds(self.budget, "--budget") if self.budget else None
+
+    def train(self, jobs: "Sequence[Job]", store: Store, **options: bool) -> "Summary":
+        """Trains jobs and says what was done."""
+        from smith.train import jobs as training
+        from smith.train.progress import Display
+
+        every = seconds(self.checkpoint_every, "--checkpoint-every")
+        with Display() as display:
+            done = training.execute(
+                jobs, store, self.data_dir, display, budget=self.limit(), checkpoint_every=every, **options
+            )
+        _say_what_was_done(done)
+        return done
+
+
+def _seeds(given: int, store: Store) -> int:
+    return scales.check_seeds(given or store.scale.seeds)
+
+
+def _say_what_was_done(done: "Summary") -> None:
+    trained = f"{done.trained} run{'s' * (done.trained != 1)} trained, {done.diverged} diverged"
+    begun = f" ({done.begun} begun)" if done.begun else ""
+    print(f"{trained}; {done.found} were there; {done.left} left{begun}")
+    for name, (reason, count) in done.missing.items():
+        print(f"{name}: {count} run{'s' * (count != 1)} not trained: {reason}")
+    if done.halted:
+        raise Halted(f"{done.halted} diverged, and --on-divergence is stop; its result is kept")
+    if done.left:
+        print("the budget is used up; the same command goes on from here")
+
+
+# --- commands ---
+
+
+@dataclass(frozen=True, kw_only=True)
+class List(Drawing):
+    """List experiments: what they show, how many of their runs are done, and how long the rest will take."""
+
+    names: Names = ("all",)
+    seeds: Seeds = 0
+
+    def __call__(self) -> None:
+        from smith.listing import show
+
+        store, found = self.store(), experiments.find(self.names)
+        show([one.shows for one in found], store, _seeds(self.seeds, store))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run(Training):
+    """Train the runs of figures that have no result yet, then draw these figures.
+
+    A run that was interrupted goes on from its last checkpoint. Several of these may work on the same results at once.
+    """
+
+    names: Names = ()
+    workers: Number = 1  # how many runs to train at the same time, each on its share of the cores
+    on_divergence: Literal["record", "stop"] = "record"  # record it as the result and go on, or record it and stop
+    force: bool = False  # train again what has a result
+    draw: bool = True  # draw the figures at the end
+
+    def __call__(self) -> None:
+        from smith.train import jobs, workers
+
+        found, store, deadline = experiments.find(self.names), self.store(), Deadline(self.limit())
+        stop = self.on_divergence == "stop"
+        workers.check(self.workers, alone=["--force"] * self.force + ["--on-divergence stop"] * stop)
+        disk.make_folder(self.figures_dir, "--figures-dir")
+        planned = jobs.plan([run for one in found for run in one.shows.runs()], store, _seeds(self.seeds, store))
+        if self.workers == 1:
+            self.train(planned, store, force=self.force, stop_on_divergence=stop)
+        elif status := workers.execute(self.workers, self._arguments()):
+            sys.exit(status)
+        if self.draw:
+            _draw(found, store if self.workers == 1 else self.store(), self.figures_dir, deadline=deadline)
+
+    def _arguments(self) -> list[str]:
+        """Returns the command line of a worker."""
+        words = ["run", *self.names, "--no-draw"]
+        for option in dataclasses.fields(Training):
+            if value := getattr(self, option.name):
+                words += [f"--{option.name.replace('_', '-')}", str(value)]
+        return words
+
+
+@dataclass(frozen=True, kw_only=True)
+class Draw(Drawing):
+    """Draw figures from the results there are. Needs no data and trains nothing."""
+
+    names: Names = ("all",)
+    published: bool = True  # draw the paper's curves too, dashed
+
+    def __call__(self) -> None:
+        _draw(experiments.find(self.names), self.store(), self.figures_dir, published=self.published)
+
+
+def _draw(
+    found: Sequence[Experiment], store: Store, target: Path, published: bool = True, deadline: Deadline | None = None
+) -> None:
+    """Draws as many figures as there is time for."""
+    from smith.figures import draw
+
+    for number, one in enumerate(found):
+        if deadline and deadline.passed():
+            print(f"{len(found) - number} not drawn; smith draw draws what there is")
+            break
+        print(draw(one.shows, store, target, published))
+    for line in [*store.damaged.values(), *store.unreadable.values()]:
+        print(f"damaged, not drawn: {line}", file=sys.stderr)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report(Drawing):
+    """Write the report: a folder of web pages with the verdict on each claim and every curve beside the published one.
+
+    Needs no data and trains nothing. The pages work from the disk, without a network.
+    """
+
+    names: Annotated[Names, tyro.conf.arg(help="files of your own experiments, to report beside the paper's")] = ()
+    scale: ReportedScale = "all"  # which results; all: every scale that has some, each by itself
+    report_dir: Folder = Path("report")  # where the report goes
+    readme: bool = False  # put the verdicts into README.md too, between its marks for claims
+
+    def __call__(self) -> None:
+        from smith.analysis.claims import CLAIMS
+        from smith.figures import report
+
+        found = experiments.find(["all", *self.names])
+        shown, docs = [one.shows for one in found], {one.name: one.doc for one in found}
+        there = [name for name in reversed(scales.SCALES) if name != "smoke" and (self.results_dir / name).is_dir()]
+        chosen = (there or ["paper"]) if self.scale == "all" else [self.scale]
+        stores = [Store(self.results_dir, scales.named(name), self.recipe) for name in chosen]
+        if self.readme:
+            changed = report.update_readme(Path("README.md"), shown, CLAIMS, stores)
+            print(f"README.md: {'written' if changed else 'the same as before'}")
+        print(report.write(shown, CLAIMS, docs, stores, self.figures_dir, self.report_dir))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fidelity(Drawing):
+    """Compare curves with the published ones: their order and final values, how far apart they are, where they diverge.
+
+    Needs no data and trains nothing. Writes fidelity.md beside the figures.
+    """
+
+    names: Names = ("all",)  # figures such as fig07, files such as mine.py, or all
+
+    def __call__(self) -> None:
+        from smith.figures.text import show
+
+        figures = [one.shows for one in experiments.find(self.names) if isinstance(one.shows, Figure)]
+        if not figures:
+            raise UserError("a table has no published curves: name a figure")
+        show(figures, self.store(), self.figures_dir)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Calibrate(Training):
+    """Try the values that an assumed setting may have, and say which comes nearest to the published curves.
+
+    Trains what has no result yet, and goes on after an interruption, as run does. Writes calibration/ in the figures.
+    """
+
+    names: Names = ()  # figures with assumed settings, such as fig09
+    scale: ScaleName = "short"  # how much of the paper's training is done
+    curves: tuple[str, ...] = ()  # train and score only these curves, such as WD=1e-3
+
+    def __call__(self) -> None:
+        from smith.analysis import calibration
+        from smith.figures.text import write_calibration
+        from smith.train import jobs
+
+        store, every = self.store(), [one.shows for one in experiments.find(["all", *self.names])]
+        figures = calibration.check([one.shows for one in experiments.find(self.names)], every, store, self.curves)
+        seeds = _seeds(self.seeds, store)
+        disk.make_folder(self.figures_dir, "--figures-dir")
+        runs = [run for figure in figures for run in calibration.runs(figure, store, self.curves)]
+        self.train(jobs.plan(runs, store, seeds), store)
+        for figure in figures:
+            print(write_calibration(figure, store, self.figures_dir, seeds, self.curves))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Status(Results):
+    """Say what results there are at each scale, what is under way, and which files are damaged."""
+
+    def __call__(self) -> None:
+        from smith.train.status import report
+
+        report(self.results_dir, [one.shows for one in experiments.find(["all"])])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verify(Results):
+    """Read every result and checkpoint, and say which are not as they were written. Exits with 1 if there are any."""
+
+    def __call__(self) -> None:
+        from smith.train.status import verify
+
+        good, wrong = verify(self.results_dir)
+        print(f"{good} as they were written, {len(wrong)} not")
+        for line in wrong:
+            print(f"damaged: {line}")
+        if wrong:
+            raise Halted("damaged results are not drawn; smith run sets them aside and trains them again")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Data:
+    """Make datasets ready: TFDS downloads and prepares what is not there, and the arrays are cached."""
+
+    names: Names = ("mnist", "cifar10", "cifar100")
+    data_dir: Folder = field(default_factory=default_data_dir)  # where the datasets are
+
+    def __call__(self) -> None:
+        from smith.data import prepare
+
+        prepare(self.names, self.data_dir)
