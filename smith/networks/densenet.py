@@ -5,9 +5,10 @@ import jax.numpy as jnp
 from flax import nnx
 from jax import Array
 
-from smith.networks import Options
 from smith.networks.batch_norm import BatchNorm
-from smith.networks.layers import Conv, computed_once, initialiser
+from smith.networks.cpu import computed_once
+from smith.networks.layers import Conv, initialiser
+from smith.networks.registry import Options
 
 KEEP, GROWTH, DROPOUT = 0.999, 12, 0.2
 

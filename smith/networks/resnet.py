@@ -11,9 +11,10 @@ import jax.numpy as jnp
 from flax import nnx
 from jax import Array
 
-from smith.networks import Options
 from smith.networks.batch_norm import BatchNorm
-from smith.networks.layers import Conv, avg_pool, computed_once, initialiser
+from smith.networks.cpu import computed_once
+from smith.networks.layers import Conv, avg_pool, initialiser
+from smith.networks.registry import Options
 
 PADDING = ((1, 1), (1, 1))  # Caffe's pad: 1; XLA's "SAME" would pad a stride of 2 on one side only
 
@@ -75,7 +76,7 @@ class PoolBlock(nnx.Module):
     def __call__(self, x: Array, *, train: bool) -> Array:
         """x: (batch, height, width, inputs). Returns (batch, height / stride, width / stride, width)."""
         y = self.conv2(nnx.relu(self.conv1(x, train=train)), train=train)
-        y = computed_once(nnx.relu(y + (avg_pool(x, 3, 2) if self.stride > 1 else x)))
+        y = computed_once(nnx.relu(y + (avg_pool(x, window=3, stride=2) if self.stride > 1 else x)))
         return jnp.pad(y, ((0, 0), (0, 0), (0, 0), (0, self.zeros)))
 
 
@@ -124,7 +125,13 @@ class ResNet(Residual):
 
 
 class ResNetReLU(Residual):
-    """resnet-56-relu (figure 5): three groups of n blocks, 16, 32, 64 channels. Depth 6n + 2."""
+    """resnet-56-relu (figure 5): three groups of n blocks, 16, 32, 64 channels. Depth 6n + 2.
+
+    Assumed: the runs had the multipliers of the network file in the author's repository on super-convergence. Its Scale
+    layers, which are BatchNorm's scale and bias here, list none, and the classifier lists 2 for the learning rate of
+    its bias and no decay. Caffe takes 1 for what is not listed. (The file's 2 and 0 are those of the convolutions'
+    biases.)
+    """
 
     def __init__(self, classes: int, depth: int, options: Options, *, rngs: nnx.Rngs) -> None:
         n = (depth - 2) // 6

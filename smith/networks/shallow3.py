@@ -4,8 +4,8 @@ import jax
 from flax import nnx
 from jax.nn.initializers import normal
 
-from smith.networks import Options
 from smith.networks.layers import Conv, avg_pool, initialiser, lrn_within_channel, max_pool
+from smith.networks.registry import Options
 
 
 class Shallow3(nnx.Module):
@@ -25,9 +25,9 @@ class Shallow3(nnx.Module):
     def __call__(self, images: jax.Array, *, train: bool = False, key: jax.Array | None = None) -> jax.Array:
         """images: (batch, 32, 32, 3) float32, mean image subtracted. Returns logits: (batch, classes) float32."""
         del train, key  # the same in training and evaluation
-        x = nnx.relu(self.conv1.add_bias(max_pool(self.conv1.convolve(images), 3, 2)))
+        x = nnx.relu(self.conv1.add_bias(max_pool(self.conv1.convolve(images), window=3, stride=2)))
         x = lrn_within_channel(x)
-        x = avg_pool(nnx.relu(self.conv2(x)), 3, 2)
+        x = avg_pool(nnx.relu(self.conv2(x)), window=3, stride=2)
         x = lrn_within_channel(x)
-        x = avg_pool(nnx.relu(self.conv3(x)), 3, 2)
+        x = avg_pool(nnx.relu(self.conv3(x)), window=3, stride=2)
         return self.dense(x.reshape(len(x), -1))

@@ -1,0 +1,360 @@
+"""What makes the networks fast on a CPU: settings of the process, and layers that compute the same in another way.
+
+A layer of `smith.networks.layers` names its faster double from here (`faster`), which takes its place inside `tricks`.
+Each double is tested against the plain layer, in value and in gradient. Most bring a gradient of their own, so they can
+be differentiated backwards only.
+
+Whoever traces a network says that it is for a CPU (`smith.networks.apply`), as the training step does, which knows its
+device. `jax.lax.platform_dependent` would ask nobody and costs no run time, but JAX then traces and differentiates both
+layers everywhere: a step of resnet-56 takes 2.4 s to trace instead of 0.6, one of shallow3 0.27 instead of 0.10, and
+forward-mode differentiation is lost on every backend.
+
+Images are (batch, height, width, channels), but for LeNet's (see `convolve_and_pool`).
+"""
+
+import ctypes
+import importlib.util
+import mmap
+import os
+from collections.abc import Callable
+from functools import partial, reduce, wraps
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array, lax
+
+from smith.networks.windows import HEIGHT, WIDTH, gather, pad, pixels_inside, sum_around
+
+NHWC = ("NHWC", "HWIO", "NHWC")  # images, kernel, output
+LANES = 16  # float32 numbers in a CPU's widest registers
+YNNPACK = "xla_cpu_experimental_ynn_fusion_type"
+
+
+# The process
+
+
+def prepare_process() -> None:
+    """Prepares a process that is to compute on a CPU. Call it before JAX's first computation; again does no harm."""
+    turn_ynnpack_off()
+    keep_freed_memory()
+
+
+def turn_ynnpack_off() -> None:
+    """Adds to XLA_FLAGS that XLA leaves its newer CPU library, YNNPACK, alone, if they do not speak of it already.
+
+    The library is on by default. It makes wrong sums in jaxlib 0.10.2, and took 95 ms for the convolutions of a
+    shallow3 step of 128 images where the older one (Eigen) takes 75 ms.
+    """
+    flags = os.environ.get("XLA_FLAGS", "")
+    if YNNPACK not in flags and xla_knows(YNNPACK):
+        os.environ["XLA_FLAGS"] = f"{flags} --{YNNPACK}=".strip()
+
+
+def xla_knows(flag: str) -> bool:
+    """Says whether the installed jaxlib has a flag. XLA ends the process at an unknown one, so its files are searched.
+
+    The names of flags are C strings there, between two zero bytes.
+    """
+    spec = importlib.util.find_spec("jaxlib")
+    if spec is None or spec.origin is None:
+        return False
+    return any(_contains(file, f"\0{flag}\0".encode()) for file in Path(spec.origin).parent.glob("*.so"))
+
+
+def _contains(file: Path, content: bytes) -> bool:
+    with file.open("rb") as opened, mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
+        return mapped.find(content) >= 0
+
+
+def keep_freed_memory() -> bool:
+    """Tells the C library to keep freed memory for the next step instead of returning it to the kernel.
+
+    A step frees and takes the same tens of megabytes every time, and a fresh page costs more than the work on it: a
+    fifth of a step of 512 images. It is for the whole process. Returns whether it worked: only glibc has the settings.
+    """
+    trim_threshold, mmap_threshold, arena_max = -1, -3, -8  # names of M_* in glibc's malloc.h
+    gigabyte = 2**30
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (AttributeError, OSError, TypeError):
+        return False
+    return all([mallopt(trim_threshold, gigabyte), mallopt(mmap_threshold, gigabyte), mallopt(arena_max, 1)])
+
+
+# The choice
+
+
+# Inside `with tricks(True)` the layers that are traced take their faster doubles. It is part of the key of jit's caches.
+tricks: Any = jax.make_user_context(default_value=False)
+
+
+def faster(double: Callable[..., Any], when: Callable[..., bool] = lambda *_, **__: True) -> Callable[..., Any]:
+    """Decorates a plain layer: inside `tricks` it does what its double does.
+
+    Args:
+      double: takes the same arguments.
+      when: takes them too, and says whether the double can be used and is likely to be faster.
+    """
+
+    def decorate(plain: Callable[..., Any]) -> Callable[..., Any]:
+        @wraps(plain)
+        def layer(*arrays: Array, **settings: Any) -> Any:
+            chosen = double if tricks.value and when(*arrays, **settings) else plain
+            return chosen(*arrays, **settings)
+
+        return layer
+
+    return decorate
+
+
+# Batch normalisation
+
+
+def normalise(x: Array, scale: Array, bias: Array, *, epsilon: float) -> tuple[Array, Array, Array]:
+    """The double of `smith.networks.batch_norm.normalise`: a gradient that reads x and dy twice each."""
+    return _normalise(x, scale, bias, epsilon)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(3,))
+def _normalise(x: Array, scale: Array, bias: Array, epsilon: float) -> tuple[Array, Array, Array]:
+    return _normalise_forward(x, scale, bias, epsilon)[0]
+
+
+def _normalise_forward(
+    x: Array, scale: Array, bias: Array, epsilon: float
+) -> tuple[tuple[Array, Array, Array], tuple[Array, ...]]:
+    mean = x.mean(1, keepdims=True)
+    variance = jnp.square(x - mean).mean(1, keepdims=True)
+    deviation = lax.rsqrt(variance + epsilon)
+    return ((x - mean) * (deviation * scale) + bias, mean, variance), (x, mean, deviation, scale)
+
+
+def _normalise_backward(
+    _: float, saved: tuple[Array, ...], cotangents: tuple[Array, Array, Array]
+) -> tuple[Array, Array, Array]:
+    x, mean, deviation, scale = saved
+    dy = cotangents[0]
+    normal = (x - mean) * deviation
+    dbias, dscale = dy.mean(1, keepdims=True), (dy * normal).mean(1, keepdims=True)
+    dx = deviation * scale * (dy - dbias - normal * dscale)
+    return dx, dscale.sum((0, 1)) * x.shape[1], dbias.sum((0, 1)) * x.shape[1]
+
+
+_normalise.defvjp(_normalise_forward, _normalise_backward)
+
+
+def _keep(x: Array) -> Array:
+    return x / lax.optimization_barrier(jnp.ones((), x.dtype))  # a 1 that XLA does not see through
+
+
+@faster(_keep)
+def computed_once(x: Array) -> Array:
+    """Returns x. A CPU computes it once and keeps it, however many places need it.
+
+    XLA computes what is cheap again in each of these places there, and what that is computed from as well: in a chain
+    of residual blocks with a ReLU, all the blocks before. Divisions are too dear for it to repeat; by 1 they are exact.
+    """
+    return x
+
+
+# Convolutions of few channels
+
+
+def few_channels(x: Array, kernel: Array, *, padding: Any, strides: Any = (1, 1)) -> bool:
+    """Says whether `convolve_few_channels` can be used, and is likely to be faster."""
+    rows, columns, channels, _ = kernel.shape
+    same = padding == "SAME" and tuple(strides) == (1, 1) and rows % 2 == columns % 2 == 1
+    return same and channels <= 3
+
+
+def convolve_few_channels(x: Array, kernel: Array, *, strides: Any = (1, 1), padding: Any = "SAME") -> Array:
+    """A convolution with "SAME" padding of images with few channels.
+
+    x: (batch, height, width, channels); kernel: (rows, columns, channels, filters), rows and columns odd
+    Returns (batch, height, width, filters).
+    The pixels under a row of the kernel become the channels of one pixel, with zeros up to whole registers, which XLA
+    gathers from faster than from 3 channels; the kernel then has one column. The gradients are those of the plain one.
+    """
+    del strides, padding  # see `few_channels`
+    return _convolve_by_rows(x, kernel)
+
+
+@jax.custom_vjp
+def _convolve_by_rows(x: Array, kernel: Array) -> Array:
+    rows, columns, channels, filters = kernel.shape
+    x = jnp.pad(x, ((0, 0), (rows // 2, rows // 2), (columns // 2, columns // 2), (0, 0)))
+    width, empty = x.shape[2] - columns + 1, -columns * channels % LANES
+    parts = [x[:, :, j : j + width] for j in range(columns)] + [jnp.zeros((*x.shape[:2], width, empty), x.dtype)]
+    under_row = lax.optimization_barrier(jnp.concatenate(parts, -1))  # else it would be computed for every weight
+    kernel = jnp.pad(kernel.reshape(rows, 1, columns * channels, filters), ((0, 0), (0, 0), (0, empty), (0, 0)))
+    return lax.conv_general_dilated(under_row, kernel, (1, 1), "VALID", dimension_numbers=NHWC)
+
+
+def _convolve_same(x: Array, kernel: Array) -> Array:
+    return lax.conv_general_dilated(x, kernel, (1, 1), "SAME", dimension_numbers=NHWC)
+
+
+_convolve_by_rows.defvjp(
+    lambda x, kernel: (_convolve_by_rows(x, kernel), (x, kernel)),
+    lambda saved, dy: jax.vjp(_convolve_same, *saved)[1](dy),
+)
+
+
+# Pools and local response normalisation. The gradient of a pool asks of every input pixel which windows it is in, where
+# XLA's own scatters from every window.
+
+
+def max_pool(x: Array, *, window: int, stride: int) -> Array:
+    """The double of `smith.networks.layers.max_pool`."""
+    for axis in (WIDTH, HEIGHT):
+        x = _max_windows(x, axis, x.shape[axis], window, stride)
+    return x
+
+
+def avg_pool(x: Array, *, window: int, stride: int) -> Array:
+    """The double of `smith.networks.layers.avg_pool`."""
+    inside = pixels_inside(x.shape[1:3], window, stride)
+    for axis in (WIDTH, HEIGHT):
+        x = _sum_windows(x, axis, x.shape[axis], window, stride)
+    return x * (1 / inside).astype(x.dtype)
+
+
+def _spread(parts: list[Array], axis: int, stride: int, size: int) -> Array:
+    """Adds up what all windows have for each pixel: the transpose of `gather`, on an axis of this size."""
+    slots, windows = -(-size // stride), parts[0].shape[axis]
+    moved = [pad(part, axis, k // stride, slots - windows - k // stride, 0) for k, part in enumerate(parts)]
+    phases = jnp.stack([reduce(jnp.add, moved[first::stride]) for first in range(stride)], axis + 1)
+    shape = parts[0].shape
+    whole = phases.reshape(*shape[:axis], slots * stride, *shape[axis + 1 :])
+    return lax.slice_in_dim(whole, 0, size, 1, axis)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(1, 2, 3, 4))
+def _max_windows(x: Array, axis: int, size: int, window: int, stride: int) -> Array:
+    return reduce(jnp.maximum, gather(x, axis, window, stride, -np.inf))
+
+
+def _max_forward(x: Array, axis: int, size: int, window: int, stride: int) -> tuple[Array, Array]:
+    parts = gather(x, axis, window, stride, -np.inf)
+    largest = reduce(jnp.maximum, parts)
+    place = jnp.full(largest.shape, window - 1, np.int8)
+    for k in reversed(range(window - 1)):
+        place = jnp.where(parts[k] == largest, np.int8(k), place)
+    return largest, place
+
+
+def _max_backward(axis: int, size: int, window: int, stride: int, place: Array, dy: Array) -> tuple[Array]:
+    return (_spread([jnp.where(place == k, dy, 0) for k in range(window)], axis, stride, size),)
+
+
+_max_windows.defvjp(_max_forward, _max_backward)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(1, 2, 3, 4))
+def _sum_windows(x: Array, axis: int, size: int, window: int, stride: int) -> Array:
+    return reduce(jnp.add, gather(x, axis, window, stride, 0))
+
+
+def _sum_forward(x: Array, axis: int, size: int, window: int, stride: int) -> tuple[Array, None]:
+    return _sum_windows(x, axis, size, window, stride), None
+
+
+def _sum_backward(axis: int, size: int, window: int, stride: int, _: None, dy: Array) -> tuple[Array]:
+    return (_spread([dy] * window, axis, stride, size),)
+
+
+_sum_windows.defvjp(_sum_forward, _sum_backward)
+
+
+def lrn_within_channel(x: Array, *, size: int = 3, alpha: float = 5e-5, beta: float = 0.75) -> Array:
+    """The double of `smith.networks.layers.lrn_within_channel`. Its gradient saves x only."""
+    return _lrn(x, size, alpha, beta)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(1, 2, 3))
+def _lrn(x: Array, size: int, alpha: float, beta: float) -> Array:
+    return x * _power(_lrn_scale(x, size, alpha), beta)
+
+
+def _lrn_forward(x: Array, size: int, alpha: float, beta: float) -> tuple[Array, Array]:
+    return _lrn(x, size, alpha, beta), x
+
+
+def _lrn_backward(size: int, alpha: float, beta: float, x: Array, dy: Array) -> tuple[Array]:
+    # With s the scale: dx = dy s^-beta - 2 (alpha / size^2) beta x * (sum over the window of dy x s^(-beta - 1)).
+    scale = _lrn_scale(x, size, alpha)
+    direct = dy * _power(scale, beta)
+    return (direct - (2 * alpha * beta / size**2) * x * sum_around(direct * x / scale, size),)
+
+
+_lrn.defvjp(_lrn_forward, _lrn_backward)
+
+
+def _lrn_scale(x: Array, size: int, alpha: float) -> Array:
+    return 1 + (alpha / size**2) * sum_around(jnp.square(x), size)
+
+
+def _power(scale: Array, beta: float) -> Array:
+    """Returns scale^-beta; Caffe's 0.75 by square roots, which a CPU does many times faster than a power."""
+    return lax.rsqrt(scale) * jnp.sqrt(lax.rsqrt(scale)) if beta == 0.75 else scale**-beta
+
+
+# LeNet, with the batch last: the slices of which a convolution's matrix is made are then long and contiguous, and
+# pooling is a maximum of whole vectors. XLA's own convolution is slow on a CPU where there are few channels.
+
+
+def convolve_and_pool(images: Array, *weights: Array) -> Array:
+    """The double of `smith.networks.lenet.convolve_and_pool`."""
+    x = images.transpose(3, 1, 2, 0)  # to (channels, height, width, batch)
+    for kernel, bias in zip(weights[::2], weights[1::2], strict=True):
+        x = max_pool(convolve_batch_last(x, kernel), window=2, stride=2) + bias[:, None, None, None]
+    return x.transpose(1, 2, 0, 3).reshape(-1, len(images)).T
+
+
+@jax.custom_vjp
+def convolve_batch_last(x: Array, kernel: Array) -> Array:
+    """A convolution without padding, as one matrix product.
+
+    x: (channels, height, width, batch); kernel: (rows, columns, channels, filters)
+    Returns (filters, height - rows + 1, width - columns + 1, batch).
+    """
+    return _matrix_forward(x, kernel)[0]
+
+
+def _matrix_forward(x: Array, kernel: Array) -> tuple[Array, tuple[Array, Array, Array]]:
+    patches = _patches(x, *kernel.shape[:2])
+    filters = kernel.shape[3]
+    y = kernel.reshape(-1, filters).T @ patches.reshape(-1, patches[0].size)
+    return y.reshape(filters, *patches.shape[1:]), (x, kernel, patches)
+
+
+def _patches(x: Array, rows: int, columns: int) -> Array:
+    """Returns (rows * columns * channels, new height, new width, batch): the pixels under each weight.
+
+    Made in two steps, by column and then by row, of which the first is small; without the barrier XLA would merge them.
+    """
+    height, width = x.shape[1] - rows + 1, x.shape[2] - columns + 1
+    by_column = jnp.concatenate([x[:, :, j : j + width] for j in range(columns)])
+    by_column = lax.optimization_barrier(by_column)
+    return jnp.concatenate([by_column[:, i : i + height] for i in range(rows)])
+
+
+def _matrix_backward(saved: tuple[Array, Array, Array], dy: Array) -> tuple[Array, Array]:
+    x, kernel, patches = saved
+    rows, columns, channels, filters = kernel.shape
+    height, width, batch = patches.shape[1:]
+    flat = dy.reshape(filters, -1)
+    dkernel = (patches.reshape(-1, flat.shape[1]) @ flat.T).reshape(kernel.shape)
+    parts = (kernel.reshape(-1, filters) @ flat).reshape(rows, columns, channels, height, width, batch)
+    parts = lax.optimization_barrier(parts)  # else the product would be computed again for every part
+    dx = jnp.zeros_like(x)
+    for i in range(rows):
+        for j in range(columns):
+            dx = dx.at[:, i : i + height, j : j + width].add(parts[i, j])
+    return dx, dkernel
+
+
+convolve_batch_last.defvjp(_matrix_forward, _matrix_backward)

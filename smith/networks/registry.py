@@ -1,0 +1,137 @@
+"""The table of networks: what there is to know about each of them without building it, and how it is built."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeVar
+
+from smith.errors import UserError, unknown
+from smith.registry import Registry
+
+Build = TypeVar("Build", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a run may change in a network.
+
+    width: multiplies the number of channels of every layer but the last
+    init: Caffe's filler for all weights; None for each layer's own
+    ghost_batch_size: images that BatchNorm normalises over; None for the whole batch
+    running_average: how BatchNorm's averages for evaluation are made (see `smith.networks.batch_norm`)
+    """
+
+    width: float = 1.0
+    init: Literal["xavier", "msra"] | None = None
+    ghost_batch_size: int | None = None
+    running_average: Literal["caffe", "flax"] = "caffe"
+
+    def widen(self, channels: int) -> int:
+        """Returns the number of channels at this width, at least 1."""
+        return max(1, round(channels * self.width))
+
+
+@dataclass(frozen=True)
+class NetworkInfo:
+    """What there is to know about a network without building it.
+
+    build: (classes, options, *, rngs) -> a Flax module; with `depth` as a further keyword where there are depths
+    parameters: how many, for 10 classes, at the depth of the name and width 1; None if nobody has counted
+    image_shape: (height, width, channels); None if the network takes any images
+    depths: (first, step) of the depths there are, first, first + step, ...; None where the name has no depth
+    batch_norm: whether it has BatchNorm layers
+    lr_multipliers, decay_multipliers: parameter path, such as "conv1/bias", to factor; a path not named has 1.0
+    cached_batch: of how many images a CPU computes the gradient at once, so that all stays in its cache (measured)
+    """
+
+    build: Callable[..., Any]
+    parameters: int | None = None
+    image_shape: tuple[int, int, int] | None = None
+    depths: tuple[int, int] | None = None
+    batch_norm: bool = False
+    lr_multipliers: Mapping[str, float] = field(default_factory=dict)
+    decay_multipliers: Mapping[str, float] = field(default_factory=dict)
+    cached_batch: int = 64
+
+
+NETWORKS: Registry[NetworkInfo] = Registry("network")
+_DEPTH = re.compile(r"-([1-9]\d*)(?=-|$)", re.ASCII)
+
+
+def network(
+    name: str,
+    *,
+    parameters: int | None = None,
+    image_shape: tuple[int, int, int] | None = None,
+    depths: tuple[int, int] | None = None,
+    batch_norm: bool = False,
+    lr_multipliers: Mapping[str, float] | None = None,
+    decay_multipliers: Mapping[str, float] | None = None,
+    cached_batch: int = 64,
+) -> Callable[[Build], Build]:
+    """Registers the decorated class or function as a network. For the arguments see `NetworkInfo`.
+
+    Args:
+      name: with `depths`, one member of the family: "resnet-56" stands for "resnet-8", "resnet-14", ... too.
+
+    Raises:
+      UserError: the name is taken, or has depths but not one number such as the 56 of "resnet-56".
+    """
+    if depths and len(_DEPTH.findall(name)) != 1:
+        raise UserError(f"network {name!r} has depths: put one of them into the name, as in 'resnet-56'")
+    family = _family_of(name)
+    if family and family != name:
+        raise UserError(f"network {name!r} is a depth of {family!r} already: give yours another name")
+
+    def register(build: Build) -> Build:
+        entry = NetworkInfo(
+            build,
+            parameters,
+            image_shape,
+            depths,
+            batch_norm,
+            dict(lr_multipliers or {}),
+            dict(decay_multipliers or {}),
+            cached_batch,
+        )
+        NETWORKS.add(name, entry, build)
+        return build
+
+    return register
+
+
+def info(name: str) -> NetworkInfo:
+    """Returns the network's description; "resnet-20" has that of "resnet-56".
+
+    Raises:
+      UserError: an unknown name (the line has the nearest known one), or a depth that is not of the network's family.
+    """
+    return find(name)[0]
+
+
+def find(name: str) -> tuple[NetworkInfo, int | None]:
+    """Returns a network's description and its depth, None where it has none. Raises like `info`."""
+    known = _family_of(name)
+    if known is None:
+        raise unknown("network", name, NETWORKS)
+    entry = NETWORKS[known]
+    if entry.depths is None:
+        return entry, None
+    depth, (first, step) = int(_DEPTH.findall(name)[0]), entry.depths
+    if depth < first or (depth - first) % step:
+        depths = ", ".join(str(first + k * step) for k in range(3))
+        raise UserError(f"{name}: the depths of this family are {depths}, ..., as in {known}")
+    return entry, depth
+
+
+def _family_of(name: str) -> str | None:
+    """Returns the registered name that a name equals but for its depth, None if there is none."""
+    if name in NETWORKS:
+        return name
+    return next((known for known in NETWORKS if NETWORKS[known].depths and _no_depth(known) == _no_depth(name)), None)
+
+
+def _no_depth(name: str) -> str:
+    return _DEPTH.sub("-?", name)
