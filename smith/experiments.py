@@ -5,7 +5,6 @@ also registers the networks, datasets, solvers, schedules and metrics that it br
 """
 
 import hashlib
-import importlib
 import importlib.util
 import sys
 import traceback
@@ -13,7 +12,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
 from smith.errors import UserError, unknown
 from smith.figure import Figure, Table
@@ -105,15 +103,18 @@ def _load(path: Path) -> list[Experiment]:
     return [Experiment(one, path, module.__doc__ or "") for one in shown if isinstance(one, Figure | Table)]
 
 
-def _import(path: Path) -> Any:
-    if path.parent == FOLDER:
-        return importlib.import_module(f"experiments.{path.stem}")
-    other = sys.modules.get(path.stem)
-    taken = other is not None and getattr(other, "__file__", None) != str(path)
-    name = f"{path.stem}_{hashlib.sha256(bytes(path)).hexdigest()[:6]}" if taken else path.stem
+def _import(path: Path) -> ModuleType:
+    """Returns the module of a file. One of the folder is loaded once, any other one anew."""
+    ours = path.parent == FOLDER
+    name = f"experiments.{path.stem}" if ours else path.stem
+    loaded = sys.modules.get(name)
+    if loaded and getattr(loaded, "__file__", None) != str(path):  # another module of that name
+        name += "_" + hashlib.sha256(bytes(path)).hexdigest()[:6]
+    elif loaded and ours:
+        return loaded
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec and spec.loader
-    if str(path.parent) not in sys.path:
+    if not ours and str(path.parent) not in sys.path:
         sys.path.append(str(path.parent))  # its neighbours can be imported, as when it runs as a program
     module = sys.modules[name] = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)

@@ -1,0 +1,241 @@
+"""Experiments in files anywhere, with a network, a dataset, a solver, a schedule and a metric of their own."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from smith import cli, experiments
+from smith.scales import SCALES
+from smith.store import Store
+
+ROOT = Path(__file__).resolve().parents[1]
+
+FILE = '''
+"""An experiment of my own."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from smith import Arrays, Figure, Panel, Run, Schedule, dataset, iterations, metric, network, solver, sweep
+from smith.cli import run_experiment
+
+
+@dataset("my_spots", image_shape=(8, 8, 1), classes=3, train_images=90, test_images=30, preprocessing="divide_256")
+def my_spots(split, data_dir):
+    labels = np.arange(90 if split == "train" else 30) % 3
+    return Arrays(np.broadcast_to(100 * labels[:, None, None, None], (len(labels), 8, 8, 1)).astype(np.uint8), labels)
+
+
+@network("my_linear", image_shape=(8, 8, 1), lr_multipliers={"dense/bias": 2.0})
+def my_linear(classes, options, *, rngs):
+    from flax import nnx
+
+    class Linear(nnx.Module):
+        def __init__(self):
+            self.dense = nnx.Linear(64, classes, rngs=rngs)
+
+        def __call__(self, images, *, train=False, key=None):
+            return self.dense(images.reshape(len(images), -1))
+
+    return Linear()
+
+
+@solver("my_sign")
+def my_sign(learning_rate, momentum, weight_decay, **_):
+    import optax
+
+    return optax.chain(optax.add_decayed_weights(weight_decay), optax.sign_sgd(learning_rate))
+
+
+@dataclass(frozen=True)
+class MyRamp(Schedule):
+    top: float
+
+    def formula(self, total, per_epoch):
+        return lambda t: self.top * t / total
+
+
+@metric("my_margin", unit="logits", label="Margin (logits)", short="Margin", guess=lambda classes: 0.0, better="higher")
+def my_margin(logits, labels):
+    import jax.numpy as jnp
+
+    return jnp.take_along_axis(logits, labels[:, None], axis=1)[:, 0] - logits.mean(axis=1)
+
+
+BASE = Run(
+    "my_spots",
+    "my_linear",
+    batch_size=30,
+    length=iterations(60),
+    lr=MyRamp(0.1),
+    solver="my_sign",
+    metrics=("my_margin",),
+    test_every=iterations(20),
+)
+RUNS = sweep(BASE, "WD={}", weight_decay=(1e-4, 1e-3))
+FIGURE = Figure("my_figure", "Squares [mine]", panels=(Panel("a", RUNS), Panel("b", RUNS, y="my_margin")))
+
+if __name__ == "__main__":
+    run_experiment(FIGURE)
+'''.lstrip()
+PLAIN = """
+from smith import Figure, Panel, Run, iterations
+
+FIGURE = Figure("{name}", "Mine", panels=(Panel("a", {{"": Run("mnist", "lenet", 64, iterations(100), lr=0.01)}}),))
+"""
+
+
+def smith(*args: object, cwd: Path) -> "subprocess.CompletedProcess[str]":
+    """Runs the command in a process of its own, in some folder."""
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-m", "smith", *map(str, args)]
+    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=300)
+
+
+def refused(capsys, *args: object) -> str:
+    """Calls the command with arguments that are a mistake. Returns its one line."""
+    with pytest.raises(SystemExit) as stop:
+        cli.main([str(arg) for arg in args])
+    out, err = capsys.readouterr()
+    assert stop.value.code == 2 and out == "" and err.count("\n") == 1, err
+    return err
+
+
+@pytest.fixture
+def folder(monkeypatch) -> Path:
+    """A folder of one's own in the place of experiments/."""
+
+    def place(path: Path) -> Path:
+        monkeypatch.setattr(experiments, "FOLDER", path)
+        return path
+
+    return place
+
+
+def test_one_of_each_registry_is_trained_listed_drawn_and_reported(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "work").mkdir()
+    file = tmp_path / "work" / "mine.py"
+    file.write_text(FILE)
+    cli.main(["run", "work/mine.py", "--scale", "smoke", "--data-dir", "data"])
+    out, err = capsys.readouterr()
+    assert "2 runs trained, 0 diverged" in out and out.splitlines()[-1].startswith("my_figure: figures/smoke/my_figure")
+    store = Store(tmp_path / "results", SCALES["smoke"])
+    for result in store.all():
+        assert {"my_margin", "test_loss"} <= result.columns.keys() and np.isfinite(result["my_margin"]).all()
+        assert result["learning_rate"][-1] == pytest.approx(0.1 * 5 / 6, rel=0.25)
+
+    cli.main(["list", "work/mine.py", "--scale", "smoke"])
+    assert "Squares [mine]" in (listed := capsys.readouterr().out) and "2/2" in listed
+    cli.main(["draw", "work/mine.py", "--scale", "smoke"])
+    assert "2 runs, 1 seed" in capsys.readouterr().out
+    cli.main(["report", "work/mine.py", "--scale", "smoke"])
+    assert "my_figure" in (tmp_path / "report" / "index.html").read_text()
+
+    before = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "results" / "smoke").iterdir()}
+    for args in (["status"], ["verify"], ["list"], ["draw", "fig14"]):  # in processes that know nothing of the file
+        done = smith(*args, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        assert "damaged" not in done.stdout + done.stderr
+        foreign = [line for line in done.stdout.splitlines() if line.startswith("foreign: ")]
+        assert len(foreign) == (2 if args == ["status"] else 0)
+    done = subprocess.run(
+        [sys.executable, file, "--scale", "smoke", "--workers", "2"],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0 and "0 runs to train, 2 found" in done.stdout, done.stdout + done.stderr
+    assert before == {path.name: path.stat().st_mtime_ns for path in (tmp_path / "results" / "smoke").iterdir()}
+
+
+def test_experiments_go_by_the_name_of_their_figure_whatever_the_file_is_called(tmp_path, folder):
+    folder(tmp_path)
+    for name in ("mine", "mine_adam", "mine_sgd"):
+        (tmp_path / f"{name}.py").write_text(PLAIN.format(name=f"of_{name}"))
+    (tmp_path / "_draft.py").write_text("1 / 0")
+    (tmp_path / "bases.py").write_text("BASE = 1")
+    found = experiments.find(["all"])
+    assert {one.name: one.path.name for one in found} == {
+        "of_mine": "mine.py",
+        "of_mine_adam": "mine_adam.py",
+        "of_mine_sgd": "mine_sgd.py",
+    }
+    assert [one.name for one in experiments.find(["of_mine_sgd", "of_mine", "of_mine"])] == ["of_mine_sgd", "of_mine"]
+
+
+def test_two_experiments_of_one_name_are_told_with_both_files(tmp_path, capsys):
+    copy, own = tmp_path / "copy.py", tmp_path / "own.py"
+    copy.write_text(PLAIN.format(name="fig09"))
+    own.write_text(PLAIN.format(name="own"))
+    line = refused(capsys, "draw", copy)
+    assert "'fig09'" in line and str(copy) in line and "experiments/fig09_weight_decay_constant_lr.py" in line
+    other = tmp_path / "other.py"
+    other.write_text(PLAIN.format(name="own"))
+    line = refused(capsys, "draw", own, other)
+    assert "both named 'own'" in line and str(own) in line and str(other) in line
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("x = 1\ny = 1 / 0\n", "mine.py, line 2: ZeroDivisionError: division by zero"),
+        ("def f(:\n", "mine.py: SyntaxError: "),
+        ("import nothing_like_it\n", "mine.py, line 1: ModuleNotFoundError: No module named 'nothing_like_it'"),
+        ("from smith import Run\nRun('mnist', 'lenet', 0, 1, lr=1)\n", "mine.py, line 2: batch size 0"),
+        ("FIGURE = 3\n", "mine.py: an experiment has a FIGURE or a TABLE"),
+    ],
+)
+def test_a_file_that_can_not_be_loaded_is_told_in_one_line(text, words, tmp_path, capsys):
+    (tmp_path / "mine.py").write_text(text)
+    assert words in refused(capsys, "list", tmp_path / "mine.py")
+
+
+def test_a_file_that_is_not_there_is_told_in_one_line(tmp_path, capsys):
+    assert f"{tmp_path / 'mine.py'}: there is no such file" in refused(capsys, "run", tmp_path / "mine.py")
+
+
+def test_a_broken_file_among_the_experiments_is_named(tmp_path, folder, capsys):
+    (folder(tmp_path) / "broken.py").write_text("1 / 0")
+    assert f"{tmp_path / 'broken.py'}, line 1: ZeroDivisionError" in refused(capsys, "list")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("@network('lenet')\ndef f(classes, options, *, rngs): ...", "network 'lenet' is smith.networks"),
+        (
+            "@dataset('mnist', image_shape=(1, 1, 1), classes=2, train_images=1, test_images=1)\ndef f(a, b): ...",
+            "'mnist'",
+        ),
+        ("@solver('sgd')\ndef f(lr, m, wd, **_): ...", "solver 'sgd' is smith.train.optim"),
+        ("class OneCycle(Schedule): ...", "schedule 'OneCycle' is smith.schedules.OneCycle already"),
+        (
+            "@metric('test_loss', unit='', label='', short='', guess=lambda n: 0.0)\ndef f(a, b): ...",
+            "metric 'test_loss' is smith.metrics",
+        ),
+    ],
+)
+def test_a_name_that_is_taken_is_told_in_one_line(text, words, tmp_path, capsys):
+    file = tmp_path / "taken.py"
+    file.write_text(f"from smith import Schedule, dataset, metric, network, solver\n\n{text}\n")
+    line = refused(capsys, "list", file)
+    assert words in line and str(file) in line and "another name" in line
+
+
+def test_a_file_may_import_its_neighbours_and_two_files_may_have_the_same_name(tmp_path):
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "same.py").write_text(PLAIN.format(name=name))
+    (tmp_path / "one" / "my_neighbour.py").write_text("NAME = 'three'")
+    (tmp_path / "one" / "third.py").write_text(
+        "from my_neighbour import NAME" + PLAIN.replace('"{name}"', "NAME").replace("{{", "{").replace("}}", "}")
+    )
+    paths = [str(tmp_path / name) for name in ("one/same.py", "two/same.py", "one/third.py")]
+    assert [one.name for one in experiments.find(paths)] == ["one", "two", "three"]
