@@ -63,9 +63,12 @@ def train(
       begin: goes on from there, and ends as it would have without the interruption. The arrays may be NumPy's. None
         for freshly drawn parameters. A run with a `start` needs the point of its snapshot, with no `last_test`.
       until: ends there instead of at the run's end.
+
+    Raises:
+      ValueError: a run that starts from a snapshot, and no `begin`.
     """
     program, keys = step.program_of(run), step.keys_of(seed)
-    point = begin or Point(0, step.init(program, keys.init))
+    point = begin or _fresh(run, program, keys.init)
     point = Point(point.iteration, jax.tree.map(jnp.array, point.state), point.last_test)  # a copy, to be used up
     hyper, tests, end = hyperparameters(run), when_tested(run), run.iterations if until is None else until
     batches = Batches(keys.order, len(problem.train_images), run.batch_size)
@@ -83,6 +86,12 @@ def train(
             ahead.popleft().block_until_ready()
         point = Point(t + 1, state, point.last_test, loss)
         yield point
+
+
+def _fresh(run: Run, program: Program, key: Array) -> Point:
+    if run.start:
+        raise ValueError(f"{run.key} starts from a snapshot: give its point as `begin`")
+    return Point(0, step.init(program, key))
 
 
 def hyperparameters(run: Run) -> np.ndarray:

@@ -11,7 +11,13 @@ part ways as soon as it changes, which is what this paper is about.
 Learning rate, momentum and weight decay act together (paper, section 4.3): what regularises is about
 lr * weight_decay / ((1 - momentum) * batch size).
 
-Elsewhere, with Flax:
+A solver of your own, for runs with `solver="lion"`, in any file:
+
+    @solver("lion")
+    def lion(learning_rate, momentum, weight_decay, **_):
+        return optax.lion(learning_rate, b1=momentum, weight_decay=weight_decay)
+
+Caffe's in a program of your own, with Flax:
 
     rate = OneCycle(0.08, 0.8, epochs(41)).build(iterations, iterations_per_epoch)
     solver = caffe_sgd(rate, 0.9, 1e-4, lr_multipliers={"dense/bias": 2.0})

@@ -111,6 +111,8 @@ def test_a_run_continued_from_a_snapshot_is_the_uninterrupted_run(run, mnist, at
     assert same([last], [whole[2]])
     other = rows_of(train(child.replace(weight_decay=0.1), 0, mnist, begin))
     assert other[0]["test_loss"] == found[0]["test_loss"] and other[1]["test_loss"] != found[1]["test_loss"]
+    with pytest.raises(ValueError, match="begin"):
+        next(train(child, 0, mnist))
 
 
 # The order of the images.
