@@ -28,15 +28,17 @@ def rows_of(run: Run, until: int) -> dict[int, dict[str, float]]:
 
 
 def test_shallow3_trains_as_in_figure_9():
-    """One seed's test loss jumps by 5 to 10 % from test to test at this rate; the mean of four by half that."""
-    run = Run("cifar10", "shallow3", 512, iterations(16_000), lr=0.005, momentum=0.95, weight_decay=3.2e-3)
-    rows = rows_of(run, 1200)
-    apart = {
-        at: (rows[at]["test_loss"] / loss, rows[at]["test_accuracy"] - acc) for at, (loss, acc) in SHALLOW3.items()
-    }
+    """One seed's test loss jumps by up to 30 % from test to test at this rate: the median of the five around counts."""
+    run = Run("cifar10", "shallow3", 512, iterations(16_000), lr=0.005, momentum=0.95, weight_decay=3.2e-3,
+              test_every=iterations(40), test_images=2000)  # fmt: skip
+    rows = rows_of(run, 1280)
+    apart = {}
+    for at, (loss, accuracy) in SHALLOW3.items():
+        around = [rows[t] for t in range(at - 80, at + 81, 40)]
+        medians = [float(np.median([row[name] for row in around])) for name in ("test_loss", "test_accuracy")]
+        apart[at] = medians[0] / loss, medians[1] - accuracy
     ratios, differences = np.array(list(apart.values())).T
-    assert (ratios > 0.85).all() and (ratios < 1.15).all(), apart
-    assert (abs(differences) < 0.05).all(), apart
+    assert (abs(np.log(ratios)) < 0.15).all() and (abs(differences) < 0.05).all(), apart
     assert abs(np.log(ratios).mean()) < 0.08 and abs(differences.mean()) < 0.03, apart
 
 
@@ -46,6 +48,5 @@ def test_lenet_trains_as_in_figure_14():
               test_every=iterations(100))  # fmt: skip
     rows = rows_of(run, 600)
     apart = {at: rows[at]["test_loss"] / loss for at, loss in LENET.items()}
-    ratios = np.array(list(apart.values()))
-    assert (ratios > 0.67).all() and (ratios < 1.5).all(), apart
-    assert abs(np.log(ratios).mean()) < 0.2, apart
+    logarithms = np.log(list(apart.values()))
+    assert (abs(logarithms) < 0.4).all() and abs(logarithms.mean()) < 0.2, apart
