@@ -1,26 +1,30 @@
-"""The engine: what is trained, in which order, what is kept, and what happens when something goes wrong."""
+"""Jobs: what is trained, in which order, what is kept, and what is removed when."""
 
 import functools
 import math
-import os
-import shutil
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
-import jax
 import numpy as np
+import optax
 import pytest
+from conftest import SMALL_RUN
 
-from smith import data, scales
-from smith.cli import experiments
+from smith import data, metrics
+from smith.disk import Lock
+from smith.errors import UserError
 from smith.run import Run, Snapshot, iterations
-from smith.store import results
-from smith.store.results import COLUMNS
-from smith.train import checkpoints, loop, stopping
-from smith.train import jobs as engine
+from smith.scales import SCALES
+from smith.store import Result, Store, results
+from smith.train import checkpoints, jobs, loop, optim, stopping
 from smith.train.jobs import Job, Summary
+from smith.train.places import Places
 from smith.train.progress import Display
 
 LOADED = functools.cache(data.load)
+CHILD = SMALL_RUN.replace(weight_decay=1e-2, start=Snapshot(SMALL_RUN, at=iterations(5)))
+HOT = SMALL_RUN.replace(lr=1e6)
+PARENT = Job(SMALL_RUN, 0)
 
 
 class Seen(Display):
@@ -28,439 +32,492 @@ class Seen(Display):
 
     def __init__(self) -> None:
         super().__init__(quiet=True)
-        self.planned: list[tuple[int, int]] = []
-        self.begun: list[tuple[Run, int]] = []
-        self.ended: list[str] = []
-        self.warnings: list[str] = []
-        self.tests = 0
+        self.said: list[str] = []
         self.resumptions: list[int] = []
+        self.waited = 0
+
+    def say(self, text: str) -> None:
+        self.said.append(text)
 
     def resumed(self, iteration: int) -> None:
         self.resumptions.append(iteration)
 
-    def plan(self, todo: int, found: int) -> None:
-        self.planned.append((todo, found))
+    def waiting(self, count: int) -> None:
+        self.waited += 1
 
-    def begin(self, run: Run, seed: int) -> None:
-        super().begin(run, seed)
-        self.begun.append((run, seed))
+    @property
+    def warnings(self) -> list[str]:
+        return [line for line in self.said if line.startswith("smith: ")]
 
-    def tested(self, row: dict[str, float]) -> None:
-        super().tested(row)
-        self.tests += 1
 
-    def end(self, run: Run, seed: int, status: str) -> None:
-        super().end(run, seed, status)
-        self.ended.append(status)
+class Stopping:
+    """A deadline that has passed when it was asked so many times in training."""
 
-    def warn(self, message: str) -> None:
-        self.warnings.append(message)
+    def __init__(self, after: int) -> None:
+        self.left = after
+
+    def passed(self, upcoming: float = 0.0) -> bool:
+        self.left -= 1
+        return self.left < 0
 
 
 @pytest.fixture(autouse=True)
-def loaded_once(monkeypatch, tmp_path_factory) -> None:
-    """The datasets are read once for all tests, and JAX's settings are left alone."""
+def loaded_once(monkeypatch) -> None:
+    """The datasets are read once for all tests."""
     monkeypatch.setattr(data, "load", LOADED)
-    monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", str(tmp_path_factory.getbasetemp() / "xla"))
 
 
 @pytest.fixture
-def trained(monkeypatch) -> list[tuple[Run, int, int | None]]:
-    """(run, seed, until) of every training that there is in a test."""
+def root(tmp_path) -> Path:
+    return tmp_path / "results"
+
+
+@pytest.fixture
+def folder(root) -> Path:
+    return root / "paper"
+
+
+@pytest.fixture
+def execute(data_dir, root) -> Callable[..., Summary]:
+    """Trains runs with the made-up data in a folder of its own, from what is in the folder at that moment."""
+
+    def call(*runs: Run, seen: Display | None = None, seeds: int = 1, **options) -> Summary:
+        planned = [Job(run, seed) for seed in range(seeds) for run in runs]
+        return jobs.execute(planned, Store(root, SCALES["paper"]), data_dir, seen or Seen(), **options)
+
+    return call
+
+
+@pytest.fixture
+def stopped(execute, monkeypatch) -> Callable[..., Summary]:
+    """Does what `execute` does, but stops at the n-th point at which it may stop."""
+
+    def call(after: int, *runs: Run, **options) -> Summary:
+        with monkeypatch.context() as patch:
+            patch.setattr(jobs, "Deadline", lambda _: Stopping(after))
+            return execute(*runs, **options)
+
+    return call
+
+
+@pytest.fixture
+def trained(monkeypatch) -> list[tuple[Run, int | None, int | None]]:
+    """(run, where it began, where it was to end) of every training that there is in a test."""
     calls = []
     train = loop.train
 
-    def spy(run, seed, problem, **options):
-        calls.append((run, seed, options.get("until")))
-        return train(run, seed, problem, **options)
+    def spy(run, seed, problem, begin=None, until=None):
+        calls.append((run, begin and begin.iteration, until))
+        return train(run, seed, problem, begin, until)
 
     monkeypatch.setattr(loop, "train", spy)
     return calls
 
 
 @pytest.fixture
-def execute(data_dir, tmp_path):
-    """Calls `engine.execute` with the made-up data and a folder of its own."""
+def result(root) -> Callable[..., Result]:
+    def find(run: Run, seed: int = 0) -> Result:
+        found = Store(root, SCALES["paper"]).find(run, seed)
+        assert found
+        return found
 
-    def call(runs, seen: Seen | None = None, seeds: int = 1, **options) -> Summary:
-        jobs = [Job(run, seed) for seed in range(seeds) for run in runs]
-        return engine.execute(jobs, tmp_path / "results", data_dir, seen or Seen(), **options)
-
-    return call
-
-
-@pytest.fixture
-def folder(tmp_path) -> Path:
-    return tmp_path / "results"
-
-
-@pytest.fixture
-def child(small_run) -> Run:
-    """A run that continues `small_run` after its fifth iteration with another weight decay."""
-    return small_run.replace(weight_decay=1e-2, start=Snapshot(small_run, at=iterations(5)))
+    return find
 
 
 def files(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
-def name(run: Run, seed: int = 0) -> str:
-    return results.path_of(Path(), run, seed).name
+def names(*runs: Run) -> list[str]:
+    return sorted(results.path_of(Path(), run, 0).name for run in runs)
+
+
+def same(one: Result, other: Result) -> bool:
+    """Says whether two results have the same numbers, to the bit."""
+    columns = [{name: values.tobytes() for name, values in found.columns.items()} for found in (one, other)]
+    return columns[0] == columns[1] and one.status == other.status
+
+
+@pytest.fixture(scope="module")
+def undisturbed(data_dir, tmp_path_factory) -> Callable[[Run], Result]:
+    """Returns the result of a run that nothing interrupted."""
+
+    @functools.cache
+    def train(run: Run) -> Result:
+        store = Store(tmp_path_factory.mktemp("undisturbed"), SCALES["paper"])
+        jobs.execute([Job(run, 0)], store, data_dir, Seen())
+        found = store.find(run, 0)
+        assert found
+        return found
+
+    return train
 
 
 # --- which jobs there are ---
 
 
-def test_a_plan_has_every_run_with_one_seed_before_the_next_seed(small_run):
-    runs = [small_run.replace(weight_decay=wd) for wd in (0.0, 1e-4, 1e-3)]
-    jobs = engine.plan([*runs, runs[1]], scales.named("paper"), seeds=2)
-    assert jobs == [Job(run, seed) for seed in (0, 1) for run in runs]
+def test_a_plan_has_every_run_with_one_seed_before_the_next_seed_and_each_once(root):
+    store = Store(root, SCALES["paper"])
+    runs = [SMALL_RUN.replace(weight_decay=wd) for wd in (0.0, 1e-4, 1e-3)]
+    planned = jobs.plan([*runs, runs[1]], store, seeds=2)
+    assert planned == [Job(run, seed) for seed in (0, 1) for run in runs]
+    assert jobs.missing(planned, store) == planned
 
 
-@pytest.mark.parametrize("scale", scales.SCALES.values(), ids=scales.SCALES)
-def test_a_plan_has_parents_before_their_children(scale):
-    jobs = engine.plan([run for figure in experiments(["all"]) for run in figure.runs()], scale, seeds=2)
-    children = [job for job in jobs if job.run.start]
-    assert children
-    for job in children:
-        assert jobs.index(Job(job.run.start.run, job.seed)) < jobs.index(job)
-    assert len(set(jobs)) == len(jobs)
+def test_a_plan_is_made_at_the_scale_and_by_the_recipe_of_the_store(root):
+    run = SMALL_RUN.replace(length=iterations(1000), batch_size=512)
+    (job,) = jobs.plan([run], Store(root, SCALES["smoke"]), seeds=1)
+    assert job.run.iterations == 6
+    sizes = [job.run.batch_size for job in jobs.plan([run], Store(root, SCALES["paper"], "author"), seeds=4)]
+    assert sizes == [512, 516, 520, 524]
 
 
-def test_runs_that_a_scale_makes_equal_are_planned_once(small_run):
-    runs = [small_run.replace(batch_size=n, length=iterations(1000)) for n in (500, 512)]
-    assert len(engine.plan(runs, scales.named("smoke"), seeds=1)) == 1
-
-
-def test_missing_are_the_jobs_without_a_file(small_run, folder):
-    jobs = [Job(small_run, seed) for seed in range(3)]
-    assert engine.missing(jobs, folder) == jobs
-    folder.mkdir()
-    results.path_of(folder, small_run, 1).touch()
-    assert engine.missing(jobs, folder) == [jobs[0], jobs[2]]
+def test_an_unknown_solver_is_told_before_anything_is_trained(execute, folder):
+    with pytest.raises(UserError, match="unknown solver 'sdg': did you mean 'sgd'"):
+        execute(SMALL_RUN, SMALL_RUN.replace(solver="sdg"))
+    assert files(folder) == []
 
 
 # --- training what is missing ---
 
 
-def test_a_job_is_trained_and_its_result_written(execute, small_run, folder):
+def test_a_job_is_trained_and_its_result_written(execute, folder, result):
     seen = Seen()
-    assert execute([small_run], seen) == Summary(trained=1)
-    assert files(folder) == [name(small_run)]
-    result = results.find(folder, small_run, 0)
-    assert result and result.status == "done"
-    assert result["iteration"].tolist() == [4, 8, 12]
-    assert all(np.isfinite(result[column]).all() for column in COLUMNS)
-    for fact in ("seconds", "compile_seconds", "images_per_second"):
-        assert float(result.facts[fact]) >= 0
-    assert result.facts.keys() >= {"jax", "flax", "optax", "python", "device", "git_commit", "date"}
-    assert (seen.planned, seen.begun, seen.ended) == ([(1, 0)], [(small_run, 0)], ["done"])
-    assert seen.tests == 3 and seen.warnings == []
+    assert execute(SMALL_RUN, seen=seen) == Summary(trained=1)
+    assert files(folder) == names(SMALL_RUN)
+    found = result(SMALL_RUN)
+    assert found["iteration"].tolist() == [4, 8, 12] and found.status == "done"
+    assert {"jax", "device", "git_commit", "date", "seconds", "compile_seconds"} <= set(found.facts)
+    assert float(found.facts["images_per_second"]) > 0
+    assert seen.said[0] == "1 run to train, 0 found" and seen.said[1].startswith(f"done     {SMALL_RUN.key} seed 0: ")
 
 
-def test_what_has_a_result_is_not_trained_again(execute, small_run, folder, trained):
-    execute([small_run])
-    before = (folder / name(small_run)).read_bytes()
-    seen = Seen()
-    assert execute([small_run], seen) == Summary(found=1)
-    assert len(trained) == 1 and seen.planned == [(0, 1)]
-    assert (folder / name(small_run)).read_bytes() == before
-
-
-def test_the_same_job_gives_the_same_numbers_whatever_was_trained_before(execute, small_run, folder):
-    execute([small_run.replace(weight_decay=0.0), small_run])
-    first = results.find(folder, small_run, 0)
-    execute([small_run], force=True)
-    second = results.find(folder, small_run, 0)
-    assert first and second
-    for column in COLUMNS:
-        np.testing.assert_array_equal(first[column], second[column])
-
-
-def test_jobs_are_trained_in_their_order(execute, small_run, trained):
-    other = small_run.replace(weight_decay=0.0)
-    assert execute([small_run, other], seeds=2).trained == 4
-    assert trained == [(small_run, 0, None), (other, 0, None), (small_run, 1, None), (other, 1, None)]
-
-
-def test_a_run_that_diverges_has_a_result_and_the_next_is_trained(execute, small_run, folder):
-    hot = small_run.replace(lr=1e6)
-    assert execute([hot, small_run]) == Summary(trained=2, diverged=1)
-    result = results.find(folder, hot, 0)
-    assert result and result.status == "diverged"
-    assert result["iteration"][-1] < 12 and not np.isfinite(result["test_loss"][-1])
-
-
-def test_a_run_that_diverges_can_stop_everything(execute, small_run, folder):
-    hot = small_run.replace(lr=1e6)
-    done = execute([hot, small_run], seeds=2, stop_on_divergence=True)
-    assert done == Summary(trained=1, diverged=1, left=3, halted=f"{hot.key} seed 0")
-    result = results.find(folder, hot, 0)
-    assert result and "params/dense2/kernel" in result.facts["non_finite"].split()
-
-
-def test_a_damaged_result_is_reported_set_aside_and_trained_again(execute, small_run, folder):
-    execute([small_run])
-    path = folder / name(small_run)
-    path.write_bytes(path.read_bytes()[:-100])
-    damaged, seen = path.read_bytes(), Seen()
-    assert execute([small_run], seen) == Summary(trained=1)
-    (warning,) = seen.warnings
-    (aside,) = set(files(folder)) - {path.name}
-    assert path.name in warning and aside in warning and "\n" not in warning
-    assert (folder / aside).read_bytes() == damaged
-    assert results.find(folder, small_run, 0)
-    assert execute([small_run]) == Summary(found=1)
-
-
-def test_a_result_under_a_wrong_name_is_set_aside(execute, small_run, folder):
-    execute([small_run])
-    other = small_run.replace(weight_decay=0.0)
-    (folder / name(small_run)).rename(folder / name(other))
-    seen = Seen()
-    assert execute([other], seen) == Summary(trained=1)
-    assert "another run than its name says" in seen.warnings[0]
-
-
-def test_force_trains_again_and_replaces_the_result(execute, small_run, folder, trained):
-    execute([small_run])
-    results.write(folder, small_run, 0, "done", [dict.fromkeys(COLUMNS, 1)], {})
-    assert execute([small_run], force=True) == Summary(trained=1)
+def test_what_has_a_result_is_not_trained_again_unless_forced(execute, folder, trained, result):
+    execute(SMALL_RUN)
+    before = result(SMALL_RUN)
+    assert execute(SMALL_RUN, SMALL_RUN.replace(weight_decay=0.0)) == Summary(trained=1, found=1)
     assert len(trained) == 2
-    assert files(folder) == [name(small_run)]
-    assert len(results.read(folder / name(small_run))["iteration"]) == 3
+    path = results.path_of(folder, SMALL_RUN, 0)
+    old = path.stat().st_ino
+    assert execute(SMALL_RUN, force=True) == Summary(trained=1)
+    assert path.stat().st_ino != old and same(result(SMALL_RUN), before)
 
 
-def test_a_budget_of_nothing_leaves_everything(execute, small_run, folder, trained):
-    assert execute([small_run], seeds=3, budget=0.0) == Summary(left=3)
+def test_a_run_that_diverges_has_a_result_and_the_next_is_trained(execute, result):
+    assert execute(HOT, SMALL_RUN) == Summary(trained=2, diverged=1)
+    assert result(HOT).status == "diverged" and "params/conv1/kernel" in result(HOT).facts["non_finite"].split()
+
+
+def test_a_run_that_diverges_can_stop_everything(execute):
+    halted = f"{HOT.key} seed 0"
+    assert execute(HOT, SMALL_RUN, stop_on_divergence=True) == Summary(trained=1, diverged=1, left=1, halted=halted)
+
+
+def test_a_damaged_result_is_told_set_aside_and_trained_again(execute, folder, undisturbed, result):
+    execute(SMALL_RUN)
+    path = results.path_of(folder, SMALL_RUN, 0)
+    path.write_bytes(path.read_bytes()[:-10])
+    seen = Seen()
+    assert execute(SMALL_RUN, seen=seen) == Summary(trained=1)
+    aside = next(folder.glob("*.damaged-*"))
+    assert seen.warnings == [next(line for line in seen.said if str(path) in line and aside.name in line)]
+    assert same(result(SMALL_RUN), undisturbed(SMALL_RUN))
+
+
+def test_a_result_that_can_not_be_opened_is_an_error(execute, folder):
+    results.path_of(folder, SMALL_RUN, 0).mkdir(parents=True)
+    with pytest.raises(OSError, match="Is a directory"):
+        execute(SMALL_RUN)
+
+
+def test_a_solver_and_a_metric_of_ones_own_are_used(execute, result):
+    optim.solver("test_jobs_sign")(lambda lr, momentum, weight_decay, **_: optax.sign_sgd(lr))
+    words = {"unit": "fraction", "label": "Entropy", "short": "Entropy"}
+    metrics.metric("test_jobs_top", guess=lambda classes: 0.5, **words)(lambda logits, labels: logits.max(-1))
+    run = SMALL_RUN.replace(solver="test_jobs_sign", metrics=("test_jobs_top",), lr=1e-4)
+    assert execute(run).trained == 1
+    assert np.isfinite(result(run)["test_jobs_top"]).all()
+
+
+def test_runs_on_a_dataset_that_is_not_to_be_had_are_left_out(execute, monkeypatch):
+    def load(name, *rest):
+        if name == "cifar10":
+            raise UserError("cifar10 is not to be had")
+        return LOADED(name, *rest)
+
+    monkeypatch.setattr(data, "load", load)
+    other = SMALL_RUN.replace(data="cifar10", network="shallow3")
+    missing = {"cifar10": ("cifar10 is not to be had", 2)}
+    assert execute(other, SMALL_RUN, other.replace(lr=0.2)) == Summary(trained=1, missing=missing)
+    with pytest.raises(UserError, match="cifar10 is not to be had"):
+        execute(other)
+
+
+def test_a_folder_that_cannot_be_written_is_told_before_anything_is_trained(execute, root, trained):
+    root.touch()
+    with pytest.raises(OSError, match="nothing can be written there .*--results-dir"):
+        execute(SMALL_RUN)
+    assert trained == []
+
+
+def test_jax_keeps_what_it_compiled_where_the_environment_says(monkeypatch, tmp_path):
+    import jax
+
+    told = []
+    monkeypatch.setattr(jax.config, "update", lambda name, value: told.append((name, value)))
+    jobs.prepare([PARENT])
+    assert told == []  # the tests' own
+    monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    jobs.prepare([PARENT])
+    assert told == [("jax_compilation_cache_dir", str(tmp_path / "smith" / "xla"))]
+
+
+# --- stopped, and gone on with ---
+
+
+def test_a_budget_of_nothing_leaves_everything(execute, folder, trained):
+    assert execute(SMALL_RUN, CHILD, budget=0) == Summary(left=2)
     assert trained == [] and files(folder) == []
 
 
-class Timed(Seen):
-    """Time passes at the tests alone: a second in each."""
-
-    def __init__(self, monkeypatch) -> None:
-        super().__init__()
-        self.now = 100.0
-        monkeypatch.setattr(stopping.time, "perf_counter", lambda: self.now)
-        monkeypatch.setattr(engine, "COMPILE_SECONDS", 0.0)
-
-    def tested(self, row: dict[str, float]) -> None:
-        super().tested(row)
-        self.now += 1
-
-
-def test_a_budget_ends_in_the_middle_of_a_run_which_the_next_call_finishes(execute, small_run, folder, monkeypatch):
-    execute([small_run], seeds=3)
-    undisturbed = [results.find(folder, small_run, seed) for seed in range(3)]
-    shutil.rmtree(folder)
-    assert execute([small_run], Timed(monkeypatch), seeds=3, budget=4.5) == Summary(trained=1, left=2, begun=1)
-    assert files(folder) == sorted([name(small_run), "checkpoints"])
+@pytest.mark.parametrize("after", range(1, 17, 3))
+def test_a_run_stopped_anywhere_goes_on_as_if_it_had_not_been(execute, stopped, undisturbed, result, folder, after):
+    """At an iteration, before a test, in it, and after it."""
+    assert stopped(after, SMALL_RUN) == Summary(left=1, begun=1)
+    assert files(folder) == ["checkpoints"]
     seen = Seen()
-    assert execute([small_run], seen, seeds=3) == Summary(trained=2, found=1)
-    assert seen.tests == 4 and seen.resumptions == [8]
-    assert files(folder) == [name(small_run, seed) for seed in range(3)]
-    for one, other in zip(undisturbed, (results.find(folder, small_run, seed) for seed in range(3)), strict=True):
-        assert all(np.array_equal(one[column], other[column]) for column in COLUMNS)
+    assert execute(SMALL_RUN, seen=seen) == Summary(trained=1)
+    assert seen.resumptions and files(folder) == names(SMALL_RUN)
+    assert same(result(SMALL_RUN), undisturbed(SMALL_RUN))
 
 
-def test_no_run_is_begun_that_would_not_be_compiled_in_time(execute, small_run, trained, monkeypatch):
-    seen = Timed(monkeypatch)
-    execute([small_run], seen, seeds=1)
-    monkeypatch.setattr(engine, "_compile_seconds", lambda _: {engine._program(small_run): 5.0})
-    assert execute([small_run], seen, seeds=3, budget=4.5) == Summary(found=1, left=2)
-    assert len(trained) == 1
-    assert execute([small_run], seen, seeds=3, budget=5.5) == Summary(found=1, trained=2)
+def test_a_run_stopped_again_and_again_ends_the_same(execute, stopped, undisturbed, result, trained):
+    while stopped(4, SMALL_RUN).left:
+        pass
+    assert len(trained) > 3 and same(result(SMALL_RUN), undisturbed(SMALL_RUN))
+    assert float(result(SMALL_RUN).facts["compile_seconds"]) > 0
+
+
+def test_a_run_with_batch_statistics_dropout_and_another_solver_goes_on_the_same(execute, stopped, undisturbed, result):
+    options = {"data": "cifar10", "mirror": True, "moving_test": True}
+    deep = SMALL_RUN.replace(**options, network="resnet-8-relu", width=0.25, ghost_batch_size=8, solver="nesterov")
+    wide = SMALL_RUN.replace(**options, network="shallow3", width=0.125, solver="adamw", lr=1e-3)
+    for run in (deep, wide):
+        stopped(7, run)
+        assert execute(run).trained == 1
+        assert same(result(run), undisturbed(run))
+
+
+def test_a_damaged_checkpoint_costs_only_time(execute, stopped, undisturbed, result, folder, monkeypatch):
+    monkeypatch.setattr(checkpoints, "SHARE", 1e9)
+    stopped(9, SMALL_RUN, checkpoint_every=0.0)
+    first, second = checkpoints.saved(Places(folder).checkpoints(PARENT))
+    (second / "state" / "_METADATA").unlink()
+    seen = Seen()
+    assert execute(SMALL_RUN, seen=seen).trained == 1
+    assert seen.resumptions == [int(first.name)] and len(seen.warnings) == 1 and str(second) in seen.warnings[0]
+    assert same(result(SMALL_RUN), undisturbed(SMALL_RUN))
+
+
+def test_a_checkpoint_of_another_run_is_refused(execute, stopped, folder):
+    stopped(5, SMALL_RUN)
+    other = SMALL_RUN.replace(weight_decay=0.125)
+    mine = Places(folder).checkpoints(Job(other, 0))
+    Places(folder).checkpoints(PARENT).rename(mine)
+    with pytest.raises(UserError, match="weight_decay 0.0005, not 0.125"):
+        execute(other)
+    assert checkpoints.saved(mine)
+
+
+def test_a_full_disk_ends_a_run_with_an_os_error_and_keeps_what_is_finished(execute, stopped, folder, monkeypatch):
+    execute(SMALL_RUN)
+    usage = checkpoints.shutil.disk_usage(folder)
+    monkeypatch.setattr(checkpoints.shutil, "disk_usage", lambda _: usage._replace(free=0))
+    with pytest.raises(OSError, match="no checkpoint can be written .No space left on device."):
+        stopped(5, SMALL_RUN.replace(lr=0.02))
+    assert set(names(SMALL_RUN)) <= set(files(folder)) and not (folder / "locks").exists()
+
+
+def test_a_signal_stops_a_run_with_a_checkpoint(execute, folder, monkeypatch):
+    class CtrlC(Seen):
+        def saw(self, point) -> None:
+            super().saw(point)
+            if point.iteration == 6:
+                monkeypatch.setattr(stopping, "_asked", 2)
+
+    with pytest.raises(stopping.Stopped):
+        execute(SMALL_RUN, CHILD, seen=CtrlC())
+    assert [int(path.name) for path in checkpoints.saved(Places(folder).checkpoints(PARENT))] == [6]
+    monkeypatch.setattr(stopping, "_asked", 0)
+    seen = Seen()
+    assert execute(SMALL_RUN, CHILD, seen=seen) == Summary(trained=2)
+    assert seen.resumptions == [6] and files(folder) == names(SMALL_RUN, CHILD)
 
 
 # --- runs that start from a snapshot ---
 
 
-def test_a_parent_is_trained_once_and_its_child_starts_from_it(execute, small_run, child, folder, trained):
-    assert execute([small_run, child]) == Summary(trained=2)
-    assert trained == [(small_run, 0, None), (child, 0, None)]
-    assert files(folder) == sorted([name(small_run), name(child)])
-    result = results.find(folder, child, 0)
-    assert result and result["iteration"].tolist() == [5, 8, 12]
+def test_a_parent_is_trained_once_and_its_child_starts_from_it(execute, folder, trained, result):
+    assert execute(SMALL_RUN, CHILD) == Summary(trained=2)
+    assert trained == [(SMALL_RUN, None, None), (CHILD, 5, None)]
+    assert files(folder) == names(SMALL_RUN, CHILD)
+    assert result(CHILD)["iteration"].tolist() == [5, 8, 12]
+    assert math.isnan(result(CHILD)["train_loss"][0]) and np.isfinite(result(CHILD)["test_loss"]).all()
 
 
-def test_a_child_that_changes_nothing_ends_as_its_parent_does(execute, small_run, folder):
-    same = small_run.replace(start=Snapshot(small_run, at=iterations(5)))
-    execute([small_run, same])
-    parent, continued = results.find(folder, small_run, 0), results.find(folder, same, 0)
-    assert parent and continued
-    for column in COLUMNS:
-        np.testing.assert_array_equal(parent[column][-1], continued[column][-1])
-
-
-def test_a_child_without_a_snapshot_has_its_parent_trained_up_to_it(execute, small_run, child, folder, trained):
-    execute([small_run])
-    before = (folder / name(small_run)).read_bytes()
-    assert execute([small_run, child]) == Summary(trained=1, found=1)
-    assert trained[1:] == [(small_run, 0, 5), (child, 0, None)]
-    assert files(folder) == sorted([name(small_run), name(child)])
-    assert (folder / name(small_run)).read_bytes() == before
-
-
-def test_a_child_is_the_same_whether_its_parent_ran_to_the_end_or_not(execute, small_run, child, folder):
-    execute([small_run, child])
-    first = results.find(folder, child, 0)
-    execute([child], force=True)
-    second = results.find(folder, child, 0)
-    assert first and second
+def test_a_child_that_changes_nothing_ends_as_its_parent_does(execute, result):
+    unchanged = SMALL_RUN.replace(start=Snapshot(SMALL_RUN, at=iterations(5)))
+    execute(SMALL_RUN, unchanged)
     for column in ("test_loss", "test_accuracy"):
-        np.testing.assert_array_equal(first[column], second[column])
+        assert result(SMALL_RUN)[column][-1] == result(unchanged)[column][-1]
 
 
-def test_children_share_a_snapshot_which_goes_with_the_last(execute, small_run, child, folder, trained):
-    other = child.replace(weight_decay=0.0)
-    place = checkpoints.snapshot_of(folder, child, 0)
-    there = []
+def test_a_child_without_a_snapshot_has_its_parent_trained_up_to_it(execute, undisturbed, folder, trained, result):
+    execute(SMALL_RUN, CHILD)
+    before, again = result(CHILD), (folder / names(SMALL_RUN)[0]).read_bytes()
+    assert execute(CHILD, force=True) == Summary(trained=1)
+    assert trained[2:] == [(SMALL_RUN, None, 5), (CHILD, 5, None)]
+    assert same(result(CHILD), before) and (folder / names(SMALL_RUN)[0]).read_bytes() == again
+    assert files(folder) == names(SMALL_RUN, CHILD)
+
+
+def test_children_share_a_snapshot_which_goes_with_the_last(execute, folder, trained):
+    place, there = Places(folder).snapshot(PARENT, 5), []
 
     class Looking(Seen):
-        def end(self, run: Run, seed: int, status: str) -> None:
-            super().end(run, seed, status)
+        def end(self, *args) -> None:
             there.append(place.exists())
 
-    assert execute([small_run, child, other], Looking()).trained == 3
+    assert execute(SMALL_RUN, CHILD, CHILD.replace(weight_decay=0.0), seen=Looking()).trained == 3
     assert len(trained) == 3 and there == [True, True, False]
     assert not (folder / "snapshots").exists()
 
 
-def test_a_snapshot_outlives_a_budget_that_ends_before_the_child(
-    execute, small_run, child, folder, trained, monkeypatch
-):
-    assert execute([small_run, child], Timed(monkeypatch), budget=2.5) == Summary(trained=1, left=1)
-    assert files(folder) == sorted([name(small_run), "snapshots"])
-    assert execute([small_run, child]) == Summary(trained=1, found=1)
-    assert [run for run, *_ in trained] == [small_run, child]
-    assert files(folder) == sorted([name(small_run), name(child)])
-
-
-def test_each_seed_has_its_own_snapshot(execute, small_run, child, folder):
-    execute([small_run, child], seeds=2)
-    first, second = (results.find(folder, child, seed) for seed in (0, 1))
-    assert first and second and first["test_loss"][0] != second["test_loss"][0]
+def test_each_seed_has_its_own_snapshot(execute, folder, result):
+    execute(SMALL_RUN, CHILD, seeds=2)
+    assert result(CHILD, 0)["test_loss"][0] != result(CHILD, 1)["test_loss"][0]
     assert not (folder / "snapshots").exists()
 
 
-def test_a_parent_that_diverges_before_the_snapshot_does_not_stop_the_other_runs(execute, small_run, child, folder):
-    hot = small_run.replace(lr=1e6)
-    orphan = child.replace(lr=1e6, start=Snapshot(hot, at=iterations(9)))
-    execute([hot, orphan, small_run])
-    assert results.find(folder, small_run, 0)
+def test_a_child_stopped_before_and_after_it_began_goes_on(execute, stopped, undisturbed, result, folder, trained):
+    while stopped(4, CHILD).left:  # on the way to the snapshot too
+        pass
+    assert len(trained) > 4 and same(result(CHILD), undisturbed(CHILD))
+    assert files(folder) == names(CHILD)
 
 
-# --- when something goes wrong ---
+def test_the_parents_own_checkpoint_stays_while_a_snapshot_is_made(execute, stopped, folder, result, undisturbed):
+    stopped(12, SMALL_RUN)
+    execute(CHILD)
+    seen = Seen()
+    assert execute(SMALL_RUN, seen=seen).trained == 1
+    assert seen.resumptions[0] > 5 and same(result(SMALL_RUN), undisturbed(SMALL_RUN))
 
 
-def test_a_folder_that_cannot_be_written_is_told_before_anything_is_trained(data_dir, small_run, tmp_path, trained):
-    (tmp_path / "file").touch()
-    with pytest.raises(OSError, match="nothing can be written there"):
-        engine.execute([Job(small_run, 0)], tmp_path / "file" / "results", data_dir, Seen())
-    assert trained == []
+def test_a_damaged_snapshot_is_told_and_made_again(execute, stopped, folder, result, undisturbed):
+    stopped(21, SMALL_RUN, CHILD)
+    place = Places(folder).snapshot(PARENT, 5)
+    (place / "state" / "_METADATA").write_text("{}")
+    checkpoints.remove(Places(folder).checkpoints(Job(CHILD, 0)))
+    seen = Seen()
+    execute(SMALL_RUN, CHILD, seen=seen)
+    (warning,) = seen.warnings
+    assert "damaged snapshot, made again" in warning and str(place) in warning
+    assert same(result(CHILD), undisturbed(CHILD)) and files(folder) == names(SMALL_RUN, CHILD)
 
 
-class Stopping(Seen):
-    """Ctrl-C comes at the `at`-th test."""
+def test_a_child_ends_as_diverged_if_its_parent_diverged_before_the_snapshot(execute, result):
+    words = {"unit": "fraction", "label": "Largest", "short": "Largest", "guess": lambda classes: 0.5}
+    metrics.metric("test_jobs_orphan", **words)(lambda logits, labels: logits.max(-1))
+    orphan = CHILD.replace(start=Snapshot(HOT, at=iterations(9)), metrics=("test_jobs_orphan",))
+    assert execute(HOT, orphan, SMALL_RUN) == Summary(trained=3, diverged=2)
+    assert result(orphan).status == "diverged" and result(orphan)["iteration"].tolist() == [4]
+    assert np.isnan(result(orphan)["test_jobs_orphan"]).all()
 
-    def __init__(self, at: int) -> None:
+
+# --- several processes on one folder: a lock that is held stands for another process ---
+
+
+@pytest.fixture
+def held(folder) -> Iterable[Callable[[Job], Lock]]:
+    """Makes another process have a job in hand."""
+    locks = []
+
+    def hold(job: Job) -> Lock:
+        locks.append(Lock(folder / "locks" / f"{job.name}.lock"))
+        assert locks[-1].acquire()
+        return locks[-1]
+
+    yield hold
+    for lock in locks:
+        lock.release()
+
+
+class Waiting(Seen):
+    """When there is nothing left but to wait, something happens elsewhere."""
+
+    def __init__(self, happens: Callable[[], object]) -> None:
         super().__init__()
-        self.at = at
+        self.happens = happens
 
-    def tested(self, row: dict[str, float]) -> None:
-        super().tested(row)
-        if self.tests == self.at:
-            raise KeyboardInterrupt
-
-
-def test_ctrl_c_leaves_no_partial_file(execute, small_run, folder):
-    with pytest.raises(KeyboardInterrupt):
-        execute([small_run], Stopping(at=2))
-    assert files(folder) == []
+    def waiting(self, count: int) -> None:
+        super().waiting(count)
+        self.happens()
 
 
-def test_ctrl_c_keeps_what_is_finished_and_the_same_call_goes_on(execute, small_run, child, folder):
-    with pytest.raises(KeyboardInterrupt):
-        execute([small_run, child], Stopping(at=5))
-    assert files(folder) == sorted([name(small_run), "snapshots"])
-    assert execute([small_run, child]) == Summary(trained=1, found=1)
-    assert files(folder) == sorted([name(small_run), name(child)])
+def test_what_another_process_trains_is_waited_for(execute, held, root, trained, undisturbed, monkeypatch):
+    """It begins before this one, and ends after this one has trained all else."""
+    monkeypatch.setattr(jobs, "POLL", 0.0)
+    found, lock = undisturbed(SMALL_RUN), held(PARENT)
+    trained.clear()
+
+    def ends() -> None:
+        rows = [{name: values[k] for name, values in found.columns.items()} for k in range(3)]
+        results.write(root / "paper", SMALL_RUN, 0, "done", rows, found.facts)
+        lock.release()
+
+    other, seen = SMALL_RUN.replace(lr=0.02), Waiting(ends)
+    assert execute(SMALL_RUN, other, seen=seen) == Summary(trained=1, found=1)
+    assert [run for run, *_ in trained] == [other] and seen.waited == 1
 
 
-def test_ctrl_c_while_a_result_is_written_leaves_no_partial_file(execute, small_run, folder, monkeypatch):
-    def stop(*_):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(os, "fsync", stop)
-    with pytest.raises(KeyboardInterrupt):
-        execute([small_run])
-    assert files(folder) == []
+def test_a_child_waits_for_the_process_that_trains_its_parent(execute, held, monkeypatch, trained):
+    monkeypatch.setattr(jobs, "POLL", 0.0)
+    assert execute(CHILD, seen=Waiting(held(PARENT).release)) == Summary(trained=1)
+    assert trained == [(SMALL_RUN, None, 5), (CHILD, 5, None)]
 
 
-def test_jax_keeps_what_it_compiled_where_the_environment_says(monkeypatch, tmp_path):
-    option = "jax_compilation_cache_dir"
-    before = getattr(jax.config, option)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    try:
-        engine._compilation_cache()
-        assert getattr(jax.config, option) == before
-        monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR")
-        engine._compilation_cache()
-        assert getattr(jax.config, option) == str(tmp_path / "smith" / "xla")
-    finally:
-        jax.config.update(option, before)
+def test_a_child_with_a_snapshot_does_not_wait_for_its_parent(execute, stopped, held, trained, folder):
+    assert stopped(18, SMALL_RUN, CHILD).left == 2 and checkpoints.saved(Places(folder).snapshots(PARENT))
+    held(PARENT)
+    assert execute(CHILD) == Summary(trained=1)
+    assert trained[-1] == (CHILD, 5, None)
+    assert checkpoints.saved(Places(folder).snapshots(PARENT))  # its parent's process may have other children
 
 
-# --- how long it will take ---
+def test_a_plain_run_beside_a_forced_one_removes_nothing_of_it(execute, stopped, held, folder):
+    """The result of before is there, and so are the forced one's checkpoints, whose lock it holds."""
+    execute(SMALL_RUN)
+    stopped(5, SMALL_RUN, force=True)
+    lock = held(PARENT)
+    assert execute(SMALL_RUN) == Summary(found=1)
+    assert checkpoints.saved(Places(folder).checkpoints(PARENT))
+    lock.release()
+    assert execute(SMALL_RUN) == Summary(found=1)
+    assert files(folder) == names(SMALL_RUN)
 
 
-def test_an_estimate_is_positive_and_additive(small_run, child):
-    jobs = [Job(small_run, 0), Job(small_run, 1), Job(child, 0)]
-    fixed = engine.START_UP_SECONDS + engine.COMPILE_SECONDS  # all three share a program
-    alone = [engine.estimate([job], engine.RATES) for job in jobs]
-    assert all(seconds > fixed > 0 for seconds in alone)
-    together = engine.estimate(jobs, engine.RATES)
-    assert math.isclose(together - fixed, sum(seconds - fixed for seconds in alone))
-    assert engine.estimate([], engine.RATES) == 0
-
-
-def test_an_estimate_follows_the_rate_and_counts_a_child_from_its_snapshot(small_run, child):
-    def work(run: Run, rate: float) -> float:
-        fixed = engine.START_UP_SECONDS + engine.COMPILE_SECONDS
-        return engine.estimate([Job(run, 0)], {("lenet", 1.0): rate}) - fixed
-
-    assert math.isclose(work(small_run, 100.0), 2 * work(small_run, 200.0))
-    assert math.isclose(work(child, 100.0), work(small_run, 100.0) * 7 / 12)
-
-
-def test_a_width_without_a_rate_is_estimated_from_the_work():
-    narrow, wide = (Run("cifar10", "shallow3", 16, iterations(100), lr=0.1, width=width) for width in (0.5, 2.0))
-    rates: engine.Rates = {("shallow3", 1.0): 100.0, ("shallow3", 0.5): 400.0}
-    quick, slow = (engine.estimate([Job(run, 0)], rates) for run in (narrow, wide))
-    fixed = engine.START_UP_SECONDS + engine.COMPILE_SECONDS
-    assert math.isclose(slow - fixed, 16 * (quick - fixed))
-
-
-def test_every_program_is_compiled_once_in_an_estimate(small_run):
-    jobs = [Job(small_run.replace(batch_size=size, lr=lr), 0) for size in (16, 32) for lr in (0.1, 0.2)]
-    long = {("lenet", 1.0): 1e12}
-    assert math.isclose(engine.estimate(jobs, long), engine.START_UP_SECONDS + 2 * engine.COMPILE_SECONDS, rel_tol=1e-6)
-
-
-@pytest.mark.parametrize("scale", scales.SCALES.values(), ids=scales.SCALES)
-def test_every_network_has_a_first_rate(scale):
-    runs = [scale.apply(run) for figure in experiments(["all"]) for run in figure.runs()]
-    assert {(run.network, 1.0) for run in runs} <= engine.RATES.keys()
-
-
-def test_measured_rates_are_those_of_the_newest_readable_result(small_run, folder):
-    assert engine.measured_rates(folder) == engine.RATES
-    folder.mkdir()
-    rows = [dict.fromkeys(COLUMNS, 1)]
-    for seed, rate in enumerate(("50.5", "70.5", "0.0")):
-        path = results.write(folder, small_run, seed, "done", rows, {"images_per_second": rate})
-        os.utime(path, (0, 1000 - seed))
-    results.write(folder, small_run, 9, "done", rows, {})
-    (folder / "damaged.parquet").touch()
-    assert engine.measured_rates(folder) == engine.RATES | {("lenet", 1.0): 50.5}
+def test_what_a_killed_process_left_behind_a_result_is_removed(execute, stopped, folder):
+    """It was killed after it had written the results of a child and of its parent."""
+    stopped(24, SMALL_RUN, CHILD)
+    keep = Path(str(folder) + "-kept")
+    folder.rename(keep)
+    execute(SMALL_RUN, CHILD)
+    for name in ("checkpoints", "snapshots"):
+        (keep / name).rename(folder / name)
+    (folder / "locks").mkdir()
+    (folder / "locks" / f"{PARENT.name}.lock").touch()
+    assert files(folder / "checkpoints") and files(folder / "snapshots")
+    assert execute(SMALL_RUN, CHILD) == Summary(found=2)
+    assert files(folder) == names(SMALL_RUN, CHILD)
