@@ -42,8 +42,9 @@ def execute(workers: int, arguments: Sequence[str]) -> int:
     finally:
         for process in processes:
             process.terminate()  # does nothing to one that has ended
-        for reader in readers:
+        for process, reader in zip(processes, readers, strict=False):
             reader.join()
+            process.wait()
     return max(status if status >= 0 else 128 - status for status in statuses)  # negative: the number of a signal
 
 
@@ -69,5 +70,6 @@ def cores(every: Sequence[int], number: int, workers: int) -> set[int]:
 def _pass_on(process: "subprocess.Popen[str]", number: int) -> None:
     """Prints the lines of a process until it has ended."""
     assert process.stdout
-    for line in process.stdout:
-        print(f"[{number}] {line}", end="", flush=True)
+    with process.stdout as lines:
+        for line in lines:
+            print(f"[{number}] {line}", end="", flush=True)

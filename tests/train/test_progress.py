@@ -1,64 +1,75 @@
-"""How long a run will still take, and what is shown of it."""
+"""What a person sees: lines, and a bar on a terminal."""
 
-import math
+import io
+import os
+import pty
+import subprocess
+import sys
 
-import pytest
+import jax.numpy as jnp
+from conftest import SMALL_RUN
 
-from smith.run import Run, epochs, iterations
-from smith.train.progress import Display, Remaining
+from smith.train import progress
+from smith.train.loop import Point
+from smith.train.progress import Display
 
-
-def long_run(**changes) -> Run:
-    return Run("mnist", "lenet", 64, iterations(1000), lr=0.1, test_every=iterations(100)).replace(**changes)
-
-
-def simulate(remaining: Remaining, run: Run, until: int, step: float, test: float, now: float = 50.0) -> float:
-    """Tells what `train` would, at a fixed time for each step and test. Returns the time at the end."""
-    for t in range(until + 1):
-        if t and t % run.count(run.test_every) == 0:
-            remaining.testing(now)
-            now += test
-            remaining.tested(now)
-        if t % 20 == 0 and t:
-            remaining.iterated(t, now)
-        now += step if t else 30.0  # the first one is compiled
-    return now
+ROW = {"test_loss": 1.5, "test_accuracy": 0.25}
 
 
-@pytest.mark.parametrize("test", [0.0, 0.5, 20.0, 300.0])
-@pytest.mark.parametrize("changes", [{}, {"test_every": epochs(1 / 9)}, {"test_every": iterations(37)}])
-def test_after_a_tenth_of_the_run_the_estimate_is_within_a_fifth(test, changes):
-    run = long_run(**changes)
-    remaining = Remaining(run)
-    simulate(remaining, run, 140, step=0.4, test=test)
-    tests = 1000 // run.count(run.test_every) - 140 // run.count(run.test_every)
-    assert remaining.seconds() == pytest.approx(860 * 0.4 + tests * test, rel=0.2)
-    assert remaining.rate() == pytest.approx(1 / 0.4, rel=0.01)
+def test_elsewhere_than_on_a_terminal_there_is_a_line_for_each_event(capsys):
+    with Display() as display:
+        display.plan(2, 1)
+        display.begin(SMALL_RUN, 0)
+        display.resumed(5)
+        display.saw(Point(6, None, loss=jnp.float32(2.0)))
+        display.warn("damaged result: /results [old]/x: kept")
+        display.end(SMALL_RUN, 0, "done", ROW)
+        display.waiting(1)
+    out, err = capsys.readouterr()
+    assert out == "" and err.splitlines() == [
+        "2 runs to train, 1 found",
+        "goes on from its checkpoint at iteration 5",
+        "smith: damaged result: /results [old]/x: kept",
+        f"done     {SMALL_RUN.key} seed 0: test loss 1.5, accuracy 0.2500, 0 s",
+        "waiting for 1 run that other processes train",
+    ]
 
 
-def test_nothing_is_estimated_before_two_reports():
-    remaining = Remaining(long_run())
-    assert (remaining.rate(), remaining.seconds()) == (0.0, math.inf)
-    remaining.iterated(20, 100.0)
-    assert (remaining.rate(), remaining.seconds()) == (0.0, math.inf)
-    remaining.iterated(40, 110.0)
-    assert (remaining.rate(), remaining.seconds()) == (2.0, 480.0)
+def test_a_quiet_display_says_nothing(capsys):
+    with Display(quiet=True) as display:
+        display.plan(1, 0)
+        display.begin(SMALL_RUN, 0)
+        display.saw(Point(6, None, loss=jnp.float32(2.0)))
+    assert capsys.readouterr() == ("", "")
 
 
-def test_a_resumed_run_is_estimated_from_where_it_went_on():
-    remaining = Remaining(long_run())
-    remaining.iterated(800, 100.0)
-    remaining.iterated(900, 150.0)
-    assert (remaining.rate(), remaining.seconds()) == (2.0, 50.0)
+def test_the_bar_says_what_a_person_wants_to_know(monkeypatch):
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    monkeypatch.setattr(progress, "REFRESH", 0.0)
+    for name, value in {"COLUMNS": "160", "TERM": "xterm"}.items():
+        monkeypatch.setenv(name, value)
+    with Display() as display:
+        display.plan(3, 0)
+        display.begin(SMALL_RUN, 2)
+        for iteration in (3, 4, 5):
+            display.saw(Point(iteration, None, loss=jnp.float32(iteration / 10)))
+        display.saw(Point(5, None, loss=jnp.float32(0.5), row=ROW))
+        display._bars.refresh()
+    shown = terminal.getvalue()
+    assert "lenet mnist, seed 2" in shown and "5/12" in shown and "0/3" in shown
+    assert "train loss 0.500  test loss 1.500, accuracy 0.250" in shown
 
 
-def test_the_bar_says_what_a_person_wants_to_know():
-    display = Display(quiet=True)
-    display.begin(long_run(), 0)
-    display.iterated(20, 2.0)
-    assert "left" not in display._note()
-    display.testing()
-    display.tested({"test_loss": 1.25, "test_accuracy": 0.5})
-    display.iterated(40, 1.5)
-    for words in ("it/s", "images/s", "train loss 1.500", "test loss 1.250, accuracy 0.500", "left"):
-        assert words in display._note()
+def test_a_stop_by_force_shows_the_cursor_again():
+    """The bar hides it."""
+    code = "from smith.train import stopping; stopping._say(2)"
+    ours, theirs = pty.openpty()
+    subprocess.run([sys.executable, "-c", code], stderr=theirs, check=True)
+    assert b"\x1b[?25hsmith: stopped" in os.read(ours, 1000)
+    os.close(ours)
+    os.close(theirs)

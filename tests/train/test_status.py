@@ -1,0 +1,83 @@
+"""`smith status` and `smith verify`: what there is, what is under way, what is damaged."""
+
+from pathlib import Path
+
+import jax.numpy as jnp
+import pytest
+from conftest import SMALL_RUN
+
+from smith.errors import UserError
+from smith.figure import Figure, Panel
+from smith.scales import SCALES
+from smith.store import COLUMNS, Store, results
+from smith.train import status
+from smith.train.checkpoints import Checkpoint, Keeper
+from smith.train.places import Job, Places
+
+OTHER = SMALL_RUN.replace(lr=0.02)
+FIGURES = [
+    Figure("one", "One run", panels=(Panel("a", {"1": SMALL_RUN}),)),
+    Figure("two", "Two runs", panels=(Panel("a", {"1": SMALL_RUN, "2": OTHER}),)),
+]
+
+
+@pytest.fixture
+def root(tmp_path) -> Path:
+    """A result, and a run under way."""
+    folder = tmp_path / "paper"
+    folder.mkdir()
+    results.write(folder, SMALL_RUN, 0, "done", [dict.fromkeys(COLUMNS, 0.5)], {})
+    keeper = Keeper(Places(folder).checkpoints(Job(OTHER, 1)))
+    for iteration in (4, 6):
+        keeper.keep(Checkpoint(OTHER, 1, iteration, {"x": jnp.zeros(3)}))
+    keeper.close()
+    return tmp_path
+
+
+def said(root: Path, capsys) -> list[str]:
+    status.report(root, FIGURES)
+    return capsys.readouterr().out.splitlines()
+
+
+def flip(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def test_results_and_runs_under_way_are_told(root, capsys):
+    header, row, begun = said(root, capsys)
+    assert header.split()[:4] == ["scale", "results", "diverged", "seeds"]
+    assert row.split() == ["paper", "1", "0", "1", "one"]
+    assert begun == f"begun: {OTHER.key}-seed1, 6 iterations done"
+    assert status.verify(root) == (3, [])
+
+
+def test_what_is_damaged_is_told_with_its_path(root, capsys):
+    (result,) = (root / "paper").glob("*.parquet")
+    checkpoint = next((root / "paper" / "checkpoints").glob("*/*6"))
+    flip(result)
+    flip(checkpoint / "about" / "metadata")
+    good, wrong = status.verify(root)
+    assert good == 1 and len(wrong) == 2 and str(result) in wrong[0] and str(checkpoint) in wrong[1]
+    assert any(line.startswith(f"damaged: {result}: ") for line in said(root, capsys))
+
+
+def test_what_is_foreign_or_was_set_aside_is_told_and_is_no_damage(root, capsys):
+    store = Store(root, SCALES["paper"])
+    aside = store.set_aside(next(store.folder.glob("*.parquet")))
+    kept = results.write(store.folder, SMALL_RUN, 3, "done", [dict.fromkeys(COLUMNS, 0.5)], {})
+    foreign = results.Result(kept.description.replace("lenet", "nobodys"), 3, "done", kept.columns, {})
+    next(store.folder.glob("*.parquet")).unlink()
+    (store.folder / f"nobodys{results.suffix(foreign.description, 3)}").write_bytes(results._encode(foreign, {}))
+    lines = said(root, capsys)
+    assert f"set aside: {aside}" in lines
+    assert any(line.startswith("foreign: ") and "unknown network 'nobodys'" in line for line in lines)
+    assert status.verify(root) == (3, [])
+
+
+def test_nothing_there_is_told(tmp_path, capsys):
+    assert said(tmp_path, capsys) == [f"no results in {tmp_path}; smith run all trains them"]
+    for command in (status.verify, lambda root: status.report(root, FIGURES)):
+        with pytest.raises(UserError, match="is not there: give the folder of results with --results-dir"):
+            command(tmp_path / "missing")
