@@ -11,8 +11,7 @@ from typing import Any
 import numpy as np
 
 from smith.analysis import published as paper
-from smith.analysis.measures import guess
-from smith.analysis.seeds import curve
+from smith.analysis.seeds import curve, padded
 from smith.figure import Figure, Finals, Panel, Row, Sketch, Table
 from smith.figures.views import Axis, Line, Range, Series, View
 from smith.metrics import quantity
@@ -57,7 +56,7 @@ def heading(name: str) -> str:
 
 def _curves(panel: Panel, store: Store, published: bool) -> View:
     theirs = paper.curves(panel.published) if published and panel.published else {}
-    cuts = {run: _cut(panel, run, store) for run in panel.runs()}
+    cuts = {run: paper.stretch(panel.x, run, store.trained(run)) for run in panel.runs()}
     series = [
         _curve(number, name, y, panel.x, store.results(run), _scaled(theirs.get(name), cuts[run]))
         for number, (name, y, run) in enumerate(panel.series())
@@ -73,11 +72,6 @@ def _curves(panel: Panel, store: Store, published: bool) -> View:
         _published_label(list(cuts.values())) if theirs else "",
         runs=panel.curves,
     )
-
-
-def _cut(panel: Panel, run: Run, store: Store) -> float:
-    """Returns by how much the iterations of the horizontal axis are cut at the store's scale; 1 on other axes."""
-    return store.trained(run).iterations / run.iterations if panel.x == "iteration" else 1.0
 
 
 def _scaled(line: Line | None, cut: float) -> Line | None:
@@ -171,7 +165,7 @@ def _finals(panel: Finals, store: Store) -> View:
     found = {place: store.results(run) for place, run in panel.points.items()}
     series = []
     for number, name in enumerate(panel.y):
-        ends = {x: {r.seed: _end(r, panel.points[x], name) for r in of} for x, of in found.items()}
+        ends = {x: {r.seed: _end(r, name) for r in of} for x, of in found.items()}
         series.append(_points(number, quantity(name).short, _unit(name), ends))
     lost = sum(result.status == "diverged" for of in found.values() for result in of)
     absent = sum(not of for of in found.values())
@@ -187,9 +181,9 @@ def _finals(panel: Finals, store: Store) -> View:
     )
 
 
-def _end(result: Result, run: Run, name: str) -> float:
+def _end(result: Result, name: str) -> float:
     """Returns the last test's value; a run that diverged has come to guessing."""
-    return guess(run, name) if result.status == "diverged" else float(result[name][-1])
+    return float(padded(result, name)[1][-1])
 
 
 def _points(number: int, name: str, unit: str, ends: Mapping[float, Mapping[int, float]], **more: Any) -> Series:
@@ -236,7 +230,7 @@ def measured(table: Table, store: Store) -> list[Measured]:
     rows = []
     for row in table.rows:
         found = store.results(row.run)
-        values = {result.seed: 100 * _end(result, row.run, "test_accuracy") for result in found}
+        values = {result.seed: 100 * _end(result, "test_accuracy") for result in found}
         rows.append(Measured(row, values, sum(result.status == "diverged" for result in found)))
     return rows
 

@@ -238,7 +238,7 @@ def _legend(axis: "Axes", view: View) -> None:
     from matplotlib.lines import Line2D
     from matplotlib.transforms import ScaledTranslation
 
-    if not view.points and any(len(series.seeds) > 1 for series in view.series):
+    if view.many and not view.points:
         axis.plot([], [], color="0.4", linewidth=0.5, label="each seed (thick: their mean, while none has diverged)")
     if not view.points and view.published:
         axis.plot([], [], "--", color="0.4", linewidth=0.8, label=_label(view.published))

@@ -33,16 +33,21 @@ def draw(table: Table, store: Store, target: Path, published: bool = True) -> st
         return f"{table.name}: no results at scale {scale.name}; {store.command(table.name)}"
     folder = store.figures_folder(target)
     disk.make_folder(folder)
-    head, body = (*table.columns, *HEAD), [(*one.row.labels, *entries(one)) for one in rows]
+    head = (*table.columns, *HEAD)
     lost = ("A seed that diverged counts as guessing.",) if any(one.diverged for one in rows) else ()
     caption = f"{table.title}. Scale {scale.name}: {scale.what}."
     for kind, write in (("md", markdown), ("tex", latex)):
         with disk.whole(folder / f"{table.name}.{kind}") as part:
-            part.write_text(write(caption, head, body, (*lost, *table.notes)), encoding="utf-8")
+            part.write_text(write(caption, head, body(rows), (*lost, *table.notes)), encoding="utf-8")
     paths = [folder / f"{table.name}.{kind}" for kind in plot.KINDS]
     plot.save(views(table, store, published), *plot.face(table, store), paths)
     missing = f", {len(rows) - have} without a result" if have < len(rows) else ""
     return f"{table.name}: {folder / table.name}.md ({have} rows, scale {scale.name}{missing})"
+
+
+def body(rows: Sequence[Measured]) -> list[tuple[str, ...]]:
+    """Returns the cells of all rows."""
+    return [(*one.row.labels, *entries(one)) for one in rows]
 
 
 def entries(one: Measured) -> tuple[str, str, str]:

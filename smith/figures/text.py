@@ -8,22 +8,19 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
-import rich.table
-from rich.console import Console
 
 from smith import disk, networks
 from smith.analysis import calibration
 from smith.analysis.calibration import SAYS, Score
-from smith.analysis.fidelity import UNITS, CurveFit, PanelFit, compare
+from smith.analysis.fidelity import CurveFit, PanelFit, compare
 from smith.figure import Assumption, Figure
 from smith.figures import plot, tables
 from smith.figures.panels import X_LABELS
-from smith.figures.views import Axis, Series, View
+from smith.figures.views import NOTHING, Axis, Series, View
 from smith.metrics import quantity
 from smith.store import Store
 
 NONE = "-"
-SHEET = 110  # columns of the terminal, so that what is printed does not depend on it
 DEFAULT = "short"  # the scale whose calibration is right in its folder; others have a folder of their own
 PANELS = ("Panel", "Quantity", "Seeds", "Curves compared", "Kendall's tau", "RMSE")
 CURVES = (
@@ -42,15 +39,16 @@ HOW = (
     "At the end: ours minus published, the mean over the last tenth of the range that both cover. RMSE: the root mean "
     "square of the difference at the published points that both cover, for a loss of its natural logarithm (0.1 is a "
     "tenth). On an axis of learning rates or momenta the curves of a panel are put in order at the last place that all "
-    "of them reach. Best is the least loss or the highest accuracy. A seed that diverged counts as guessing from there on."
+    "of them reach. Best is the least loss or the highest accuracy. A seed that diverged counts as guessing from there."
 )
 ALWAYS = (
-    "Means of four: each published curve is the mean of 4 runs of two initialisations and four batch sizes, and goes up "
-    "with the first of them that diverges.",
+    "Means of four: each published curve is the mean of 4 runs of two initialisations and four batch sizes, and goes "
+    "up with the first of them that diverges.",
     "Order of the images: the author's came in a fixed order, ours are shuffled every epoch.",
-    "Digitisation: the published curves are read from plots: 0.1 to 0.3 % in a loss, 0.0003 to 0.001 in an accuracy, more "
-    "where curves cross.",
-    "Divergence: a published curve that leaves its panel at the top counts as diverging there, wherever the edge is.",
+    "Digitisation: the published curves are read from plots: 0.1 to 0.3 % in a loss, 0.0003 to 0.001 in an accuracy, "
+    "more where curves cross.",
+    "Divergence: a published curve that leaves its panel at the top counts as diverging there, wherever the edge is; "
+    "others, where they pass the middle between their best and guessing for good.",
 )
 OF_BATCH_NORM = (
     "Test window: the author's tests of the deep networks saw 6,400 (densenet: 7,400) mirrored images, a window that "
@@ -71,19 +69,16 @@ def show(figures: Sequence[Figure], store: Store, target: Path) -> None:
     Raises:
       OSError: nothing can be written there.
     """
-    fits = measured(figures, store)
     for line in store.damaged.values():
         print(f"damaged, left out: {line}", file=sys.stderr)
+    fits = measured(figures, store)
     if not fits:
         command = store.command(" ".join(figure.name for figure in figures))
-        print(f"no results at scale {store.scale.name}; {command}")
-        return
-    found = rich.table.Table(box=None)
-    for heading in PANELS:
-        found.add_column(heading, justify="left" if heading in PANELS[:3] else "right", no_wrap=True)
-    for name, fit in fits:
-        found.add_row(*panel_row(name, fit))
-    Console(width=SHEET, highlight=False, markup=False).print(found)
+        return print(f"no results at scale {store.scale.name}; {command}")
+    rows = [PANELS, *(panel_row(name, fit) for name, fit in fits)]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
     folder = store.figures_folder(target)
     disk.make_folder(folder)
     with disk.whole(folder / "fidelity.md") as part:
@@ -131,8 +126,7 @@ def expectations(figure: Figure, store: Store) -> list[str]:
 def caption(fit: PanelFit) -> str:
     """Returns what a panel's table is of."""
     order = f"; order of {fit.compared} curves at the end: Kendall's tau {fit.order:+.2f}" if fit.compared > 1 else ""
-    units = " and ".join(dict.fromkeys(UNITS[fit.quantity]))
-    return f"{fit.panel}: {quantity(fit.quantity).label}, differences in {units}{order}"
+    return f"{fit.panel}: {quantity(fit.quantity).label}{order}"
 
 
 def panel_row(name: str, fit: PanelFit) -> tuple[str, ...]:
@@ -243,26 +237,20 @@ def _score(found: Score) -> tuple[str, ...]:
 def _alternatives(figure: Figure, store: Store, names: Sequence[str]) -> Iterator[View]:
     """Yields a view for each curve and assumption: the alternatives over the published curve, where they are scored."""
     for assumption in figure.assumptions:
-        if not calibration.told_apart(figure, assumption, store):
-            continue
-        each = [calibration.curves(figure, assumption, value, store, names) for value in assumption.values]
-        for curves in zip(*each, strict=True):
-            yield _alternative(assumption, curves, store)
+        if calibration.told_apart(figure, assumption, store):
+            each = [calibration.curves(figure, assumption, value, store, names) for value in assumption.values]
+            yield from (_alternative(assumption, curves, store) for curves in zip(*each, strict=True))
 
 
 def _alternative(assumption: Assumption, curves: Sequence[calibration.Curve], store: Store) -> View:
     first = curves[0]
-    error = first.quantity == "test_accuracy"
-    label = "Test error (fraction)" if error else quantity(first.quantity).label
-    x, y = first.theirs
-    series = [Series("", 0, published=(x, 1 - y if error else y))]
+    error, (x, y) = first.quantity == "test_accuracy", first.theirs
+    series = [Series("", 6, published=(x, 1 - y if error else y))]
     for number, (value, curve) in enumerate(zip(assumption.values, curves, strict=True)):
-        lines = {r.seed: _seen(calibration.ours(curve, r), float(x.max(initial=0))) for r in store.results(curve.run)}
-        series.append(Series(f"{value:g}", number, seeds=lines, missing=not lines))
+        found = {r.seed: calibration.ours(curve, r) for r in store.results(curve.run)}
+        lines = {seed: (x_[x_ <= x.max(initial=0)], y_[x_ <= x.max(initial=0)]) for seed, (x_, y_) in found.items()}
+        mean = lines[min(lines)] if len(lines) == 1 else NOTHING
+        series.append(Series(f"{value:g}", number, mean=mean, seeds=lines, missing=not lines))
+    vertical = Axis("Test error (fraction)" if error else quantity(first.quantity).label, log=True)
     title = f"{first.name}: {assumption.words}"
-    return View("", title, Axis(X_LABELS.get(first.x, first.x)), Axis(label, log=True), series, "published")
-
-
-def _seen(line: tuple[np.ndarray, np.ndarray], right: float) -> tuple[np.ndarray, np.ndarray]:
-    there = np.isfinite(line[0]) & (line[0] <= right)
-    return line[0][there], line[1][there]
+    return View("", title, Axis(X_LABELS.get(first.x, first.x)), vertical, series, "published")

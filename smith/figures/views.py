@@ -99,6 +99,11 @@ class View:
         return f"{self.label}  {self.title}".strip()
 
     @property
+    def many(self) -> bool:
+        """Whether a series has several seeds."""
+        return any(len(series.seeds) > 1 for series in self.series)
+
+    @property
     def top(self) -> float:
         """The highest y that the axis shows."""
         return self.y.range[1] if self.y.range else max([0.0, *(float(s.mean[1].max(initial=0)) for s in self.series)])
@@ -107,3 +112,12 @@ class View:
         """Returns x of the means that lie above the axis."""
         x, y = series.mean
         return x[(y > self.top) & (x <= (self.x.range[1] if self.x.range else np.inf))]
+
+
+def runs_of(shown: Sequence[View]) -> dict[str, Run]:
+    """Returns the runs of views under the names that a reader finds in them; each run once."""
+    names: dict[Run, list[str]] = {}
+    for view in shown:
+        for name, run in view.runs.items():
+            names.setdefault(run, []).append(": ".join(filter(None, (view.label, name))))
+    return {"; ".join(said): run for run, said in names.items()}

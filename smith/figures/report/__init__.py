@@ -10,18 +10,18 @@ from pathlib import Path
 
 from smith import disk
 from smith.analysis import verdicts
-from smith.analysis.verdicts import Claim, Decision
+from smith.analysis.verdicts import Claim
 from smith.errors import UserError
 from smith.figure import Figure, Table
 from smith.figures import draw
 from smith.figures.report import claims as words_of_claims
 from smith.figures.report import pages, site, words
-from smith.figures.report.sections import Section, Shown
+from smith.figures.report.sections import Shown
 from smith.store import Store
 
 HERE = Path(__file__).parent
 KINDS = ("png", "md", "tex")  # what is shown of what `smith draw` and `smith calibrate` write
-OF_README = ("paper", "short")  # scales; results of others are not the project's but the reader's
+OF_README = (*verdicts.WORDS, "short")  # scales; results of others are not the project's but the reader's
 
 
 def write(
@@ -44,12 +44,13 @@ def write(
       UserError: the folder has files under the names of the report's that no report wrote.
       OSError: nothing can be written there.
     """
-    shown = [Shown(e, [Section(e, store) for store in stores], words.notes(docs.get(e.name))) for e in experiments]
-    decisions = _decide(experiments, claims, stores)
+    shown = [Shown(experiment, stores, docs.get(experiment.name)) for experiment in experiments]
+    decisions = [verdicts.best(claim, experiments, stores) for claim in claims.values()]
     files = {name: data for one in shown for name, data in _files(one, figures).items()}
     content = {**pages.render(pages.Site(shown, decisions, stores, list(files))), **files, **_shared()}
     changed = site.publish(target, {**content, "results.csv": pages.listing(stores)})
-    return f"{target / 'index.html'}: {words_of_claims.summary(decisions)}; {changed} files new or changed"
+    said = words_of_claims.summary(decisions)
+    return f"{target / 'index.html'}: {said}; {words.counted(changed, 'file')} new or changed"
 
 
 def update_readme(
@@ -67,7 +68,8 @@ def update_readme(
         old = path.read_bytes().decode("utf-8")
     except (FileNotFoundError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: no README that can be read") from error
-    new = words_of_claims.with_claims(old, _decide(experiments, claims, among), str(path))
+    decisions = [verdicts.best(claim, experiments, among) for claim in claims.values()]
+    new = words_of_claims.with_claims(old, decisions, str(path))
     if new == old:
         return False
     with disk.whole(path) as part:
@@ -75,23 +77,16 @@ def update_readme(
     return True
 
 
-def _decide(
-    experiments: Sequence[Figure | Table], claims: Mapping[str, Claim], stores: Sequence[Store]
-) -> list[Decision]:
-    """Returns the decision on each claim, from the first scale that has anything to say of it."""
-    return [verdicts.best(claim, experiments, stores) for claim in claims.values()]
-
-
 def _files(shown: Shown, figures: Path) -> dict[str, bytes]:
     """Returns what there is of an experiment to look at and to download, by its place in the report."""
     name = shown.experiment.name
     found = _read(figures / "calibration", name, "calibration")
     for section in shown.there:
-        own = _read(section.store.figures_folder(figures), name, section.scale)
-        if f"figures/{section.scale}/{name}.png" not in own:
+        own = _read(section.store.figures_folder(figures), name, section.store.scale.name)
+        if f"figures/{section.store.scale.name}/{name}.png" not in own:
             with tempfile.TemporaryDirectory() as folder:
                 draw(shown.experiment, section.store, Path(folder))
-                own = _read(section.store.figures_folder(Path(folder)), name, section.scale)
+                own = _read(section.store.figures_folder(Path(folder)), name, section.store.scale.name)
         found |= own
     return found
 

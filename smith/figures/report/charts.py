@@ -18,25 +18,23 @@ def chart(view: View) -> dict[str, Any]:
     """Returns the chart of a view."""
     horizontal, vertical = (view.y, view.x) if view.across else (view.x, view.y)
     layout: dict[str, Any] = {"xaxis": _axis(horizontal), "yaxis": _axis(vertical), "hovermode": "closest"}
+    layout["annotations"] = [_note(x, words, "top") for x, words in view.texts.items()]
     if view.across:
         layout["height"] = 140 + 30 * len(view.x.ticks or ())
     if view.mark:
         x, words = view.mark
-        layout["shapes"] = [
-            {"type": "line", "x0": x, "x1": x, "yref": "paper", "y0": 0, "y1": 1, "line": {"dash": "dot"}}
-        ]
-        layout["annotations"] = [_note(x, words, 0)]
-    layout.setdefault("annotations", []).extend(_note(x, words, 1) for x, words in view.texts.items())
+        layout["annotations"].append(_note(x, words, "bottom"))
+        layout["shapes"] = [{"type": "line", "x0": x, "x1": x, "yref": "paper", "y0": 0, "y1": 1}]
     return {"data": [trace for series in view.series for trace in _traces(view, series)], "layout": layout}
 
 
-def _note(x: float, words: str, y: float) -> dict[str, Any]:
-    place = {"x": x, "y": y, "yref": "paper", "yanchor": "bottom" if y == 0 else "top", "showarrow": False}
-    return {**place, "text": shown(words)}
+def _note(x: float, words: str, side: str) -> dict[str, Any]:
+    y = 1 if side == "top" else 0
+    return {"x": x, "y": y, "yref": "paper", "yanchor": side, "showarrow": False, "text": shown(words)}
 
 
 def _axis(axis: Axis) -> dict[str, Any]:
-    found: dict[str, Any] = {"title": {"text": shown(axis.label)}, "automargin": True, "zeroline": False}
+    found: dict[str, Any] = {"title": {"text": shown(axis.label), "standoff": 6}, "automargin": True, "zeroline": False}
     if axis.log:
         found |= {"type": "log", "tickformat": "~g"}
     if axis.range:
@@ -57,61 +55,49 @@ def rounded(values: np.ndarray) -> list[float | int | None]:
 
 
 def _traces(view: View, series: Series) -> list[Trace]:
-    traces = []
+    traces, seeds = [], [f"seed {seed}" for seed in series.seeds]
     if series.published:
-        hollow = {"marker": {"symbol": "square-open"}} if view.points else {}
-        line = {"line": {"dash": "dash", "width": 1.3}} | hollow
-        traces.append(_trace(view, series, series.published, "published", "published", series.published_spread, **line))
-    if len(series.seeds) > 1:
-        for seed, line in series.seeds.items():
-            style = {"marker": {"size": 4}} if view.points else {"line": {"width": 0.8}}
-            traces.append(_trace(view, series, line, "seed", f"seed {seed}", opacity=0.6, **style))
-    who = (
-        f"mean of {len(series.seeds)} seeds" if len(series.seeds) > 1 else ", ".join(f"seed {s}" for s in series.seeds)
-    )
-    named = {"name": shown(series.legend), "showlegend": True, "line": {"width": 2}}
-    traces.append(_trace(view, series, series.mean, "mean", who, series.spread, **named))
-    return traces + ([] if view.points else _marks(view, series))
+        style = {"line": {"dash": "dash", "width": 1.3}, "marker": {"symbol": "square-open"}}
+        traces.append(_trace(view, series, series.published, "published", "published", **style))
+    if len(seeds) > 1:
+        style = {"line": {"width": 0.8}, "marker": {"size": 4}, "opacity": 0.6}
+        lines = zip(seeds, series.seeds.values(), strict=True)
+        traces += [_trace(view, series, line, "seed", who, **style) for who, line in lines]
+    who = f"mean of {len(seeds)} seeds" if len(seeds) > 1 else "".join(seeds)
+    style = {"name": shown(series.legend), "showlegend": bool(series.legend), "line": {"width": 2}}
+    traces.append(_trace(view, series, series.mean, "mean", who, **style))
+    above = view.above(series)
+    ends = [f"{who} diverged" for who in (f"seed {seed}" for seed in series.diverged)]
+    traces += _marks(view, series, np.array([*series.diverged.values()]), "x-thin-open", ends)
+    return traces + _marks(view, series, above, "triangle-up-open", ["above the axis"] * len(above))
 
 
-def _trace(
-    view: View, series: Series, line: Line, layer: str, who: str, spread: np.ndarray | None = None, **style: Any
-) -> Trace:
-    x, y = line
+def _trace(view: View, series: Series, points: Line, layer: str, who: str, **style: Any) -> Trace:
+    """Returns the trace of a line or of points, which are lines where they are a mean that runs along an axis."""
+    (x, y), value, place = points, "y", f"<br>{shown(view.x.label)} %{{x:.5~g}}"
     if view.across:
-        x, y = y, x + (ASIDE if layer == "published" else -ASIDE)
-    rows = "" if view.across else f"<br>{shown(view.x.label)} %{{x:.5~g}}"
-    value = "x" if view.across else "y"
-    title = f"<b>{shown(series.name)}</b> {who}" if series.name else f"<b>{who}</b>"
-    lines = view.points and (layer != "mean" or view.across)
-    trace: Trace = {
-        "x": rounded(x),
-        "y": rounded(y),
-        "mode": "markers" if lines else "lines+markers" if view.points else "lines",
-        "meta": {"layer": layer, "colour": series.colour},
+        x, y, value, place = y, x + (ASIDE if layer == "published" else -ASIDE), "x", ""
+    spread = {"published": series.published_spread, "mean": series.spread}.get(layer)
+    error = {} if spread is None else {f"error_{value}": {"type": "data", "array": rounded(spread)}}
+    title = " ".join(filter(None, (f"<b>{shown(series.name)}</b>", who)))
+    return {
+        "x": rounded(x) or [None],  # a trace without points is not in the legend
+        "y": rounded(y) or [None],
+        "mode": "lines" if not view.points else "lines+markers" if layer == "mean" and not view.across else "markers",
+        "meta": {"layer": layer, "colour": 6 if view.points and layer == "published" else series.colour},
         "legendgroup": f"{series.colour}",
         "showlegend": False,
-        "hovertemplate": f"{title}<br>%{{{value}:.4g}} {shown(series.unit)}{rows}<extra></extra>",
+        "hovertemplate": f"{title}<br>%{{{value}:.4g}} {shown(series.unit)}{place}<extra></extra>",
+        **error,
+        **style,
     }
-    if spread is not None:
-        trace[f"error_{value}"] = {"type": "data", "array": rounded(spread)}
-    return trace | style
 
 
-def _marks(view: View, series: Series) -> list[Trace]:
-    """Returns marks at the top edge where a seed diverged (a cross), and where the mean leaves the axis."""
-    above = view.above(series)
-    ends = np.array([*series.diverged.values()])
-    found = []
-    for x, symbol, words in (
-        (ends, "x-thin-open", [f"seed {s} diverged" for s in series.diverged]),
-        (above, "triangle-up-open", ["above the axis"] * len(above)),
-    ):
-        if len(x):
-            mark = _trace(view, series, (x, np.full(len(x), view.top)), "mean", "")
-            marker = {"symbol": symbol, "size": 8, "line": {"width": 2}}
-            hover = f"<b>{shown(series.name)}</b> %{{text}}<extra></extra>"
-            found.append(
-                mark | {"mode": "markers", "cliponaxis": False, "marker": marker, "text": words, "hovertemplate": hover}
-            )
-    return found
+def _marks(view: View, series: Series, x: np.ndarray, symbol: str, texts: list[str]) -> list[Trace]:
+    """Returns marks at the top edge, if there are any."""
+    if view.points or not len(x):
+        return []
+    marker = {"symbol": symbol, "size": 8, "line": {"width": 2}}
+    hover = f"<b>{shown(series.name)}</b> %{{text}}<extra></extra>"
+    style = {"mode": "markers", "cliponaxis": False, "marker": marker, "text": texts, "hovertemplate": hover}
+    return [_trace(view, series, (x, np.full(len(x), view.top)), "mean", "", **style)]

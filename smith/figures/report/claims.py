@@ -1,18 +1,18 @@
-"""Claims and verdicts in words and small pictures, for the report and for the README."""
+"""Claims and verdicts in words, and where their pictures have marks, for the report and for the README."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
-from markupsafe import Markup, escape
 
-from smith.analysis.verdicts import Decision, Finding
+from smith.analysis.verdicts import WORDS, Decision, Finding
 from smith.errors import UserError
 from smith.figures.report import words
 
-SYMBOLS = {"reproduced": "✓", "not reproduced": "✗", "inconclusive": "○"}
-STATES = {"supported": "✓", "contradicted": "✗", "open": "○"}
+SYMBOLS = {word: symbol for words in WORDS.values() for word, symbol in zip(words, "✓✗○", strict=True)}
+STATES = {"supported": "✓", "contradicted": "✗", "open": "○", "not asked": "–"}
 BEGIN, END = "<!-- claims -->", "<!-- /claims -->"
-WIDTH, HEIGHT, EDGE = 320.0, 46.0, 12.0  # of a picture
+WIDTH, EDGE = 320, 12  # of a picture, and of what stays free on either side
 
 
 def verdict(decision: Decision) -> str:
@@ -21,9 +21,9 @@ def verdict(decision: Decision) -> str:
 
 
 def summary(decisions: Sequence[Decision]) -> str:
-    """Returns how many claims have each verdict."""
-    counts = {name: sum(d.verdict == name for d in decisions) for name in SYMBOLS}
-    return ", ".join(f"{count} {name}" for name, count in counts.items())
+    """Returns how many claims have each verdict; of the words that only some scale has, those that there are."""
+    counts = {word: sum(d.verdict == word for d in decisions) for word in SYMBOLS}
+    return ", ".join(f"{count} {word}" for word, count in counts.items() if count or word in WORDS["paper"])
 
 
 def there(decision: Decision) -> list[Finding]:
@@ -41,45 +41,19 @@ def effect(finding: Finding) -> str:
     return words.number(finding.mean) + (f" [{', '.join(ends)}]" if np.isfinite(finding.low) else "")
 
 
-def seeds(finding: Finding) -> str:
-    """Returns the effect of each seed, in words."""
-    return ", ".join(f"seed {seed}: {words.number(value)}" for seed, value in finding.effects.items())
+def places(finding: Finding) -> dict[str, Any]:
+    """Returns where the picture of a finding has its marks, from 0 to `WIDTH`; empty where there is no effect.
 
-
-def picture(finding: Finding) -> Markup:
-    """Returns the effects as a picture: a dot for every seed, the interval, the bar to clear, the paper's own value."""
-    published = np.nan if finding.published is None else finding.published
-    marks = [*finding.effects.values(), finding.low, finding.high, published, finding.part.above]
-    finite = [value for value in marks if np.isfinite(value)]
+    They are the dots of the seeds, the mean, the ends of the interval, the bar to clear, the paper's own value.
+    """
     if not np.isfinite(finding.mean):
-        return Markup("")
-    low, span = min(finite), (max(finite) - min(finite)) or 1.0
-
-    def at(value: float) -> str:
-        return f"{EDGE + (value - low) / span * (WIDTH - 2 * EDGE):.1f}"
-
-    bar, y = at(finding.part.above), HEIGHT / 2 - 6
-    shapes = [
-        f'<rect class="beyond" x="{bar}" y="0" width="{WIDTH - float(bar):.1f}" height="{2 * y:g}"/>',
-        f'<path class="bar" d="M{bar} 0V{2 * y:g}"/>',
-        _text(finding.part.above, bar),
-    ]
-    if np.isfinite(finding.low):
-        shapes.append(f'<path class="interval" d="M{at(finding.low)} {y:g}H{at(finding.high)}"/>')
-    shapes.append(f'<path class="mean" d="M{at(finding.mean)} {y - 8:g}v16"/>')
-    shapes += [f'<circle cx="{at(v)}" cy="{y:g}" r="3"/>' for v in finding.effects.values() if np.isfinite(v)]
-    if np.isfinite(published):
-        shapes.append(f'<path class="published" d="M{at(published)} {y - 5:g}l5 5-5 5-5-5z"/>')
-    label = f"effect {effect(finding)}; it must exceed {words.number(finding.part.above)}"
-    size = f'viewBox="0 0 {WIDTH:g} {HEIGHT:g}"'
-    return Markup(f'<svg class="effects" {size} role="img" aria-label="{escape(label)}">{"".join(shapes)}</svg>')
-
-
-def _text(value: float, x: str) -> str:
-    """Returns a number under its place."""
-    near = {True: "start", False: "middle"}[float(x) < 40]
-    anchor = "end" if float(x) > WIDTH - 40 else near
-    return f'<text x="{x}" y="{HEIGHT - 3:g}" text-anchor="{anchor}">{escape(words.number(value))}</text>'
+        return {}
+    published = np.nan if finding.published is None else finding.published
+    marks = [finding.part.above, finding.mean, finding.low, finding.high, published, *finding.effects.values()]
+    low, high = np.nanmin(marks), np.nanmax(marks)
+    x = [round(EDGE + (mark - low) / ((high - low) or 1.0) * (WIDTH - 2 * EDGE), 1) for mark in marks]
+    named = zip(("bar", "mean", "low", "high", "published"), x, strict=False)
+    return {name: place for name, place in named if np.isfinite(place)} | {"seeds": x[5:]}
 
 
 # --- the README ---

@@ -11,8 +11,8 @@ import jinja2
 
 from smith.analysis import calibration, verdicts
 from smith.analysis.verdicts import Decision
-from smith.figure import Figure
-from smith.figures import text
+from smith.figure import Figure, Table
+from smith.figures import panels, tables, text
 from smith.figures.report import charts, claims, words
 from smith.figures.report.sections import OURS, Section, Shown, asked
 from smith.run import digest
@@ -49,14 +49,14 @@ class Site:
         """Returns the decisions on claims that name a panel of an experiment."""
         return [d for d in self.decisions if any(self.link(p)[1].split("#")[0] == shown.page for p in d.claim.panels)]
 
-    def downloads(self, shown: Shown, folder: str) -> list[str]:
+    def downloads(self, experiment: Figure | Table, folder: str) -> list[str]:
         """Returns the files there are of an experiment in a folder: a scale's, or "calibration"."""
-        return [name for name in self.files if name.startswith(f"figures/{folder}/{shown.experiment.name}.")]
+        return [name for name in self.files if name.startswith(f"figures/{folder}/{experiment.name}.")]
 
     def picture(self, section: Section) -> str:
         """Returns the picture of an experiment at a scale, or nothing."""
-        name = f"figures/{section.scale}/{section.experiment.name}.png"
-        return name if name in self.files else ""
+        names = self.downloads(section.experiment, section.store.scale.name)
+        return next((name for name in names if name.endswith(".png")), "")
 
     def trouble(self, store: Store) -> list[tuple[str, list[str], str]]:
         """Returns what a scale's folder has that is not shown: what it is, a line for each, and what to do."""
@@ -105,7 +105,7 @@ def render(site: Site) -> dict[str, bytes]:
     )
     env.policies["json.dumps_kwargs"] = {"sort_keys": True, "separators": (",", ":"), "allow_nan": False}
     env.globals |= {"site": site, "words": words, "claims": claims, "rule": verdicts, "slug": slug}
-    env.globals |= {"chart": charts.chart, "text": text, "calibration": calibration}
+    env.globals |= {"chart": charts.chart, "text": text, "calibration": calibration, "tables": tables, "panels": panels}
     pages = {f"{name}.html": env.get_template(f"{name}.html").render(here=name) for name in sorted(OURS)}
     for before, shown, after in zip([None, *site.shown], site.shown, [*site.shown[1:], None], strict=False):
         around = {"previous": before, "next": after}

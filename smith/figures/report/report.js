@@ -23,12 +23,13 @@ function draw(chart) {
     ...layout,
     xaxis: axis(layout.xaxis),
     yaxis: axis(layout.yaxis),
+    shapes: (layout.shapes ?? []).map((shape) => ({ ...shape, line: { dash: "dot", width: 1, color: css("quiet") } })),
     uirevision: "kept",
     paper_bgcolor: "rgba(0,0,0,0)",
     plot_bgcolor: "rgba(0,0,0,0)",
     font: { family: "system-ui, sans-serif", size: 13, color: css("text") },
     margin: { l: 10, r: 16, t: 12, b: 10 },
-    legend: { orientation: "h", y: -0.25, yanchor: "top" },
+    legend: { orientation: "h", y: -0.2, yanchor: "top" },
   };
   Plotly.react(plot, data.map((trace) => painted(trace, hidden)), frame, { displayModeBar: false, responsive: true });
 }

@@ -11,118 +11,78 @@ from dataclasses import dataclass
 from smith.analysis import fidelity
 from smith.analysis.fidelity import PanelFit
 from smith.errors import UserError
-from smith.figure import Figure, Table
-from smith.figures import text
-from smith.figures.panels import heading, measured, views
+from smith.figure import Assumption, Figure, Table
+from smith.figures.panels import heading, views
 from smith.figures.report import words
-from smith.figures.tables import entries
-from smith.figures.views import View
+from smith.figures.views import View, runs_of
 from smith.run import Run
 from smith.store import Result, Store
 
-Experiment = Figure | Table
 OURS = {"index", "claims", "results"}  # names of pages that no experiment's page may have
 FACTS = {"device": "Device", "jax": "JAX", "flax": "Flax", "optax": "Optax", "python": "Python", "git_commit": "Commit"}
+Job = tuple[str, int]  # a trained run's description, and a seed
+
+
+def asked(runs: Iterable[Run], store: Store) -> set[Job]:
+    """Returns everything that a scale trains for runs of the protocol."""
+    return {(store.trained(run, seed).to_json(), seed) for run in runs for seed in range(store.scale.seeds)}
 
 
 @dataclass(frozen=True)
 class Section:
-    """An experiment at one scale."""
+    """An experiment at one scale.
 
-    experiment: Experiment
+    asked: what the scale trains for it
+    found: its results
+    views: what is drawn
+    trouble: why the scale can not hold it; empty if it can
+    """
+
+    experiment: Figure | Table
     store: Store
-
-    @property
-    def scale(self) -> str:
-        """The scale's name."""
-        return self.store.scale.name
-
-    @functools.cached_property
-    def trouble(self) -> str:
-        """Why the scale can not hold the experiment; empty if it can."""
-        try:
-            for run in self.experiment.runs():
-                self.store.trained(run)
-        except UserError as error:
-            return str(error)
-        return ""
-
-    @functools.cached_property
-    def found(self) -> list[Result]:
-        """The results, each once."""
-        every = [] if self.trouble else [r for run in self.experiment.runs() for r in self.store.results(run)]
-        return list({(r.description, r.seed): r for r in every}.values())
+    asked: set[Job]
+    found: Sequence[Result]
+    views: Sequence[View]
+    trouble: str = ""
 
     @property
     def seeds(self) -> int:
-        """How many seeds the run with the most has."""
+        """How many seeds there are."""
         return len({result.seed for result in self.found})
 
-    @functools.cached_property
+    @property
     def missing(self) -> int:
-        """How many runs, one for each seed that the scale asks for, have no result."""
-        return len(self._asked - {(r.description, r.seed) for r in self.found})
-
-    @functools.cached_property
-    def _asked(self) -> set[tuple[str, int]]:
-        return set() if self.trouble else set(asked(self.experiment.runs(), self.store))
+        """How many results the scale asks for that are not there."""
+        return len(self.asked - {(result.description, result.seed) for result in self.found})
 
     @property
     def count(self) -> str:
         """How much there is, in words."""
-        there = len(self._asked) - self.missing
-        return f"{there} of {words.counted(len(self._asked), 'run')}, {words.counted(self.seeds, 'seed')}"
-
-    @functools.cached_property
-    def views(self) -> list[View]:
-        """What is drawn."""
-        return [] if self.trouble else views(self.experiment, self.store)
-
-    @functools.cached_property
-    def rows(self) -> list[tuple[str, ...]]:
-        """A table's rows with ours, the paper's and the difference; none of a figure."""
-        if not isinstance(self.experiment, Table):
-            return []
-        return [(*one.row.labels, *entries(one)) for one in measured(self.experiment, self.store)]
+        there = f"{len(self.asked) - self.missing} of {words.counted(len(self.asked), 'run')}"
+        return f"{there}, {words.counted(self.seeds, 'seed')}"
 
     @functools.cached_property
     def fits(self) -> list[PanelFit]:
         """How near our curves come to the published ones, of those panels that have a result."""
-        if not self.found or isinstance(self.experiment, Table):
-            return []
-        return [fit for fit in fidelity.compare(self.experiment, self.store) if any(c.seeds for c in fit.curves)]
+        fits = fidelity.compare(self.experiment, self.store) if isinstance(self.experiment, Figure) else []
+        return [fit for fit in fits if any(curve.seeds for curve in fit.curves)]
 
     @property
-    def expectations(self) -> list[str]:
-        """What can not be expected to match, and why; the experiment's own notes stand elsewhere."""
-        if not self.fits or isinstance(self.experiment, Table):
-            return []
-        lines = text.expectations(self.experiment, self.store)
-        return [line for line in lines if line not in self.experiment.notes]
-
-    @functools.cached_property
-    def settings(self) -> tuple[dict[str, str], list[str], list[tuple[str, list[str]]]]:
-        """The settings that all runs share; the names of the others, and for each run its values of them."""
-        runs = {name: words.settings(self.store.trained(run)) for name, run in named_runs(self.views).items()}
-        if not runs:
-            return {}, [], []
-        first = next(iter(runs.values()))
+    def settings(self) -> tuple[dict[str, str], list[str], list[tuple[str, ...]]]:
+        """The settings that all runs share; the names of the others, and a row of their values for each run."""
+        runs = {name: words.settings(self.store.trained(run)) for name, run in runs_of(self.views).items()}
+        first = next(iter(runs.values()), {})
         other = [name for name in first if len({settings[name] for settings in runs.values()}) > 1]
         shared = {name: value for name, value in first.items() if name not in other}
-        return shared, other, [(name, [settings[k] for k in other]) for name, settings in runs.items()]
+        return shared, other, [(name, *(settings[k] for k in other)) for name, settings in runs.items()]
 
     @property
     def cost(self) -> str:
-        """The device time that the results took: on each device the sum over them."""
+        """The device time that the results took, by device."""
         spent: Counter[str] = Counter()
-        silent = 0
         for result in self.found:
-            try:
-                spent[result.facts.get("device", "a device not recorded")] += float(result.facts["seconds"]) / 60
-            except (KeyError, ValueError):
-                silent += 1
-        told = [f"{words.number(minutes)} device minutes on {device}" for device, minutes in sorted(spent.items())]
-        return "; ".join([*told, *([f"not recorded for {words.counted(silent, 'result')}"] * bool(silent))])
+            spent[result.facts.get("device", "a device not recorded")] += float(result.facts.get("seconds", 0)) / 60
+        return "; ".join(f"{words.number(spent[device])} device minutes on {device}" for device in sorted(spent))
 
     @property
     def origin(self) -> Mapping[str, list[str]]:
@@ -131,44 +91,29 @@ class Section:
         for fact, name in FACTS.items():
             values = Counter(result.facts.get(fact, "not recorded") for result in self.found).most_common()
             said[name] = [f"{v} ({words.counted(n, 'result')})" if len(values) > 1 else v for v, n in values]
-        days = sorted({result.facts.get("date", "")[:10] for result in self.found} - {""})
-        return said | {"Date": [" to ".join(dict.fromkeys((days[0], days[-1])))] if days else ["not recorded"]}
+        days = sorted({result.facts.get("date", "not recorded")[:10] for result in self.found})
+        return said | {"Date": [" to ".join(dict.fromkeys((days[0], days[-1])))]}
 
 
-@dataclass(frozen=True)
+def section(experiment: Figure | Table, store: Store) -> Section:
+    """Returns an experiment at one scale."""
+    try:
+        runs = experiment.runs()
+        found = {(r.description, r.seed): r for run in runs for r in store.results(run)}
+        return Section(experiment, store, asked(runs, store), list(found.values()), views(experiment, store))
+    except UserError as error:
+        return Section(experiment, store, set(), (), (), str(error))
+
+
 class Shown:
-    """An experiment with all that is shown of it: a section for each scale, those with results first."""
+    """An experiment with all that is shown of it: a section for each scale, and what its docstring says."""
 
-    experiment: Experiment
-    sections: Sequence[Section]
-    notes: words.Notes
-
-    @property
-    def page(self) -> str:
-        """The file of its page."""
-        name = self.experiment.name
-        return f"experiment-{name}.html" if name in OURS else f"{name}.html"
-
-    @property
-    def heading(self) -> str:
-        """ "Figure 9"."""
-        return heading(self.experiment.name)
-
-    @property
-    def there(self) -> list[Section]:
-        """The sections that have results."""
-        return [section for section in self.sections if section.found]
-
-
-def asked(runs: Iterable[Run], store: Store) -> list[tuple[str, int]]:
-    """Returns (description, seed) of everything that a scale trains for runs of the protocol."""
-    return [(store.trained(run, seed).to_json(), seed) for run in runs for seed in range(store.scale.seeds)]
-
-
-def named_runs(shown: Sequence[View]) -> dict[str, Run]:
-    """Returns the runs of views under the names that a reader finds in them; each run once."""
-    names: dict[Run, list[str]] = {}
-    for view in shown:
-        for name, run in view.runs.items():
-            names.setdefault(run, []).append(": ".join(filter(None, (view.label, name))))
-    return {"; ".join(said): run for run, said in names.items()}
+    def __init__(self, experiment: Figure | Table, stores: Sequence[Store], doc: str | None) -> None:
+        self.experiment, name = experiment, experiment.name
+        self.sections = [section(experiment, store) for store in stores]
+        self.there = [one for one in self.sections if one.found]
+        self.best = next((one for one in self.there if not one.missing), (self.there or self.sections)[0])
+        self.paragraphs, self.entries = words.notes(doc)
+        self.page = f"experiment-{name}.html" if name in OURS else f"{name}.html"
+        self.heading, self.table = heading(name), isinstance(experiment, Table)
+        self.assumptions: Sequence[Assumption] = experiment.assumptions if isinstance(experiment, Figure) else ()

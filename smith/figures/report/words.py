@@ -4,8 +4,6 @@ import dataclasses
 import inspect
 import math
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from smith.lengths import Length
@@ -72,19 +70,11 @@ def told(value: Any) -> str:
     return f"{value:,}" if isinstance(value, int) else f"{value:g}" if isinstance(value, float) else str(value)
 
 
-@dataclass(frozen=True)
-class Notes:
-    """What an experiment's docstring says: its paragraphs, and its entries such as "Expect"."""
-
-    paragraphs: tuple[str, ...]
-    entries: Mapping[str, str]
-
-
-def notes(docstring: str | None) -> Notes:
-    """Reads an experiment's docstring, without its first line."""
+def notes(docstring: str | None) -> tuple[list[str], dict[str, str]]:
+    """Returns what an experiment's docstring says below its first line: paragraphs, and entries such as "Expect"."""
     body = inspect.cleandoc(docstring or "").partition("\n")[2]
     first, *rest = re.split(r"^([A-Z][a-z]+):\s+(?=\S)", f"\n{body}", flags=re.MULTILINE)
     paragraphs, entries = [" ".join(text.split()) for text in re.split(r"\n\s*\n", first)], {}
     for name, text in zip(rest[::2], rest[1::2], strict=True):
         entries[name] = " ".join(filter(None, [entries.get(name, ""), " ".join(text.split())]))
-    return Notes(tuple(filter(None, paragraphs)), entries)
+    return list(filter(None, paragraphs)), entries
