@@ -239,7 +239,9 @@ def _legend(axis: "Axes", view: View) -> None:
     from matplotlib.transforms import ScaledTranslation
 
     if view.many and not view.points:
-        axis.plot([], [], color="0.4", linewidth=0.5, label="each seed (thick: their mean, while none has diverged)")
+        means = any(len(series.mean[0]) for series in view.series)
+        label = "each seed" + " (thick: their mean, while none has diverged)" * means
+        axis.plot([], [], color="0.4", linewidth=0.5, label=label)
     if not view.points and view.published:
         axis.plot([], [], "--", color="0.4", linewidth=0.8, label=_label(view.published))
     handles, labels = axis.get_legend_handles_labels()
@@ -254,5 +256,6 @@ def _legend(axis: "Axes", view: View) -> None:
 
 
 def _label(text: str) -> str:
-    """Returns a text as a legend shows it: Matplotlib leaves out what begins with an underscore."""
-    return f" {text}" if text.startswith("_") else text
+    """Returns a text as a legend shows it, wrapped. Matplotlib would leave out what begins with an underscore."""
+    wrapped = textwrap.fill(text, 64)
+    return f" {wrapped}" if wrapped.startswith("_") else wrapped

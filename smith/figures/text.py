@@ -16,25 +16,15 @@ from smith.analysis.fidelity import CurveFit, PanelFit, compare
 from smith.figure import Assumption, Figure
 from smith.figures import plot, tables
 from smith.figures.panels import X_LABELS
-from smith.figures.views import NOTHING, Axis, Series, View
+from smith.figures.views import NOTHING, Axis, Line, Series, View
 from smith.metrics import quantity
 from smith.store import Store
 
 NONE = "-"
 DEFAULT = "short"  # the scale whose calibration is right in its folder; others have a folder of their own
 PANELS = ("Panel", "Quantity", "Seeds", "Curves compared", "Kendall's tau", "RMSE")
-CURVES = (
-    "Curve",
-    "Seeds",
-    "Best at",
-    "Published",
-    "Diverges at",
-    "Published",
-    "Points",
-    "At the end",
-    "RMSE",
-    "Remarks",
-)
+PLACES = ("Best at", "Published", "Diverges at", "Published")
+CURVES = ("Curve", "Remarks", "Seeds", *PLACES, "Points", "At the end", "RMSE")
 HOW = (
     "At the end: ours minus published, the mean over the last tenth of the range that both cover. RMSE: the root mean "
     "square of the difference at the published points that both cover, for a loss of its natural logarithm (0.1 is a "
@@ -144,12 +134,12 @@ def curve_rows(fit: PanelFit) -> list[tuple[str, ...]]:
     return [
         (
             curve.name or NONE,
+            curve.note or NONE,
             f"{curve.seeds}",
             *map(_place, (*curve.minimum, *curve.divergence)),
             f"{curve.points}",
             _number(curve.final, "+.3f"),
             _number(curve.rmse, ".3g"),
-            curve.note or NONE,
         )
         for curve in fit.curves
     ]
@@ -247,10 +237,14 @@ def _alternative(assumption: Assumption, curves: Sequence[calibration.Curve], st
     error, (x, y) = first.quantity == "test_accuracy", first.theirs
     series = [Series("", 6, published=(x, 1 - y if error else y))]
     for number, (value, curve) in enumerate(zip(assumption.values, curves, strict=True)):
-        found = {r.seed: calibration.ours(curve, r) for r in store.results(curve.run)}
-        lines = {seed: (x_[x_ <= x.max(initial=0)], y_[x_ <= x.max(initial=0)]) for seed, (x_, y_) in found.items()}
+        found = {result.seed: calibration.ours(curve, result) for result in store.results(curve.run)}
+        lines = {seed: _until(x.max(initial=0), line) for seed, line in found.items()}
         mean = lines[min(lines)] if len(lines) == 1 else NOTHING
         series.append(Series(f"{value:g}", number, mean=mean, seeds=lines, missing=not lines))
     vertical = Axis("Test error (fraction)" if error else quantity(first.quantity).label, log=True)
     title = f"{first.name}: {assumption.words}"
     return View("", title, Axis(X_LABELS.get(first.x, first.x)), vertical, series, "published")
+
+
+def _until(right: float, line: Line) -> Line:
+    return line[0][line[0] <= right], line[1][line[0] <= right]
