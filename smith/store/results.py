@@ -147,7 +147,7 @@ def _decode(content: bytes) -> Result:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    table = pq.read_table(pa.BufferReader(content), use_threads=False)
+    table = pq.ParquetFile(pa.BufferReader(content)).read(use_threads=False)  # read_table imports pandas
     raw = table.schema.metadata or {}
     facts = {k.decode(): v.decode() for k, v in raw.items() if not k.startswith(b"ARROW")}
     facts.pop("digest", None)
