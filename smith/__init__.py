@@ -44,35 +44,21 @@ if TYPE_CHECKING:  # the table below, for editors and type checkers
     from smith.train.optim import caffe_sgd, solver
 
 _NAMES = {  # module: what it has for people
-    "data": ("Arrays", "dataset"),
-    "errors": ("UserError",),
-    "figure": ("Figure", "Finals", "Panel", "Row", "Sketch", "Table"),
-    "legends": ("sweep",),
-    "lengths": ("Length", "epochs", "iterations"),
-    "metrics": ("metric",),
-    "networks": ("Options", "network"),
-    "run": ("Run", "Snapshot"),
-    "scales": ("Scale",),
-    "schedules": (
-        "Constant",
-        "CyclicalMomentum",
-        "Exponential",
-        "FastaiMomentum",
-        "FastaiOneCycle",
-        "Inverse",
-        "Join",
-        "Multistep",
-        "OneCycle",
-        "PyTorchMomentum",
-        "PyTorchOneCycle",
-        "RangeTest",
-        "Schedule",
-        "Triangular",
-    ),
-    "store": ("Result", "Store", "read"),
-    "train.optim": ("caffe_sgd", "solver"),
+    "data": "Arrays dataset",
+    "errors": "UserError",
+    "figure": "Figure Finals Panel Row Sketch Table",
+    "legends": "sweep",
+    "lengths": "Length epochs iterations",
+    "metrics": "metric",
+    "networks": "Options network",
+    "run": "Run Snapshot",
+    "scales": "Scale",
+    "schedules": "Constant CyclicalMomentum Exponential FastaiMomentum FastaiOneCycle Inverse Join Multistep "
+    "OneCycle PyTorchMomentum PyTorchOneCycle RangeTest Schedule Triangular",
+    "store": "Result Store read",
+    "train.optim": "caffe_sgd solver",
 }
-_MODULES = {name: module for module, names in _NAMES.items() for name in names}
+_MODULES = {name: module for module, names in _NAMES.items() for name in names.split()}
 __all__ = ["__version__", *_MODULES]  # pyright: ignore[reportUnsupportedDunderAll]
 
 
