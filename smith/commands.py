@@ -69,7 +69,7 @@ class Training(Drawing):
         """Returns the budget in seconds."""
         return seconds(self.budget, "--budget") if self.budget else None
 
-    def train(self, jobs: "Sequence[Job]", store: Store, **options: bool) -> "Summary":
+    def train(self, jobs: "Sequence[Job]", store: Store, **options: bool) -> None:
         """Trains jobs and says what was done."""
         from smith.train import jobs as training
         from smith.train.progress import Display
@@ -80,7 +80,6 @@ class Training(Drawing):
                 jobs, store, self.data_dir, display, budget=self.limit(), checkpoint_every=every, **options
             )
         _say_what_was_done(done)
-        return done
 
 
 def _seeds(given: int, store: Store) -> int:
