@@ -7,8 +7,8 @@ import signal
 from collections.abc import Iterator
 
 import pytest
-from conftest import SMALL_RUN
 from processes import Place
+from small import SMALL_RUN
 
 from smith.run import Snapshot, iterations
 

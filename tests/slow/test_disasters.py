@@ -13,8 +13,8 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from conftest import SMALL_RUN
 from processes import ROOT, Place
+from small import SMALL_RUN
 
 from smith.run import Run, Snapshot, iterations
 

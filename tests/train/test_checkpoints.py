@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from conftest import SMALL_RUN
+from small import SMALL_RUN
 
 from smith.errors import UserError
 from smith.train import checkpoints

@@ -6,7 +6,7 @@ import jax
 import jax.monitoring
 import numpy as np
 import pytest
-from conftest import problem_of
+from small import problem_of
 
 from smith.run import Run, Snapshot, iterations
 from smith.schedules import CyclicalMomentum, OneCycle, RangeTest

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import optax
 import pytest
-from conftest import SMALL_RUN
+from small import SMALL_RUN
 
 from smith import data, metrics
 from smith.disk import Lock

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from conftest import problem_of
+from small import problem_of
 
 from smith.data import Arrays
 from smith.metrics import METRICS, metric

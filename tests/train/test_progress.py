@@ -7,7 +7,7 @@ import subprocess
 import sys
 
 import jax.numpy as jnp
-from conftest import SMALL_RUN
+from small import SMALL_RUN
 
 from smith.train import progress
 from smith.train.loop import Point

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import jax.numpy as jnp
 import pytest
-from conftest import SMALL_RUN
+from small import SMALL_RUN
 
 from smith.errors import UserError
 from smith.figure import Figure, Panel

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from conftest import problem_of
+from small import problem_of
 
 from smith import networks
 from smith.metrics import METRICS, metric

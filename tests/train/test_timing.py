@@ -4,7 +4,7 @@ import time
 from types import SimpleNamespace
 
 import pytest
-from conftest import SMALL_RUN
+from small import SMALL_RUN
 
 from smith.run import Run, iterations
 from smith.scales import SCALES

@@ -1,0 +1,34 @@
+"""Small made-up datasets, and a small run on one of them."""
+
+import numpy as np
+
+from smith.data import DATASETS, Arrays, Split
+from smith.run import Run, iterations
+from smith.schedules import Constant
+from smith.train.step import Problem
+
+SMALL_RUN = Run(
+    data="mnist",
+    network="lenet",
+    batch_size=16,
+    length=iterations(12),
+    lr=Constant(0.01),
+    momentum=0.9,
+    weight_decay=5e-4,
+    solver="sgd",
+    test_every=iterations(4),
+    test_images=100,
+)  # a second: 12 iterations of 16 images, tested every 4 on 100 images
+
+
+def made_up(name: str, split: Split, count: int) -> Arrays:
+    """Returns so many images whose brightness tells their label, 0 to 9."""
+    random = np.random.default_rng([len(name), len(split)])
+    labels = random.integers(0, 10, count, dtype=np.uint8)
+    noise = random.integers(0, 60, (count, *DATASETS[name].image_shape), dtype=np.uint8)
+    return Arrays(noise + 19 * labels[:, None, None, None], labels.astype(np.int32))
+
+
+def problem_of(name: str, train_images: int, test_images: int) -> Problem:
+    """Returns a made-up dataset of so many images."""
+    return Problem.put(name, made_up(name, "train", train_images), made_up(name, "test", test_images))
