@@ -277,6 +277,21 @@ class Inverse(Schedule):
 
 
 @dataclass(frozen=True)
+class Scaled(Schedule):
+    """Another schedule times a factor: the learning rates of a network in miniature."""
+
+    schedule: Schedule
+    factor: float
+
+    def formula(self, total: int, per_epoch: float) -> Formula:
+        formula = self.schedule.formula(total, per_epoch)
+        return lambda t: self.factor * formula(t)
+
+    def __str__(self) -> str:
+        return f"{self.factor:g}x{self.schedule}"
+
+
+@dataclass(frozen=True)
 class Join(Schedule):
     """One schedule after another: `schedules[i]` runs from `at[i-1]` to `at[i]` and counts its iterations from there.
 

@@ -21,6 +21,7 @@ from typing import Literal, NamedTuple, get_args
 import numpy as np
 
 from smith.data import cache, tfds
+from smith.data.derive import derive
 from smith.errors import UserError, unknown
 from smith.registry import Registry
 
@@ -141,6 +142,21 @@ def load(name: str, split: Split, data_dir: Path) -> Arrays:
         return arrays
 
     return Arrays(*cache.kept(cache_file(name, split, folder), make, check))
+
+
+class Selection(NamedTuple):
+    """A part of a dataset. For `classes`, `train_images` and `image_side` see `smith.run.Run`."""
+
+    name: str
+    classes: int | None = None
+    train_images: int | None = None
+    image_side: int | None = None
+
+
+def select(part: Selection, split: Split, data_dir: Path) -> Arrays:
+    """Returns a split of a part of a dataset. Of the test images it takes all of the classes. Raises as `load` does."""
+    images = part.train_images if split == "train" else None
+    return derive(load(part.name, split, data_dir), classes=part.classes, images=images, side=part.image_side)
 
 
 def prepare(names: Iterable[str], data_dir: Path) -> None:

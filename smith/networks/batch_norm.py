@@ -19,13 +19,14 @@ class BatchNorm(nnx.Module):
     Running averages: each step keeps a fraction `keep` of the sums of means and variances. Caffe adds the batch's in
     full and divides by the sum of the weights when it tests, which corrects the bias of the first steps, and its
     variances are unbiased; before the first step they are of no use. Flax adds the fraction 1 - keep to averages that
-    begin at mean 0 and variance 1. Both take the mean over the ghost batches here; the author's test net had those of
-    one GPU.
+    begin at mean 0 and variance 1. `Options.memory` makes the averages remember longer or shorter. Both take the mean
+    over the ghost batches here; the author's test net had those of one GPU.
     """
 
     def __init__(self, channels: int, keep: float, options: Options) -> None:
         caffe = options.running_average == "caffe"
-        self.keep, self.gain, self.unbiased = keep, 1.0 if caffe else 1 - keep, caffe
+        self.keep = keep ** (1 / options.memory)
+        self.gain, self.unbiased = 1.0 if caffe else 1 - self.keep, caffe
         self.ghost_batch_size = options.ghost_batch_size
         self.scale = nnx.Param(_full(channels, 1.0))
         self.bias = nnx.Param(_full(channels, 0.0))

@@ -49,7 +49,7 @@ class DenseNet(nnx.Module):
         self.dense = nnx.Linear(channels, classes, kernel_init=initialiser(options, "xavier"), rngs=rngs)
 
     def __call__(self, images: Array, *, train: bool = False, key: jax.Array | None = None) -> Array:
-        """images: (batch, 32, 32, 3) float32, mean image subtracted. Returns logits: (batch, classes) float32.
+        """images: (batch, height, width, 3) float32, mean image subtracted. Returns logits: (batch, classes) float32.
 
         key: for the dropout in training.
         """

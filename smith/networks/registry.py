@@ -21,12 +21,17 @@ class Options:
     init: Caffe's filler for all weights; None for each layer's own
     ghost_batch_size: images that BatchNorm normalises over; None for the whole batch
     running_average: how BatchNorm's averages for evaluation are made (see `smith.networks.batch_norm`)
+    memory: how many iterations BatchNorm's averages remember, as a multiple of the author's: 0.1 for a run a tenth as
+      long
+    image_shape: (height, width, channels) of the images; None for the network's own
     """
 
     width: float = 1.0
     init: Literal["xavier", "msra"] | None = None
     ghost_batch_size: int | None = None
     running_average: Literal["caffe", "flax"] = "caffe"
+    memory: float = 1.0
+    image_shape: tuple[int, int, int] | None = None
 
     def widen(self, channels: int) -> int:
         """Returns the number of channels at this width, at least 1."""
@@ -40,6 +45,7 @@ class NetworkInfo:
     build: (classes, options, *, rngs) -> a Flax module; with `depth` as a further keyword where there are depths
     parameters: how many, for 10 classes, at the depth of the name and width 1; None if nobody has counted
     image_shape: (height, width, channels); None if the network takes any images
+    shrinks: it also takes images whose height and width are multiples of this; 0 if it does not
     depths: (first, step) of the depths there are, first, first + step, ...; None where the name has no depth
     batch_norm: whether it has BatchNorm layers
     lr_multipliers, decay_multipliers: parameter path, such as "conv1/bias", to factor; a path not named has 1.0
@@ -54,6 +60,13 @@ class NetworkInfo:
     lr_multipliers: Mapping[str, float] = field(default_factory=dict)
     decay_multipliers: Mapping[str, float] = field(default_factory=dict)
     cached_batch: int = 64
+    shrinks: int = 0
+
+    def check_images(self, name: str, shape: tuple[int, int, int]) -> None:
+        """Raises UserError if the network, called `name` there, does not take images of this shape."""
+        fits = self.shrinks and not any(side % self.shrinks for side in shape[:2])
+        if self.image_shape and shape != self.image_shape and not (fits and shape[2] == self.image_shape[2]):
+            raise UserError(f"{name} does not take images of {' x '.join(map(str, shape))}")
 
 
 NETWORKS: Registry[NetworkInfo] = Registry("network")
@@ -70,6 +83,7 @@ def network(
     lr_multipliers: Mapping[str, float] | None = None,
     decay_multipliers: Mapping[str, float] | None = None,
     cached_batch: int = 64,
+    shrinks: int = 0,
 ) -> Callable[[Build], Build]:
     """Registers the decorated class or function as a network. For the arguments see `NetworkInfo`.
 
@@ -95,6 +109,7 @@ def network(
             dict(lr_multipliers or {}),
             dict(decay_multipliers or {}),
             cached_batch,
+            shrinks,
         )
         NETWORKS.add(name, entry, build)
         return build

@@ -104,7 +104,7 @@ class Residual(nnx.Module):
         self.dense = nnx.Linear(channels, classes, kernel_init=initialiser(options, dense), rngs=rngs)
 
     def __call__(self, images: Array, *, train: bool = False, key: jax.Array | None = None) -> Array:
-        """images: (batch, 32, 32, 3) float32, mean image subtracted. Returns logits: (batch, classes) float32."""
+        """images: (batch, height, width, 3) float32, mean subtracted. Returns logits: (batch, classes) float32."""
         del key  # no random numbers
         x = nnx.relu(self.first(images, train=train))
         for name in self.names:

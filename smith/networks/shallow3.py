@@ -11,7 +11,8 @@ from smith.networks.registry import Options
 class Shallow3(nnx.Module):
     """Three 5x5 convolutions with pooling and local response normalisation, and one dense layer.
 
-    Image sides go 32, 16, 8, 4. The initial weights are Gaussian with the deviations that Caffe's file gives.
+    Image sides go 32, 16, 8, 4, or they begin at another multiple of 8. The initial weights are Gaussian with the
+    deviations that Caffe's file gives.
     """
 
     def __init__(self, classes: int, options: Options, *, rngs: nnx.Rngs) -> None:
@@ -20,10 +21,11 @@ class Shallow3(nnx.Module):
         self.conv1 = Conv(3, narrow, (5, 5), padding="SAME", kernel_init=first, rngs=rngs)
         self.conv2 = Conv(narrow, narrow, (5, 5), padding="SAME", kernel_init=other, rngs=rngs)
         self.conv3 = Conv(narrow, wide, (5, 5), padding="SAME", kernel_init=other, rngs=rngs)
-        self.dense = nnx.Linear(4 * 4 * wide, classes, kernel_init=other, rngs=rngs)
+        height, width, _ = options.image_shape or (32, 32, 3)
+        self.dense = nnx.Linear(height // 8 * (width // 8) * wide, classes, kernel_init=other, rngs=rngs)
 
     def __call__(self, images: jax.Array, *, train: bool = False, key: jax.Array | None = None) -> jax.Array:
-        """images: (batch, 32, 32, 3) float32, mean image subtracted. Returns logits: (batch, classes) float32."""
+        """images: (batch, height, width, 3) float32, mean subtracted. Returns logits: (batch, classes) float32."""
         del train, key  # the same in training and evaluation
         x = nnx.relu(self.conv1.add_bias(max_pool(self.conv1.convolve(images), window=3, stride=2)))
         x = lrn_within_channel(x)

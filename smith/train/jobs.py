@@ -178,7 +178,7 @@ class Owner:
         self._store, self._places = store, Places(store.folder)
         self._data_dir, self._display = data_dir, display
         self._deadline, self._every, self._force = deadline, every, force
-        self._problem: tuple[str, Problem] | None = None
+        self._problem: tuple[data.Selection, Problem] | None = None
         self._compiling = timing.compile_seconds(store)
         self._children: dict[Job, set[Job]] = defaultdict(set)  # parent -> the jobs to come that start from it
         for job in todo:
@@ -204,7 +204,7 @@ class Owner:
             if self._has_result(job) and not self._force:
                 self._tidy(job)
                 return "found"
-            if not self._data(job.run.data):
+            if not self._data(job.run):
                 self.without_data[job.run.data] += 1
                 return "missing"
             self._display.begin(job.run, job.seed)
@@ -223,20 +223,21 @@ class Owner:
             raise OSError(self._store.unreadable[path])
         return False
 
-    def _data(self, name: str) -> "Problem | None":
+    def _data(self, run: Run) -> "Problem | None":
         """Returns a dataset on the device, or None if it is not to be had. Tries once for each dataset."""
         from smith.train.step import Problem
 
+        name, selection = run.data, run.selection
         if name in self.unavailable:
             return None
-        if not self._problem or self._problem[0] != name:
+        if not self._problem or self._problem[0] != selection:
             self._problem = None  # one at a time
             try:
-                train, test = (data.load(name, split, self._data_dir) for split in data.SPLITS)
+                train, test = (data.select(selection, split, self._data_dir) for split in data.SPLITS)
             except UserError as error:
                 self.unavailable[name] = str(error)
                 return None
-            self._problem = name, Problem.put(name, train, test)
+            self._problem = selection, Problem.put(name, train, test)
         return self._problem[1]
 
     def _train(self, job: Job) -> str:
@@ -308,7 +309,7 @@ class Owner:
         """
         from smith.train import loop
 
-        problem, start = self._data(job.run.data), None
+        problem, start = self._data(job.run), None
         assert problem
         rows, clock, first = [], timing.Clock(begin.timing if begin else {}), begin.iteration if begin else 0
         if begin:

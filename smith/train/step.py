@@ -103,7 +103,7 @@ class Program:
 
 def program_of(run: Run) -> Program:
     """Returns the program of a run on the device in use."""
-    classes, metrics = DATASETS[run.data].classes, (*ALWAYS, *run.metrics)
+    classes, metrics = run.class_count, (*ALWAYS, *run.metrics)
     parts = -(-run.batch_size // networks.info(run.network).cached_batch) if platform() == "cpu" else 1
     return Program(run.network, classes, run.solver, run.batch_size, run.options, run.mirror, metrics, parts)
 

@@ -1,0 +1,50 @@
+"""Smaller data from a dataset: fewer classes, fewer images, fewer pixels. The choice is fixed and balanced."""
+
+from typing import TypeVar
+
+import numpy as np
+
+from smith.errors import UserError
+
+Chosen = TypeVar("Chosen", bound=tuple[np.ndarray, np.ndarray])
+
+
+def derive(arrays: Chosen, *, classes: int | None, images: int | None, side: int | None) -> Chosen:
+    """Returns a smaller split.
+
+    Args:
+      arrays: images (N, height, width, channels) uint8, labels (N,) int32.
+      classes: keeps the images with labels below this; None for all.
+      images: keeps so many, as many of each class, the first ones; None for all.
+      side: new height and width in pixels; each is the mean over a square of old ones, rounded. None as they are.
+
+    Raises:
+      UserError: a class has too few images, or the old side is no multiple of the new one.
+    """
+    pixels, labels = arrays
+    kept = np.flatnonzero(labels < classes) if classes else np.arange(len(labels))
+    if images:
+        kept = kept[_balanced(labels[kept], images)]
+    pixels = pixels[kept]
+    return arrays._replace(images=shrink(pixels, side) if side else pixels, labels=labels[kept])  # pyright: ignore
+
+
+def _balanced(labels: np.ndarray, count: int) -> np.ndarray:
+    """Returns the places of `count` labels, as many of each class, in their order."""
+    classes = np.unique(labels)
+    each, over = divmod(count, len(classes))
+    if over:
+        raise UserError(f"{count} images are not as many of each of {len(classes)} classes: give a multiple of that")
+    places = [np.flatnonzero(labels == label)[:each] for label in classes]
+    if short := [label for label, found in zip(classes, places, strict=True) if len(found) < each]:
+        raise UserError(f"class {short[0]} has fewer than {each} images: ask for fewer")
+    return np.sort(np.concatenate(places))
+
+
+def shrink(images: np.ndarray, side: int) -> np.ndarray:
+    """Returns images of side x side pixels: (N, height, width, channels) uint8. Each is the mean of a square."""
+    count, height, width, channels = images.shape
+    if height % side or width % side:
+        raise UserError(f"images of {height} x {width} pixels can not be shrunk to {side} x {side}: give a divisor")
+    squares = images.reshape(count, side, height // side, side, width // side, channels)
+    return np.rint(squares.mean((2, 4), dtype=np.float32)).astype(np.uint8)
