@@ -19,13 +19,11 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import nnx
 
 from scripts.bench import Parser, Side, has_pytorch, machine, take_turns
-from smith import networks
 from smith.errors import UserError, unknown
-from smith.networks import batch_last
-from smith.networks.layers import Conv
+from smith.networks import cpu
+from smith.networks.layers import convolve
 
 TURNS, TURN_SECONDS = 5, 0.2  # of each side
 WORK = ("forward", "gradient of the input", "gradient of the weights")
@@ -67,12 +65,12 @@ LAYERS = {
 
 def main(arguments: list[str] | None = None) -> None:
     """Measures and prints. Exits with 2 and one line on bad input."""
+    cpu.prepare_process()
     try:
         chosen = parse(arguments)
     except UserError as error:
         print(f"bench_convolutions: {error}", file=sys.stderr)
         sys.exit(2)
-    networks.keep_freed_memory()
     print(machine(), f"{'GFLOP/s: ours, PyTorch':24}" + "".join(f"{work:>26}" for work in WORK), sep="\n")
     for name in chosen:
         cells = "".join(f"{f'{ours:.0f}, {theirs:.0f}':>26}" for ours, theirs in measure(LAYERS[name]))
@@ -114,23 +112,22 @@ def ours(layer: Layer) -> list[Callable[[], jax.Array]]:
     The gradients are those of the output's sum.
     """
     images, weights = (jnp.asarray(array) for array in draw(layer))
-    shape = layer.inputs, layer.filters, (layer.kernel,) * 2
-    graphdef = nnx.graphdef(Conv(*shape, padding="SAME", use_bias=False, rngs=nnx.Rngs(0)))
 
     def forward(images: jax.Array, weights: jax.Array) -> jax.Array:
-        if layer.padded:
-            return nnx.merge(graphdef, {"kernel": weights}).convolve(images)
-        return batch_last.convolve(images, weights)
+        if not layer.padded:
+            return cpu.convolve_batch_last(images, weights)
+        with cpu.tricks(True):
+            return convolve(images, weights, padding="SAME")
 
     if not layer.padded:
-        images = batch_last.from_nhwc(images)
+        images = images.transpose(3, 1, 2, 0)
     dy = jnp.ones(jax.eval_shape(forward, images, weights).shape)
     works: list[Callable[..., Any]] = [
         lambda images, weights, _: forward(images, weights),
         lambda images, weights, dy: jax.vjp(lambda x: forward(x, weights), images)[1](dy)[0],
         lambda images, weights, dy: jax.vjp(lambda w: forward(images, w), weights)[1](dy)[0],
     ]
-    jitted = [jax.jit(work, compiler_options=networks.compiler_options()) for work in works]
+    jitted = [jax.jit(work) for work in works]
     return [lambda work=work: jax.block_until_ready(work(images, weights, dy)) for work in jitted]
 
 

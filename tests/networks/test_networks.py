@@ -1,416 +1,426 @@
-"""The networks and their fast layers, against plain versions of `jax.lax`, NumPy and PyTorch."""
+"""The six networks against NumPy code and counts written from the protocol, in float64 and at small depths."""
 
 import functools
-import subprocess
-import sys
 from functools import partial
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from flax import nnx
-from jax import lax
 
 from smith import networks
-from smith.errors import UserError
-from smith.networks import layers
+from smith.networks import Options, densenet
 
-WINDOWS = [(3, 2), (2, 2)]  # (window, stride) of the pools
-SIZES = [(32, 3, 2, 16), (16, 3, 2, 8), (8, 3, 2, 4), (24, 2, 2, 12), (7, 3, 2, 3)]  # size, window, stride, pooled size
-SHAPES = [(2, 32, 32, 8), (3, 7, 10, 4)]  # the last: sides that no window divides
-
-
-# The plain versions: the same mathematics, in as few operations of lax as there are.
-
-
-def plain_conv(x, kernel, padding):
-    return lax.conv_general_dilated(
-        x, kernel, (1, 1), [(padding, padding)] * 2, dimension_numbers=("NHWC", "HWIO", "NHWC")
-    )
+PLAIN = ["shallow3", "lenet"]
+DEEP = ["resnet-56", "resnet-56-relu", "wide-32", "densenet-40"]
+SMALL = ["resnet-8", "resnet-8-relu", "wide-8", "densenet-7"]
+FEW = {name: Options(width=1 / 4, ghost_batch_size=None if name in PLAIN else 2) for name in PLAIN + SMALL}
+KEEP = {"resnet": 0.9, "relu": 0.999, "wide": 0.9, "densenet": 0.999}
+EPSILON = 1e-5
+HASTILY = {"xla_backend_optimization_level": 0}  # compiles in half the time
 
 
-def plain_window(x, window, stride, start, combine):
-    ends = [(layers.pooled_size(size, window, stride) - 1) * stride + window - size for size in x.shape[1:3]]
-    pads = [(0, 0), *[(0, max(end, 0)) for end in ends], (0, 0)]
-    return lax.reduce_window(x, start, combine, (1, window, window, 1), (1, stride, stride, 1), pads)
+# The protocol's layers
 
 
-def plain_max_pool(x, window, stride):
-    return plain_window(x, window, stride, -jnp.inf, lax.max)
+def family_and_depth(name):
+    family, depth, *relu = name.split("-")
+    return (relu or [family])[0], int(depth)
 
 
-def plain_avg_pool(x, window, stride):
-    total = partial(plain_window, window=window, stride=stride, start=0.0, combine=lax.add)
-    return total(x) / total(jnp.ones_like(x))
+def blocks_of(name):
+    """Returns (inputs, outputs, stride) of every residual block."""
+    family, depth = family_and_depth(name)
+    if family == "resnet":  # the blocks that halve the image come before the groups of equal ones
+        n = (depth - 8) // 6
+        widths = [16] * n + [32] * (n + 1) + [64] * (n + 1)
+    else:  # they are the first of their groups
+        n = (depth - 2) // 6
+        widths = [16] * n + ([32] * n + [64] * n if family == "relu" else [64] * n + [256] * n)
+    inputs = [16, *widths[:-1]]
+    return [(i, o, 1 if i == o else 2) for i, o in zip(inputs, widths, strict=True)]
 
 
-def plain_lrn(x, size=3, alpha=5e-5, beta=0.75):
-    total = lax.reduce_window(jnp.square(x), 0.0, lax.add, (1, size, size, 1), (1, 1, 1, 1), "SAME")
-    return x * (1 + alpha * total / size**2) ** -beta
+def convolutions_of(name):
+    """Returns (side, inputs, outputs) of every convolution."""
+    family, depth = family_and_depth(name)
+    found, channels = [(3, 3, 16)], 16
+    if family == "densenet":
+        for block in range(3):
+            for _ in range((depth - 4) // 3):
+                found.append((3, channels, 12))
+                channels += 12
+            if block < 2:
+                found.append((1, channels, channels))
+        return found
+    for inputs, outputs, stride in blocks_of(name):
+        middle = inputs if family == "relu" else outputs
+        found += [(3, inputs, middle), (3, middle, middle)]
+        if stride == 2 and family != "relu":
+            found.append((2, inputs, outputs))
+    return found
 
 
-def plain_shallow3(p, x):
-    x = plain_conv(x, p["conv1"]["kernel"], 2) + p["conv1"]["bias"]
-    x = plain_lrn(jax.nn.relu(plain_max_pool(x, 3, 2)))
-    x = plain_conv(x, p["conv2"]["kernel"], 2) + p["conv2"]["bias"]
-    x = plain_lrn(plain_avg_pool(jax.nn.relu(x), 3, 2))
-    x = plain_conv(x, p["conv3"]["kernel"], 2) + p["conv3"]["bias"]
-    x = plain_avg_pool(jax.nn.relu(x), 3, 2)
-    return x.reshape(len(x), -1) @ p["dense"]["kernel"] + p["dense"]["bias"]
+# The networks in NumPy
 
 
-def plain_lenet(p, x):
-    for layer in ("conv1", "conv2"):
-        x = plain_max_pool(plain_conv(x, p[layer]["kernel"], 0) + p[layer]["bias"], 2, 2)
-    x = jax.nn.relu(x.reshape(len(x), -1) @ p["dense1"]["kernel"] + p["dense1"]["bias"])
-    return x @ p["dense2"]["kernel"] + p["dense2"]["bias"]
+def numpy_conv(x, kernel, stride, padding):
+    side, _, inputs, outputs = kernel.shape
+    x = np.pad(x, ((0, 0), (padding, padding), (padding, padding), (0, 0)))
+    windows = np.lib.stride_tricks.sliding_window_view(x, (side, side), (1, 2))[:, ::stride, ::stride]
+    columns = windows.transpose(0, 1, 2, 4, 5, 3).reshape(-1, side * side * inputs)
+    return (columns @ kernel.reshape(-1, outputs)).reshape(*windows.shape[:3], outputs)
 
 
-PLAIN = {"shallow3": plain_shallow3, "lenet": plain_lenet}
+def numpy_pool(x, window, stride, combine=np.mean):
+    """Caffe's: the number of windows is rounded up, and only pixels inside the image count."""
+    height, width = (-(-(size - window) // stride) + 1 for size in x.shape[1:3])
+    y = np.empty((len(x), height, width, x.shape[-1]))
+    for i in range(height):
+        for j in range(width):
+            y[:, i, j] = combine(x[:, i * stride : i * stride + window, j * stride : j * stride + window], axis=(1, 2))
+    return y
+
+
+def numpy_lrn(x):
+    padded = np.pad(x**2, ((0, 0), (1, 1), (1, 1), (0, 0)))
+    around = np.lib.stride_tricks.sliding_window_view(padded, (3, 3), (1, 2))
+    return x * (1 + 5e-5 * around.mean((4, 5))) ** -0.75
+
+
+def relu(x):
+    return np.maximum(x, 0)
+
+
+class NumPyNetwork:
+    """A network's logits and, in training, what its running averages become.
+
+    ghost_batch_size: images that BatchNorm normalises over; None for evaluation
+    """
+
+    def __init__(self, name, params, rest, ghost_batch_size):
+        self.name, self.params, self.rest = name, params, rest
+        self.ghost_batch_size, self.new_rest, self.used = ghost_batch_size, {}, set()
+
+    def of(self, path, kind):
+        self.used.add(f"{path}/{kind}")
+        return self.params[f"{path}/{kind}"]
+
+    def conv(self, path, x, stride=1, padding=1):
+        return numpy_conv(x, self.of(path, "kernel"), stride, padding)
+
+    def norm(self, path, x):
+        scale, bias = self.of(path, "scale"), self.of(path, "bias")
+        sums = {key: self.rest[f"{path}/{key}"] for key in ("mean", "variance", "weight")}
+        if self.ghost_batch_size is None:
+            mean, variance = sums["mean"] / sums["weight"], sums["variance"] / sums["weight"]
+            return (x - mean) / np.sqrt(variance + EPSILON) * scale + bias
+        groups = x.reshape(-1, self.ghost_batch_size, *x.shape[1:])
+        mean, variance = groups.mean((1, 2, 3), keepdims=True), groups.var((1, 2, 3), keepdims=True)
+        new = {"mean": mean.mean((0, 1, 2, 3)), "variance": groups.var((1, 2, 3), ddof=1).mean(0), "weight": 1.0}
+        keep = KEEP[family_and_depth(self.name)[0]]
+        self.new_rest |= {f"{path}/{key}": keep * sums[key] + new[key] for key in new}
+        return ((groups - mean) / np.sqrt(variance + EPSILON)).reshape(x.shape) * scale + bias
+
+    def dense(self, path, x):
+        return x @ self.of(path, "kernel") + self.of(path, "bias")
+
+    def biased(self, path, x, padding):
+        return self.conv(path, x, padding=padding) + self.of(path, "bias")
+
+    def conv_norm(self, path, x, stride=1, padding=1):
+        return self.norm(f"{path}/norm", self.conv(f"{path}/conv", x, stride, padding))
+
+    def shallow3(self, x):
+        x = numpy_lrn(relu(numpy_pool(self.biased("conv1", x, 2), 3, 2, np.max)))
+        x = numpy_lrn(numpy_pool(relu(self.biased("conv2", x, 2)), 3, 2))
+        x = numpy_pool(relu(self.biased("conv3", x, 2)), 3, 2)
+        return self.dense("dense", x.reshape(len(x), -1))
+
+    def lenet(self, x):
+        for path in ("conv1", "conv2"):
+            x = numpy_pool(self.biased(path, x, 0), 2, 2, np.max)
+        return self.dense("dense2", relu(self.dense("dense1", x.reshape(len(x), -1))))
+
+    def residual(self, x):
+        family = family_and_depth(self.name)[0]
+        x = relu(self.conv_norm("first", x))
+        for number, (inputs, outputs, stride) in enumerate(blocks_of(self.name), 1):
+            y = relu(self.conv_norm(f"block{number}/conv1", x, stride))
+            y = self.conv_norm(f"block{number}/conv2", y)
+            if family == "relu":
+                y = relu(y + (numpy_pool(x, 3, 2) if stride == 2 else x))
+                zeros = y.shape[-1] * (outputs - inputs) // inputs
+                x = np.concatenate([y, np.zeros((*y.shape[:3], zeros))], axis=-1)
+            else:
+                x = y + (self.conv_norm(f"block{number}/project", x, 2, 0) if stride == 2 else x)
+        return self.dense("dense", x.mean((1, 2)))
+
+    def densenet(self, x):
+        """Without dropout. Each layer's channels come before those it read."""
+        x = self.conv("first", x)
+        for block in (1, 2, 3):
+            for layer in range(1, (family_and_depth(self.name)[1] - 4) // 3 + 1):
+                path = f"block{block}_layer{layer}"
+                x = np.concatenate([self.conv(f"{path}/conv", relu(self.norm(f"{path}/norm", x))), x], axis=-1)
+            if block < 3:
+                path = f"transition{block}"
+                x = numpy_pool(self.conv(f"{path}/conv", relu(self.norm(f"{path}/norm", x)), padding=0), 2, 2)
+        return self.dense("dense", relu(self.norm("norm", x)).mean((1, 2)))
+
+    def __call__(self, images):
+        family = self.name.split("-")[0]
+        return getattr(self, family if family in (*PLAIN, "densenet") else "residual")(images)
 
 
 # Helpers
 
 
 def draw(seed, shape, scale=1.0):
-    return (scale * np.random.default_rng(seed).normal(size=shape)).astype(np.float32)
+    return scale * np.random.default_rng(seed).normal(size=shape)
+
+
+def images_of(name, count):
+    """Returns images, float64, of about the size that preprocessing leaves."""
+    shape = (16, 16, 3) if name in SMALL else networks.info(name).image_shape
+    return draw(5, (count, *shape), 0.5 if name == "lenet" else 60.0)
 
 
 def relative(a, b):
     """Returns the largest relative error (in the Euclidean norm) of the arrays of a tree."""
     pairs = zip(jax.tree.leaves(jax.device_get(a)), jax.tree.leaves(jax.device_get(b)), strict=True)
-    return max(np.linalg.norm(x - y) / max(np.linalg.norm(y), 1e-30) for x, y in pairs)
+    return max((np.linalg.norm(x - y) / max(np.linalg.norm(y), 1e-30) for x, y in pairs), default=0)
 
 
-def value_and_pullback(function, x):
-    """Returns the value and, for a random gradient with respect to it, the gradient with respect to x."""
-
-    @jax.jit
-    def both(x):
-        y, pullback = jax.vjp(function, x)
-        return y, pullback(draw(9, y.shape))[0]
-
-    return both(x)
+def paths(tree):
+    return {"/".join(str(key.key) for key in path): x for path, x in jax.tree.leaves_with_path(tree)}
 
 
-def batch_of(name, count, seed=5):
-    """Returns (images, labels), of about the size that preprocessing leaves."""
-    info = networks.info(name)
-    scale = 60.0 if info.preprocessing == "mean_image" else 0.5
-    labels = np.random.default_rng(seed + 1).integers(0, 10, count)
-    return draw(seed, (count, *info.image_shape), scale), labels.astype(np.int32)
+def random_key(seed):
+    """Returns a key of the kind whose draws compile fast."""
+    return jax.random.key(seed, impl="rbg")
+
+
+@functools.cache
+def shapes_of(name, classes=10, options=None):
+    """Returns the shape and type of every parameter, by path, without computing it."""
+    return paths(jax.eval_shape(lambda: networks.create(name, jax.random.key(0), classes, options)[1]))
+
+
+@functools.cache
+def lively(name):
+    """Returns a network with random float64 parameters and running averages, all of which matter to the logits."""
+    graphdef, params, rest = jax.device_get(networks.create(name, jax.random.key(0), 10, FEW[name]))
+    random = np.random.default_rng(3)
+
+    def value(path, x):
+        if path[-1].key == "kernel":
+            return draw(random, x.shape, np.prod(x.shape[:-1]) ** -0.5)
+        return (
+            random.uniform(0.5, 1.5, x.shape)
+            if path[-1].key in ("scale", "variance", "weight")
+            else draw(random, x.shape, 0.3)
+        )
+
+    params, rest = (jax.tree_util.tree_map_with_path(value, tree) for tree in (params, rest))
+    return graphdef, params, rest
 
 
 def cross_entropy(logits, labels):
     return -jnp.take_along_axis(jax.nn.log_softmax(logits), labels[:, None], 1).mean()
 
 
-create = functools.cache(networks.create)
+# Layers and parameters
 
 
-@functools.cache
-def create_lively(name):
-    """Returns a network whose every parameter, biases too, matters to the loss: at the first init conv1 hardly does."""
-    graphdef, params, rest = create(name, 0)
-    leaves, tree = jax.tree.flatten(params)
-    leaves = [draw(k, x.shape, 0.1 if x.ndim == 1 else np.prod(x.shape[:-1]) ** -0.5) for k, x in enumerate(leaves)]
-    return graphdef, jax.tree.unflatten(tree, leaves), rest
-
-
-def paths(params):
-    return {"/".join(str(key.key) for key in path): x for path, x in jax.tree_util.tree_leaves_with_path(params)}
-
-
-# Layers
-
-
-@pytest.mark.parametrize(
-    "size, window, stride, pooled", [(32, 3, 2, 16), (16, 3, 2, 8), (8, 3, 2, 4), (24, 2, 2, 12), (7, 3, 2, 3)]
-)
-def test_caffe_rounds_the_size_of_a_pooled_image_up(size, window, stride, pooled):
-    assert layers.pooled_size(size, window, stride) == pooled
-    for pool in (layers.max_pool, layers.avg_pool):
-        result = jax.eval_shape(lambda x: pool(x, window, stride), jnp.zeros((1, size, size, 1)))  # noqa: B023
-        assert result.shape == (1, pooled, pooled, 1)
-
-
-@pytest.mark.parametrize("window, stride", WINDOWS)
-@pytest.mark.parametrize("shape", SHAPES)
-@pytest.mark.parametrize("fast, plain", [(layers.max_pool, plain_max_pool), (layers.avg_pool, plain_avg_pool)])
-def test_pools_equal_the_plain_ones_in_value_and_gradient(fast, plain, shape, window, stride):
-    x = draw(1, shape)
-    results = [value_and_pullback(lambda x: pool(x, window, stride), x) for pool in (fast, plain)]  # noqa: B023
-    assert relative(*results) < 1e-6
-
-
-@pytest.mark.parametrize("window, stride", WINDOWS)
-def test_of_equal_values_the_first_in_reading_order_gets_the_gradient(window, stride):
-    """So does XLA's own gradient; and whatever the ties, no gradient is lost or counted twice."""
-    x = np.round(draw(2, (4, 9, 9, 5)))
-    assert len(np.unique(x)) < 12
-    y, dx = value_and_pullback(lambda x: layers.max_pool(x, window, stride), x)
-    assert relative((y, dx), value_and_pullback(lambda x: plain_max_pool(x, window, stride), x)) < 1e-6
-    np.testing.assert_allclose(np.sum(dx, (1, 2)), draw(9, y.shape).sum((1, 2)), rtol=1e-4, atol=1e-4)
-    one = jax.jit(jax.grad(lambda x: layers.max_pool(x, window, stride).sum()))(jnp.ones((1, window, window, 1)))
-    assert one.ravel().tolist() == [1.0] + [0.0] * (window**2 - 1)
-
-
-def test_a_nan_goes_through_the_max_pool():
-    x = jnp.zeros((1, 4, 4, 1)).at[0, 1, 1, 0].set(jnp.nan)
-    assert np.isnan(layers.max_pool(x, 3, 2)).ravel().tolist() == [True, False, False, False]
-
-
-def test_an_average_at_the_border_divides_by_the_pixels_inside():
-    y = layers.avg_pool(jnp.ones((1, 4, 4, 1)), 3, 2)  # windows begin at 0 and 2: the second has two of three pixels
-    np.testing.assert_allclose(y, jnp.ones((1, 2, 2, 1)), rtol=1e-6)
-    corner = layers.avg_pool(jnp.zeros((1, 4, 4, 1)).at[0, 3, 3, 0].set(1.0), 3, 2)
-    np.testing.assert_allclose(corner.ravel(), [0, 0, 0, 1 / 4], rtol=1e-6)
-
-
-def numpy_lrn(x, size, alpha, beta):
-    """Caffe's WITHIN_CHANNEL, pixel by pixel in float64."""
-    x, half = np.asarray(x, np.float64), size // 2
-    padded = np.pad(x**2, ((0, 0), (half, half), (half, half), (0, 0)))
-    mean = np.empty_like(x)
-    for i in range(x.shape[1]):
-        for j in range(x.shape[2]):
-            mean[:, i, j] = padded[:, i : i + size, j : j + size].sum((1, 2)) / size**2
-    return x * (1 + alpha * mean) ** -beta
-
-
-@pytest.mark.parametrize("size, alpha, beta", [(3, 5e-5, 0.75), (3, 0.3, 0.75), (5, 0.1, 0.5)])
-def test_lrn_equals_caffe_s_definition(size, alpha, beta):
-    x = draw(3, (2, 6, 7, 3), 50.0)
-    y = jax.jit(layers.lrn_within_channel, static_argnums=(1, 2, 3))(x, size, alpha, beta)
-    np.testing.assert_allclose(y, numpy_lrn(x, size, alpha, beta), rtol=2e-6, atol=1e-7)
-
-
-@pytest.mark.parametrize("size, beta", [(3, 0.75), (5, 0.5)])
-def test_lrn_equals_the_plain_one_in_value_and_gradient(size, beta):
-    x = draw(4, (3, 16, 16, 4)) * np.array([0, 1, 300], np.float32)[:, None, None, None]
-    results = [value_and_pullback(lambda x: f(x, size, 5e-5, beta), x) for f in (layers.lrn_within_channel, plain_lrn)]  # noqa: B023
-    for image in range(3):
-        assert relative(*jax.tree.map(lambda y: y[image], results)) < 2e-6  # noqa: B023
-
-
-# Networks
-
-
-@pytest.mark.parametrize("name", PLAIN)
-def test_parameter_count_and_output_shape(name):
-    graphdef, params, rest = create(name, 0)
-    assert sum(x.size for x in jax.tree.leaves(params)) == networks.NETWORKS[name].parameters
-    assert all(x.dtype == jnp.float32 for x in jax.tree.leaves(params))
-    apply = partial(networks.apply, graphdef, train=True)
-    logits, new_rest = jax.eval_shape(apply, params, rest, batch_of(name, 3)[0])
-    assert logits.shape == (3, 10) and logits.dtype == jnp.float32
-    assert jax.tree.leaves(new_rest) == []
+@pytest.mark.parametrize("name", PLAIN + DEEP)
+def test_the_registry_s_number_of_parameters(name):
+    params = shapes_of(name).values()
+    assert networks.info(name).parameters == sum(x.size for x in params)
+    assert all(x.dtype == jnp.float32 for x in params)
 
 
 def test_the_published_parameter_counts():
-    assert {name: networks.info(name).parameters for name in PLAIN} == {"shallow3": 89_578, "lenet": 431_080}
+    assert [networks.info(name).parameters for name in PLAIN] == [89_578, 431_080]
+    assert {shapes_of("shallow3", 100)[f"dense/{kind}"].shape for kind in ("kernel", "bias")} == {(1024, 100), (100,)}
 
 
-def test_another_number_of_classes():
-    _, params, _ = networks.create("shallow3", 0, classes=100)
-    assert params["dense"]["kernel"].shape == (1024, 100)
+@pytest.mark.parametrize("name", DEEP + SMALL)
+def test_kernels_have_the_shapes_of_the_protocol_and_are_as_many_as_the_depth(name):
+    """wide-32's depth leaves the two projections out."""
+    kernels = {path: x.shape for path, x in shapes_of(name).items() if path.endswith("kernel")}
+    projections = [path for path in kernels if "project" in path]
+    family, depth = family_and_depth(name)
+    assert len(projections) == (2 if family in ("resnet", "wide") else 0)
+    assert len(kernels) - (len(projections) if family == "wide" else 0) == depth
+    del kernels["dense/kernel"]
+    assert sorted(kernels.values()) == sorted((side, side, i, o) for side, i, o in convolutions_of(name))
 
 
-@pytest.mark.parametrize("name", PLAIN)
-def test_loss_and_gradients_equal_the_plain_network_s(name):
-    graphdef, params, rest = create_lively(name)
-    images, labels = batch_of(name, 16)
-
-    def ours(params):
-        return cross_entropy(networks.apply(graphdef, params, rest, images, train=True)[0], labels)
-
-    result = jax.jit(jax.value_and_grad(ours))(params)
-    expected = jax.jit(jax.value_and_grad(lambda params: cross_entropy(PLAIN[name](params, images), labels)))(params)
-    assert relative(result, expected) < 1e-5
+def test_the_blocks_that_the_protocol_lists():
+    blocks = [(16, 16, 1)] * 8 + [(16, 32, 2)] + [(32, 32, 1)] * 8 + [(32, 64, 2)] + [(64, 64, 1)] * 8
+    assert blocks_of("resnet-56") == blocks and len(blocks) == 26
+    assert [i for side, i, _ in convolutions_of("densenet-40") if side == 1] == [160, 304]
 
 
-@pytest.mark.parametrize("name", [*PLAIN, "resnet-8"])
-def test_the_path_for_accelerators_computes_the_same(name, monkeypatch):
-    graphdef, params, rest = create_lively(name)
-    images, labels = batch_of(name, 4)
-
-    def loss(params):
-        return cross_entropy(networks.apply(graphdef, params, rest, images, train=True)[0], labels)
-
-    on_cpu = jax.jit(jax.value_and_grad(loss))(params)
-    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
-    jax.clear_caches()  # else the trace for the CPU would be used again
-    elsewhere = jax.jit(jax.value_and_grad(loss))(params)
-    jax.clear_caches()
-    assert relative(elsewhere, on_cpu) < (1e-3 if name == "resnet-8" else 1e-5)  # four images to normalise over
+@pytest.mark.parametrize("name", SMALL)
+def test_only_the_classifier_has_a_bias_besides_batch_norm(name):
+    biases = [path for path in shapes_of(name) if path.endswith("bias")]
+    assert [path for path in biases if "norm" not in path] == ["dense/bias"]
 
 
-@pytest.mark.parametrize("name", PLAIN)
-def test_forward_equals_pytorch(name):
-    torch = pytest.importorskip("torch")
-    graphdef, params, rest = create_lively(name)
-    images, _ = batch_of(name, 4)
-    logits, _ = jax.jit(partial(networks.apply, graphdef, train=False))(params, rest, images)
-    p = {path: torch.from_numpy(np.array(x)) for path, x in paths(params).items()}
-    x = torch.from_numpy(np.array(images)).permute(0, 3, 1, 2)
-    expected = (torch_shallow3 if name == "shallow3" else torch_lenet)(torch.nn.functional, p, x)
-    assert relative(logits, jnp.asarray(expected.numpy())) < 1e-5
+@pytest.mark.parametrize("width", [0.5, 2.0])
+@pytest.mark.parametrize("name", SMALL)
+def test_width_multiplies_the_channels(name, width):
+    normal, widened = shapes_of(name), shapes_of(name, options=Options(width=width))
+    for path in (path for path in normal if path.endswith("kernel")):
+        *sides, inputs, outputs = normal[path].shape
+        inputs *= 1 if path.startswith("first") else width
+        outputs *= 1 if path == "dense/kernel" else width
+        assert widened[path].shape == (*sides, inputs, outputs), path
 
 
-def torch_conv(F, p, layer, x, padding):
-    return F.conv2d(x, p[f"{layer}/kernel"].permute(3, 2, 0, 1), p[f"{layer}/bias"], padding=padding)
+# Values and derivatives
 
 
-def torch_shallow3(F, p, x):
-    def lrn(x):
-        return x / (1 + 5e-5 * F.avg_pool2d(x**2, 3, 1, 1)) ** 0.75
+@pytest.mark.parametrize("name", FEW)
+def test_logits_and_running_averages_equal_numpy(name, monkeypatch):
+    """In evaluation and in training with ghost batches; without dropout."""
+    monkeypatch.setattr(densenet, "dropout", lambda x, key: x)
+    graphdef, params, rest = lively(name)
+    images = images_of(name, 4) * np.array([1, 1, 0.2, 0.2])[:, None, None, None]
+    with jax.enable_x64(True):
 
-    x = lrn(F.relu(F.max_pool2d(torch_conv(F, p, "conv1", x, 2), 3, 2, ceil_mode=True)))
-    x = lrn(F.avg_pool2d(F.relu(torch_conv(F, p, "conv2", x, 2)), 3, 2, ceil_mode=True))
-    x = F.avg_pool2d(F.relu(torch_conv(F, p, "conv3", x, 2)), 3, 2, ceil_mode=True)
-    return x.permute(0, 2, 3, 1).flatten(1) @ p["dense/kernel"] + p["dense/bias"]
+        @partial(jax.jit, compiler_options=HASTILY)
+        def both(params, rest, images):
+            return [networks.apply(graphdef, params, rest, images, train=train) for train in (False, True)]
 
-
-def torch_lenet(F, p, x):
-    x = F.max_pool2d(torch_conv(F, p, "conv1", x, 0), 2)
-    x = F.max_pool2d(torch_conv(F, p, "conv2", x, 0), 2)
-    x = F.relu(x.permute(0, 2, 3, 1).flatten(1) @ p["dense1/kernel"] + p["dense1/bias"])
-    return x @ p["dense2/kernel"] + p["dense2/bias"]
-
-
-@pytest.mark.parametrize("rows, columns, channels", [(5, 5, 3), (3, 3, 3), (3, 5, 2), (1, 7, 1), (1, 1, 3)])
-def test_a_convolution_of_few_channels_equals_the_plain_one(rows, columns, channels):
-    draw = np.random.default_rng(rows)
-    x, kernel = (
-        jnp.asarray(draw.standard_normal(s, np.float32)) for s in [(2, 9, 6, channels), (rows, columns, channels, 4)]
-    )
-
-    def plain(x, kernel):
-        return lax.conv_general_dilated(x, kernel, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"))
-
-    value, pull = jax.vjp(jax.jit(layers.convolve_few_channels), x, kernel)
-    expected, plain_pull = jax.vjp(plain, x, kernel)
-    assert relative(value, expected) < 1e-6
-    assert relative(pull(jnp.cos(value)), plain_pull(jnp.cos(value))) < 1e-6
+        results = jax.device_get(both(params, rest, images))
+    for (logits, new_rest), ghost_batch_size in zip(results, (None, 2), strict=True):
+        plain = NumPyNetwork(name, paths(params), paths(rest), ghost_batch_size)
+        assert relative(logits, plain(images)) < 1e-10
+        assert plain.used == {*paths(params)}
+        assert relative(paths(new_rest), paths(rest) | plain.new_rest) < 1e-10
 
 
-def test_strided_even_and_many_channelled_convolutions_are_left_to_xla(monkeypatch):
-    used = []
-    monkeypatch.setattr(layers, "convolve_few_channels", lambda x, kernel: used.append(kernel.shape) or x)
+@pytest.mark.parametrize("name", FEW)
+def test_derivatives_of_both_modes(name):
+    """The gradient and a Hessian-vector product, forward over reverse, against differences; a CPU's faster layers too.
 
-    def convolve(side, channels, **options):
-        conv = layers.Conv(channels, 4, (side, side), rngs=nnx.Rngs(0), **options)
-        conv.convolve(jnp.ones((1, 8, 8, channels)))
+    In float64, and in steps so small that hardly a ReLU changes sides.
+    """
+    graphdef, params, rest = lively(name)
+    images, labels = images_of(name, 4), np.array([3, 1, 4, 1])
+    leaves, tree = jax.tree.flatten(params)
+    direction = jax.tree.unflatten(tree, [draw(k, x.shape) for k, x in enumerate(leaves)])
+    with jax.enable_x64(True):
+        params, rest = jax.tree.map(jnp.asarray, (params, rest))
 
-    for side, channels, options in [(5, 3, {}), (3, 1, {}), (3, 4, {}), (4, 3, {}), (3, 3, {"strides": 2})]:
-        convolve(side, channels, padding="SAME", **options)
-    convolve(5, 3, padding="VALID")
-    assert used == [(5, 5, 3, 4), (3, 3, 1, 4)]
+        def loss(params, fast=False):
+            run = partial(networks.apply, graphdef, params, rest, images, train=True, key=random_key(0))
+            return cross_entropy(run(fast_cpu=fast)[0], labels)
+
+        @partial(jax.jit, compiler_options=HASTILY)
+        def derivatives(step):
+            moved = jax.tree.map(lambda p, d: p + step * d, params, direction)
+            return jax.jvp(jax.value_and_grad(loss), (moved,), (direction,))
+
+        fast = jax.jit(jax.value_and_grad(partial(loss, fast=True)), compiler_options=HASTILY)(params)
+        (before, _), (after, _), (plain, (slope, curved)) = (
+            jax.device_get(derivatives(step)) for step in (-1e-8, 1e-8, 0.0)
+        )
+    difference = jax.tree.map(lambda a, b: (a - b) / 2e-8, after, before)
+    products = jax.tree.map(np.vdot, plain[1], direction)
+    assert relative(fast, plain) < 1e-10
+    assert slope == pytest.approx(sum(jax.tree.leaves(products)))
+    assert slope == pytest.approx(difference[0], rel=1e-5)
+    assert relative(curved, difference[1]) < 1e-4
 
 
-def test_what_is_computed_once_is_the_same_to_the_bit():
-    x = jnp.array([0.1, -3e38, 2e-38, -0.0, jnp.inf, -jnp.inf, jnp.nan], jnp.float32)
-    value, pull = jax.vjp(jax.jit(layers.computed_once), x)
-    assert np.asarray(value).tobytes() == np.asarray(x).tobytes()
-    assert np.asarray(pull(x)[0]).tobytes() == np.asarray(x).tobytes()
+# Initialisation
 
 
-def test_a_chain_of_blocks_is_not_computed_again_for_every_block():
-    """With ReLUs after the sums XLA for a CPU repeats all earlier blocks in every later one, if it is let."""
+def looks_like(filler, kernel):
+    """Says whether the weights could be drawn by Caffe's filler."""
+    fan_in = np.prod(kernel.shape[:-1])
+    spread = np.abs(kernel).max() / np.sqrt(3 / fan_in)
+    error = 5 / np.sqrt(kernel.size)  # about five standard errors
+    if filler == "xavier":
+        return 1 - 10 / kernel.size < spread <= 1 and abs(kernel.std() * np.sqrt(fan_in) - 1) < error
+    return spread > 1 and abs(kernel.std() * np.sqrt(fan_in / 2) - 1) < error
 
-    def loss(x, kernels, keep):
-        for kernel in kernels:
-            x = keep(jax.nn.relu(x + plain_conv(x, kernel, 1)))
-        return x.sum()
 
-    x, kernels = jnp.ones((2, 8, 8, 4)), [jnp.ones((3, 3, 4, 4))] * 8
-    count = {
-        keep: jax.jit(jax.grad(partial(loss, keep=keep), 1)).lower(x, kernels).compile().as_text().count(" maximum(")
-        for keep in (layers.computed_once, lambda x: x)
-    }
-    assert count[layers.computed_once] <= 3 * len(kernels) < max(count.values())
+@pytest.mark.parametrize("name", ["lenet", *SMALL])
+def test_kernels_start_with_caffe_s_fillers_and_the_rest_with_ones_and_zeros(name):
+    for path, x in paths(jax.device_get(networks.create(name, jax.random.key(0))[1])).items():
+        xavier = name == "lenet" or path == "dense/kernel" and name in ("resnet-8-relu", "densenet-7")
+        if path.endswith("kernel"):
+            assert looks_like("xavier" if xavier else "msra", x), path
+        else:
+            assert (x == (1 if path.endswith("scale") else 0)).all(), path
 
 
 def test_shallow3_starts_gaussian():
-    params = paths(create("shallow3", 1)[1])
+    params = paths(jax.device_get(networks.create("shallow3", jax.random.key(1))[1]))
     for path, deviation in {"conv1": 1e-4, "conv2": 1e-2, "conv3": 1e-2, "dense": 1e-2}.items():
-        kernel = np.asarray(params[f"{path}/kernel"]) / deviation
+        kernel = params[f"{path}/kernel"] / deviation
         assert kernel.std() == pytest.approx(1, abs=0.05) and kernel.mean() == pytest.approx(0, abs=0.06)
         assert np.abs(kernel).max() > 2.5  # not cut off at two deviations
         assert not params[f"{path}/bias"].any()
 
 
-def test_lenet_starts_with_caffe_s_xavier():
-    params = paths(create("lenet", 1)[1])
-    for path, fan_in in {"conv1": 25, "conv2": 500, "dense1": 800, "dense2": 500}.items():
-        kernel, bound = np.asarray(params[f"{path}/kernel"]), np.sqrt(3 / fan_in)
-        assert 0.98 * bound < np.abs(kernel).max() <= bound
-        assert kernel.std() == pytest.approx(bound / np.sqrt(3), rel=0.05)
-        assert not params[f"{path}/bias"].any()
+@pytest.mark.parametrize("name", ["shallow3", "lenet", "resnet-8", "densenet-7"])
+def test_the_option_init_is_for_every_kernel(name):
+    params = networks.create(name, jax.random.key(0), 10, Options(init="xavier", width=0.5))[1]
+    assert all(looks_like("xavier", np.asarray(x)) for path, x in paths(params).items() if path.endswith("kernel"))
 
 
-def test_seeds_give_parameters():
-    first, again, other = (networks.create("shallow3", seed)[1] for seed in (0, 0, 1))
+def test_keys_and_layers_give_different_weights():
+    first, again, other = (paths(networks.create("resnet-8", jax.random.key(seed))[1]) for seed in (0, 0, 1))
     assert relative(first, again) == 0
-    assert relative(first["conv2"]["kernel"], other["conv2"]["kernel"]) > 1
+    kernels = [
+        np.asarray(x).ravel()[:3] / np.std(np.asarray(x))
+        for tree in (first, other)
+        for path, x in tree.items()
+        if "kernel" in path
+    ]
+    assert len({tuple(np.round(start, 3)) for start in kernels}) == len(kernels)
 
 
-@pytest.mark.parametrize("name", networks.NETWORKS)
-def test_multipliers_name_parameters_that_exist(name):
-    info, known = networks.NETWORKS[name], paths(create(name, 0)[1])
-    assert {*info.lr_multipliers, *info.decay_multipliers} <= {*known}
+# Dropout
 
 
-def test_the_multipliers_are_the_author_s():
-    """As in the author's network files."""
-    shallow3, lenet = networks.NETWORKS["shallow3"], networks.NETWORKS["lenet"]
-    assert {path: m for path, m in shallow3.lr_multipliers.items() if m != 1} == {
-        "conv1/bias": 2, "conv2/bias": 2, "dense/bias": 2,
-    }  # fmt: skip
-    assert shallow3.decay_multipliers == {"dense/kernel": 250, "dense/bias": 0}
-    assert {*lenet.lr_multipliers.values()} == {2} and len(lenet.lr_multipliers) == 4
-    assert lenet.decay_multipliers == {}
+def test_dropout_depends_on_the_key_in_training_only():
+    graphdef, params, rest = jax.tree.map(jnp.asarray, lively("densenet-7"))
+    images, keys = images_of("densenet-7", 2), [random_key(seed) for seed in (0, 0, 1)]
+
+    @partial(jax.jit, static_argnames="train", compiler_options=HASTILY)
+    def logits(key, train):
+        return networks.apply(graphdef, params, rest, images, train=train, key=key)[0]
+
+    first, again, other = (np.asarray(logits(key, train=True)) for key in keys)
+    assert np.array_equal(first, again) and relative(first, other) > 1e-3
+    first, again, other = (np.asarray(logits(key, train=False)) for key in keys)
+    assert np.array_equal(first, again) and np.array_equal(first, other)
 
 
-@pytest.mark.parametrize("name, rate", [("shallow3", 0.0007), ("lenet", 0.01)])
-def test_one_batch_can_be_memorised(name, rate):
-    graphdef, params, rest = create_lively(name)
-    images, labels = batch_of(name, 8)
-    height, width, _ = images.shape[1:]
-    images = images[:, :4, :4].repeat(height // 4, 1).repeat(width // 4, 2)  # large patches outlive the pools
+def test_every_layer_has_a_dropout_of_its_own(monkeypatch):
+    found = []
+    monkeypatch.setattr(densenet, "dropout", lambda x, key: found.append(jax.random.key_data(key)) or x)
+    graphdef, params, rest = jax.tree.map(jnp.asarray, lively("densenet-7"))
 
-    @partial(jax.jit, compiler_options=networks.compiler_options())
-    def step(params, velocity):
-        def loss(params):
-            return cross_entropy(networks.apply(graphdef, params, rest, images, train=True)[0], labels)
+    @jax.jit
+    def keys():
+        networks.apply(graphdef, params, rest, images_of("densenet-7", 2), train=True, key=random_key(0))
+        return jnp.stack(found)
 
-        value, gradient = jax.value_and_grad(loss)(params)
-        velocity = jax.tree.map(lambda v, g: 0.9 * v + rate * g, velocity, gradient)
-        return jax.tree.map(jnp.subtract, params, velocity), velocity, value
-
-    velocity, loss = jax.tree.map(jnp.zeros_like, params), jnp.inf
-    for _ in range(150):
-        params, velocity, loss = step(params, velocity)
-        if loss < 0.05:
-            return
-    raise AssertionError(f"the loss is still {loss}")
+    assert len(np.unique(keys(), axis=0)) == len(found) == 5
 
 
-# The registry
-
-
-def test_an_unknown_network_suggests_the_nearest():
-    for function in (networks.info, lambda name: networks.create(name, 0)):
-        with pytest.raises(UserError, match="unknown network 'shalow3': did you mean 'shallow3'"):
-            function("shalow3")
-
-
-def test_the_registry_imports_neither_jax_nor_flax():
-    code = "import sys, smith.networks; sys.exit(bool({'jax', 'flax', 'torch'} & {*sys.modules}))"
-    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
-
-
-def test_compiler_options_are_accepted():
-    double = jax.jit(lambda x: 2 * x, compiler_options=networks.compiler_options())
-    assert double(3) == 6
+def test_dropout_takes_a_fifth_and_scales_the_rest_up():
+    x = draw(1, (4, 16, 16, 6))
+    dropped = np.asarray(densenet.dropout(jnp.asarray(x), random_key(0)))
+    assert np.mean(dropped != 0) == pytest.approx(0.8, abs=0.02)
+    np.testing.assert_allclose(dropped[dropped != 0], x[dropped != 0] / 0.8, rtol=1e-5)
+    with pytest.raises(AssertionError, match="training needs a key"):
+        densenet.dropout(jnp.asarray(x), None)

@@ -1,0 +1,175 @@
+"""The plain layers against Caffe's definitions in NumPy, and the faster ones of a CPU against them."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax import lax
+
+from smith.networks import cpu, layers, lenet
+from smith.networks.cpu import tricks
+from smith.networks.registry import Options
+from smith.networks.windows import pooled_size
+
+POOLS = [("max", 3, 2), ("max", 2, 2), ("average", 3, 2), ("average", 2, 2)]
+SHAPES = [(2, 16, 16, 3), (2, 7, 10, 2)]  # the last: sides that no window divides
+
+
+def draw(seed, shape, scale=1.0):
+    return (scale * np.random.default_rng(seed).normal(size=shape)).astype(np.float32)
+
+
+def relative(a, b):
+    """Returns the largest relative error (in the Euclidean norm) of the arrays of a tree."""
+    pairs = zip(jax.tree.leaves(jax.device_get(a)), jax.tree.leaves(jax.device_get(b)), strict=True)
+    return max(np.linalg.norm(x - y) / max(np.linalg.norm(y), 1e-30) for x, y in pairs)
+
+
+def value_and_pullback(function, *arguments, fast):
+    """Returns the value and, for a random gradient with respect to it, the gradients."""
+
+    @jax.jit
+    def both(*arguments):
+        with tricks(fast):
+            y, pullback = jax.vjp(function, *arguments)
+        return y, pullback(draw(9, y.shape))
+
+    return both(*arguments)
+
+
+def pool(kind, window, stride):
+    return partial(layers.max_pool if kind == "max" else layers.avg_pool, window=window, stride=stride)
+
+
+# Caffe's definitions, in float64
+
+
+def numpy_pool(x, kind, window, stride):
+    height, width = (-(-(side - window) // stride) + 1 for side in x.shape[1:3])
+    y = np.empty((len(x), height, width, x.shape[-1]))
+    for i in range(height):
+        for j in range(width):
+            inside = x[:, i * stride : i * stride + window, j * stride : j * stride + window].astype(np.float64)
+            y[:, i, j] = inside.max((1, 2)) if kind == "max" else inside.mean((1, 2))
+    return y
+
+
+def numpy_lrn(x, size, alpha, beta):
+    """WITHIN_CHANNEL."""
+    x, half = np.asarray(x, np.float64), size // 2
+    padded = np.pad(x**2, ((0, 0), (half, half), (half, half), (0, 0)))
+    mean = np.empty_like(x)
+    for i in range(x.shape[1]):
+        for j in range(x.shape[2]):
+            mean[:, i, j] = padded[:, i : i + size, j : j + size].sum((1, 2)) / size**2
+    return x * (1 + alpha * mean) ** -beta
+
+
+@pytest.mark.parametrize("fast", [False, True])
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("kind, window, stride", POOLS)
+def test_pools_are_caffe_s(kind, window, stride, shape, fast):
+    """Sizes are rounded up; an average at the border is over the pixels inside."""
+    x = draw(1, shape)
+    with tricks(fast):
+        y = pool(kind, window, stride)(x)
+    assert y.shape[1:3] == tuple(pooled_size(side, window, stride) for side in shape[1:3])
+    np.testing.assert_allclose(y, numpy_pool(x, kind, window, stride), rtol=1e-5, atol=1e-6)
+
+
+def test_caffe_rounds_the_size_of_a_pooled_image_up():
+    assert [pooled_size(size, 3, 2) for size in (32, 16, 8, 7)] == [16, 8, 4, 3]
+    assert pooled_size(24, 2, 2) == 12
+
+
+@pytest.mark.parametrize("fast", [False, True])
+@pytest.mark.parametrize("size, alpha, beta", [(3, 5e-5, 0.75), (3, 0.3, 0.75), (5, 0.1, 0.5)])
+def test_lrn_is_caffe_s(size, alpha, beta, fast):
+    x = draw(3, (2, 6, 7, 3), 50.0)
+    with tricks(fast):
+        y = layers.lrn_within_channel(x, size=size, alpha=alpha, beta=beta)
+    np.testing.assert_allclose(y, numpy_lrn(x, size, alpha, beta), rtol=2e-6, atol=1e-7)
+
+
+# Gradients
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("kind, window, stride", POOLS)
+def test_the_gradient_of_a_fast_pool_is_the_plain_one_s(kind, window, stride, shape):
+    plain, fast = (value_and_pullback(pool(kind, window, stride), draw(1, shape), fast=fast) for fast in (False, True))
+    assert relative(fast, plain) < 1e-6
+
+
+@pytest.mark.parametrize("fast", [False, True])
+@pytest.mark.parametrize("window, stride", [(3, 2), (2, 2)])
+def test_of_equal_values_the_first_in_reading_order_gets_the_gradient(window, stride, fast):
+    """So it is in Caffe and in XLA's own pool; whatever the ties, no gradient is lost or counted twice."""
+
+    def xla(x):
+        ends = [(pooled_size(side, window, stride) - 1) * stride + window - side for side in x.shape[1:3]]
+        pads = [(0, 0), *[(0, max(end, 0)) for end in ends], (0, 0)]
+        return lax.reduce_window(x, -jnp.inf, lax.max, (1, window, window, 1), (1, stride, stride, 1), pads)
+
+    x = np.round(draw(2, (4, 9, 9, 5)))
+    y, (dx,) = value_and_pullback(pool("max", window, stride), x, fast=fast)
+    assert relative((y, (dx,)), value_and_pullback(xla, x, fast=False)) < 1e-6
+    np.testing.assert_allclose(np.sum(dx, (1, 2)), draw(9, y.shape).sum((1, 2)), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("fast", [False, True])
+def test_a_nan_goes_through_the_max_pool(fast):
+    for place in range(4):
+        x = jnp.zeros((1, 4, 4, 1)).at[0, place // 2, place % 2, 0].set(jnp.nan)
+        with tricks(fast):
+            assert np.isnan(layers.max_pool(x, window=2, stride=2)).ravel().tolist() == [True, False, False, False]
+
+
+@pytest.mark.parametrize("size, beta", [(3, 0.75), (5, 0.5)])
+def test_the_gradient_of_the_fast_lrn_is_the_plain_one_s(size, beta):
+    x = draw(4, (3, 16, 16, 4)) * np.array([0, 1, 300], np.float32)[:, None, None, None]
+    function = partial(layers.lrn_within_channel, size=size, beta=beta)
+    plain, fast = (value_and_pullback(function, x, fast=fast) for fast in (False, True))
+    for image in range(3):
+        assert relative(*(jax.tree.map(lambda y: y[image], result) for result in (fast, plain))) < 2e-6  # noqa: B023
+
+
+@pytest.mark.parametrize("rows, columns, channels", [(5, 5, 3), (3, 3, 3), (3, 5, 2), (1, 7, 1)])
+def test_a_convolution_of_few_channels_is_the_plain_one(rows, columns, channels):
+    x, kernel = draw(1, (2, 9, 6, channels)), draw(2, (rows, columns, channels, 4))
+    settings = {"strides": (1, 1), "padding": "SAME"}
+    assert cpu.few_channels(x, kernel, **settings)
+    function = partial(layers.convolve, **settings)
+    plain, fast = (value_and_pullback(function, x, kernel, fast=fast) for fast in (False, True))
+    assert relative(fast, plain) < 1e-6
+
+
+def test_other_convolutions_are_left_to_xla():
+    for side, channels, padding, strides in [
+        (3, 4, "SAME", (1, 1)),
+        (4, 3, "SAME", (1, 1)),
+        (3, 3, "SAME", (2, 2)),
+        (5, 3, "VALID", (1, 1)),
+        (3, 3, ((1, 1), (1, 1)), (1, 1)),
+    ]:
+        x, kernel = jnp.ones((1, 8, 8, channels)), jnp.ones((side, side, channels, 4))
+        assert not cpu.few_channels(x, kernel, strides=strides, padding=padding)
+
+
+def test_lenet_s_convolutions_with_the_batch_last_are_the_plain_ones():
+    x, kernels = draw(1, (3, 16, 16, 2)), [draw(2, (5, 5, 2, 3), 0.2), draw(3, (3, 3, 3, 4), 0.2)]
+    arguments = x, kernels[0], draw(4, (3,)), kernels[1], draw(5, (4,))
+    plain, fast = (value_and_pullback(lenet.convolve_and_pool, *arguments, fast=fast) for fast in (False, True))
+    assert plain[0].shape == (3, 2 * 2 * 4)
+    assert relative(fast, plain) < 2e-6
+
+
+# Fillers
+
+
+def test_the_option_init_goes_before_a_layer_s_own():
+    own = jax.nn.initializers.normal(1e-4)
+    assert layers.initialiser(Options(), own) is own
+    assert layers.initialiser(Options(init="msra"), own) is layers.initialiser(Options(init="msra"), "xavier")
