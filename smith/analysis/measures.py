@@ -1,9 +1,14 @@
-"""Measures: what a claim reads off the results of one seed, and how several curves make one number of it.
+"""Measures: what a claim reads off a run, and how several runs make one number of it.
 
-A measure is a function of one result; a statistic is one of the results of all the curves that a claim compares, by
-name. A run that diverged counts as guessing from there on (see `smith.analysis.seeds.padded`), and a range test that
-does not diverge counts with its last rate, so that two that do not are not told apart. A measure raises ValueError
-where a result has no test at the place it looks.
+A measure is a function of one trace, a statistic one of the traces of all the curves that a claim compares, by name.
+Both work on many seeds at once: they return an array with a number for each seed, not a number where it has none.
+A statistic reads losses as logarithms: 0.02 is 2 %.
+
+Three rules keep chance from deciding:
+- A place to look at is fixed beforehand, or chosen by other tests than those that are compared there: the least of many
+  noisy tests lies below their mean, and a curve that is flat would seem to rise after it.
+- The least loss of a run is the least mean over a tenth of its tests: the least single test owes most to noise.
+- No effect takes only a few values. "The best setting" is not the same or another one, it costs so much.
 """
 
 from collections.abc import Callable, Mapping
@@ -11,193 +16,256 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from smith.analysis import curves
-from smith.analysis.seeds import guess, padded
+from smith.analysis.traces import Trace
+from smith.metrics import quantity
 from smith.schedules import Constant
-from smith.store.results import Result
 
-Runs = Mapping[str, Result]
-Measure = Callable[[Result], float]
-Statistic = Callable[[Runs], float]
-ANY_RATE = (0.0, np.inf)
+Traces = Mapping[str, Trace]
+Measure = Callable[[Trace], np.ndarray]
+Statistic = Callable[[Traces], np.ndarray]
 
-
-def values(result: Result, column: str) -> np.ndarray:
-    """Returns a column at all planned tests; guessing from where the run diverged on."""
-    return padded(result, column, next(iter(result.columns)))[1]
+PART = 0.1  # of the tests: the end of a run, and what the least loss is a mean of
 
 
-def accuracy(result: Result) -> float:
+# --- of one run ---
+
+
+def accuracy(trace: Trace) -> np.ndarray:
     """Returns the last test's accuracy, a fraction."""
-    return float(values(result, "test_accuracy")[-1])
+    return trace.lines["test_accuracy"][1][..., -1]
 
 
-def final_loss(result: Result) -> float:
-    """Returns the mean test loss over the last tenth of the tests, in nats; a single one is noisy."""
-    found = values(result, "test_loss")
-    return float(found[-max(1, len(found) // 10) :].mean())
+def final_loss(trace: Trace) -> np.ndarray:
+    """Returns the logarithm of the mean test loss over the last tenth of the tests; a single one is noisy."""
+    return np.log(_end(trace, "test_loss"))
 
 
-def least_loss(result: Result) -> float:
-    """Returns the least test loss of a run, in nats."""
-    return float(values(result, "test_loss").min())
+def _end(trace: Trace, name: str) -> np.ndarray:
+    place, values = trace.lines[name]
+    return values[..., place > min(1 - PART, place[-2:].min()) + 1e-6].mean(axis=-1)
 
 
-def least_error(result: Result) -> float:
-    """Returns one minus the highest test accuracy of a run, a fraction."""
-    return float(1 - values(result, "test_accuracy").max())
+def least_loss(trace: Trace) -> np.ndarray:
+    """Returns the logarithm of the least test loss, a mean over a tenth of the tests in a row."""
+    return np.log(_smooth(trace.lines["test_loss"][1]).min(axis=-1))
 
 
-def log_median_loss(result: Result) -> float:
-    """Returns the logarithm of the median test loss, to which a range test's failed end adds little."""
-    return float(np.log(np.median(values(result, "test_loss"))))
+def _smooth(values: np.ndarray) -> np.ndarray:
+    return curves.running_mean(values, _in_a_row(values))
 
 
-def at_rates(low: float, high: float, column: str = "test_loss") -> Measure:
-    """Returns the measure: the mean of a column over the tests at these learning rates."""
-    return lambda result: _mean(*_part(result, "learning_rate", (low, high), column))
+def _in_a_row(values: np.ndarray) -> int:
+    return max(1, round(PART * values.shape[-1]))
 
 
-def between(start: float, end: float, column: str = "test_loss") -> Measure:
-    """Returns the measure: the mean of a column over a part of the run, `start` and `end` fractions of its length."""
-    return lambda result: _mean(*_part(result, "iteration", _of_run(result, start, end), column))
+def median_loss(end: float = 1.0) -> Measure:
+    """Returns the measure: the logarithm of the median test loss of a range test, up to a place.
+
+    It counts how low the loss is and over how many rates: from where the test failed it counts as guessing.
+    """
+    return lambda trace: np.log(np.median(trace.between("test_loss", 0, end)[1], axis=-1))
 
 
-def log_rate_of_minimum(result: Result) -> float:
-    """Returns log2 of the learning rate of the least test loss."""
-    return float(np.log2(curves.rate_of_minimum(result["learning_rate"], result["test_loss"])))
+def median_error(trace: Trace) -> np.ndarray:
+    """Returns the logarithm of one minus the median test accuracy."""
+    return np.log(1 - np.median(trace.lines["test_accuracy"][1], axis=-1))
 
 
-def log_rate_of_divergence(result: Result) -> float:
-    """Returns log2 of the learning rate from which on training has failed; of the last one if it does not."""
-    rate = result["learning_rate"]
-    found = curves.rate_of_divergence(rate, result["test_loss"], guess(result.run, "test_loss"))
-    return float(np.log2(rate[-1] if found is None else found))
+def mean_loss(start: float, end: float) -> Measure:
+    """Returns the measure: the logarithm of the mean test loss between two places."""
+    return lambda trace: np.log(_mean(trace.between("test_loss", start, end)[1]))
 
 
-def rise_over_noise(column: str, rates: tuple[float, float] = ANY_RATE) -> Measure:
-    """Returns the measure: how much a column rises over a stretch of learning rates, in units of its noise there."""
+def _mean(values: np.ndarray) -> np.ndarray:
+    return values.mean(axis=-1) if values.shape[-1] else np.full(values.shape[:-1], np.nan)
 
-    def measure(result: Result) -> float:
-        x, y = _part(result, "learning_rate", rates, column)
-        return curves.rise(x, y) / _noise(y)
+
+def rise(name: str, start: float, end: float) -> Measure:
+    """Returns the measure: how much a quantity rises between two places by a straight-line fit, a loss in logarithms.
+
+    A curve that is flat there has a rise that is zero on average, whatever its noise.
+    """
+
+    def measure(trace: Trace) -> np.ndarray:
+        place, values = trace.between(name, start, end)
+        return (end - start) * curves.slope(place, values if name == "test_accuracy" else np.log(values))
 
     return measure
 
 
-def fall_between(start: float, end: float) -> Measure:
-    """Returns the measure: how much the test loss falls over a part of the run, in nats, by a straight-line fit."""
-    return lambda result: -curves.rise(*_part(result, "iteration", _of_run(result, start, end), "test_loss"))
+def rate_of_minimum(trace: Trace) -> np.ndarray:
+    """Returns log2 of the learning rate at which the test loss, a mean over a tenth of the tests in a row, is least."""
+    place, values = trace.lines["test_loss"]
+    middle = curves.running_mean(place, _in_a_row(values))
+    return np.log2(trace.rate(middle[_smooth(values).argmin(axis=-1)]))
 
 
-def _of_run(result: Result, start: float, end: float) -> tuple[float, float]:
-    return start * result.run.iterations, end * result.run.iterations
-
-
-def _part(result: Result, axis: str, limits: tuple[float, float], column: str) -> tuple[np.ndarray, np.ndarray]:
-    """Returns (x, values) of the tests between two places."""
-    x, y = padded(result, column, axis)
-    there = (x >= limits[0]) & (x <= limits[1])
-    return x[there], y[there]
-
-
-def _mean(_: np.ndarray, y: np.ndarray) -> float:
-    if not len(y):
-        raise ValueError("no test there")
-    return float(y.mean())
-
-
-def _noise(y: np.ndarray) -> float:
-    level = curves.noise(y)
-    if not level:
-        raise ValueError("a curve without noise is no unit")
-    return level
-
-
-def trained(result: Result) -> bool:
+def trained(trace: Trace) -> np.ndarray:
     """Says whether a run was ever better than guessing, by 1 % of the loss or by the accuracy."""
-    if "test_loss" in result.columns:
-        return least_loss(result) < curves.BARELY * guess(result.run, "test_loss")
-    return bool(values(result, "test_accuracy").max() > guess(result.run, "test_accuracy"))
+    if "test_loss" in trace.lines:
+        return trace.lines["test_loss"][1].min(axis=-1) < curves.BARELY * trace.guesses["test_loss"]
+    return trace.lines["test_accuracy"][1].max(axis=-1) > trace.guesses["test_accuracy"]
+
+
+# --- of two runs ---
 
 
 def difference(measure: Measure, more: str, less: str) -> Statistic:
-    """Returns the statistic: the measure of one curve minus that of another; ValueError if neither trained."""
+    """Returns the statistic: the measure of one curve minus that of another; not a number if neither trained."""
 
-    def statistic(runs: Runs) -> float:
-        if not trained(runs[more]) and not trained(runs[less]):
-            raise ValueError("neither run trained")
-        return measure(runs[more]) - measure(runs[less])
+    def statistic(runs: Traces) -> np.ndarray:
+        found = measure(runs[more]) - measure(runs[less])
+        return np.where(trained(runs[more]) | trained(runs[less]), found, np.nan)
 
     return statistic
 
 
-def of_one(measure: Measure) -> Statistic:
-    """Returns the statistic: the measure of the only curve."""
-    return lambda runs: measure(*runs.values())
+def of_one(measure: Measure, sign: int = 1) -> Statistic:
+    """Returns the statistic: the measure of the only curve, times a sign; not a number if it did not train."""
+
+    def statistic(runs: Traces) -> np.ndarray:
+        (only,) = runs.values()
+        return np.where(trained(only), sign * measure(only), np.nan)
+
+    return statistic
 
 
-def agreement(one: Measure, other: Measure) -> Statistic:
-    """Returns the statistic: Kendall's tau between the orders in which two measures put the curves."""
-    return lambda runs: curves.rank_agreement([one(r) for r in runs.values()], [other(r) for r in runs.values()])
+def minus(statistic: Statistic, other: Statistic) -> Statistic:
+    """Returns the statistic: the difference of two."""
+    return lambda runs: statistic(runs) - other(runs)
 
 
-def batch_size(result: Result) -> float:
-    """Returns the batch size, in images."""
-    return result.run.batch_size
+def mean_of(*statistics: Statistic) -> Statistic:
+    """Returns the statistic: the mean of several."""
+    return lambda runs: np.mean([statistic(runs) for statistic in statistics], axis=0)
 
 
-def log_ratio(measure: Measure, more: str, less: str) -> Statistic:
-    """Returns the statistic: the logarithm of the ratio of a measure of two curves; ValueError if neither trained."""
-    return difference(lambda result: float(np.log(measure(result))), more, less)
+def rate_of_divergence(more: str, less: str) -> Statistic:
+    """Returns the statistic: log2 of the ratio of the learning rates from which on two range tests have failed.
 
-
-def decay_of_best(runs: Runs, worth: Measure) -> float:
-    """Returns log10 of the weight decay of the run that has the least `worth`.
-
-    Raises:
-      ValueError: none of them trained, or two are the best.
-    """
-    first, second = sorted(runs.values(), key=worth)[:2]
-    if not trained(first) or worth(first) == worth(second):
-        raise ValueError("no run is the best")
-    best = first.run.weight_decay
-    assert isinstance(best, Constant)
-    return float(np.log10(best.value))
-
-
-def same_decay(one: str, one_worth: Measure, other: str, other_worth: Measure) -> Statistic:
-    """Returns the statistic: minus the distance, in decades, of the best weight decays of two panels.
-
-    The curves of a panel are those whose names begin with it.
+    Failed is a test loss that stays above the middle between guessing and the least loss of both runs: the same bar
+    for both, as a bar of its own would be higher for a run that has learnt less. A test that does not fail counts with
+    its last rate, so that two of them are not told apart.
     """
 
-    def best(runs: Runs, panel: str, worth: Measure) -> float:
-        return decay_of_best({name: result for name, result in runs.items() if name.startswith(f"{panel} ")}, worth)
+    def statistic(runs: Traces) -> np.ndarray:
+        pair = runs[more], runs[less]
+        least = np.minimum(*(trace.lines["test_loss"][1].min(axis=-1) for trace in pair))
+        bar = (least + pair[0].guesses["test_loss"]) / 2
+        one, other = (_log_rate_of_failure(trace, bar) for trace in pair)
+        return np.where(trained(pair[0]) | trained(pair[1]), one - other, np.nan)
 
-    return lambda runs: -abs(best(runs, one, one_worth) - best(runs, other, other_worth))
-
-
-def rise_after_minimum(result: Result) -> float:
-    """Returns how far the mean of the last tenth of the tests lies above the least test loss, in units of noise."""
-    return (final_loss(result) - least_loss(result)) / _noise(values(result, "test_loss"))
-
-
-def early_by_iterations(result: Result) -> float:
-    """Returns the mean test loss from iteration 500 to 1,500."""
-    return _mean(*_part(result, "iteration", (500, 1_500), "test_loss"))
+    return statistic
 
 
-def place_of_minimum(axis: str, low: float, high: float) -> Measure:
-    """Returns the measure: where on an axis the test loss is least, as a fraction of the way from `low` to `high`."""
-    return lambda result: (curves.rate_of_minimum(result[axis], result["test_loss"]) - low) / (high - low)
+def _log_rate_of_failure(trace: Trace, bar: np.ndarray) -> np.ndarray:
+    place, values = trace.lines["test_loss"]
+    first = curves.failed_since(values > np.asarray(bar)[..., None])
+    return np.log2(trace.rate(place[np.minimum(first, len(place) - 1)]))
 
 
-def fall_along(axis: str) -> Measure:
-    """Returns the measure: minus Kendall's tau of the test loss and an axis; 1 where it falls at every test."""
-    return lambda result: -curves.rank_agreement(*(line.tolist() for line in padded(result, "test_loss", axis)))
+# --- of several runs ---
 
 
-def separation_of(runs: Runs, column: str) -> float:
-    """Returns how far apart curves are between 5 and 50 % of the training, in units of their noise."""
-    parts = [_part(r, "iteration", _of_run(r, 0.05, 0.5), column)[1] for r in runs.values()]
-    return curves.separation(parts)
+def slope_over_batch_size(measure: Measure) -> Statistic:
+    """Returns the statistic: by how much a measure grows with every doubling of the batch size, by a straight line."""
+
+    def statistic(runs: Traces) -> np.ndarray:
+        sizes = np.log2([trace.run.batch_size for trace in runs.values()])
+        values = np.stack([measure(trace) for trace in runs.values()], axis=-1)
+        weights = (sizes - sizes.mean()) / ((sizes - sizes.mean()) ** 2).sum()
+        anything = np.any([trained(trace) for trace in runs.values()], axis=0)
+        return np.where(anything, values @ weights, np.nan)
+
+    return statistic
+
+
+def steady_fall(start: float, parts: int) -> Measure:
+    """Returns the measure: the smallest fall of the mean loss from one part of the training to the next.
+
+    start, parts: the training from `start` on is cut into so many parts. That it is the smallest of several counts
+    against a fall, never for one.
+    """
+    edges = np.linspace(start, 1, parts + 1)
+
+    def measure(trace: Trace) -> np.ndarray:
+        place, values = trace.lines["test_loss"]
+        part = np.clip(np.searchsorted(edges + 1e-9, place, side="left") - 1, -1, parts - 1)
+        means = np.stack([np.log(_mean(values[..., part == number])) for number in range(parts)], axis=-1)
+        return -np.diff(means, axis=-1).max(axis=-1)
+
+    return measure
+
+
+def early_order(name: str, start: float, end: float) -> Statistic:
+    """Returns the statistic: how often a test between two places puts two curves in the order that they end in.
+
+    It is a fraction of these tests, the mean over all pairs of curves; the end is the mean of the last tenth.
+    """
+
+    def statistic(runs: Traces) -> np.ndarray:
+        parts = [trace.between(name, start, end)[1] for trace in runs.values()]
+        ends = [_end(trace, name) for trace in runs.values()]
+        agree = [
+            ((parts[i] - parts[j]) * (ends[i] - ends[j])[..., None] > 0).mean(axis=-1)
+            for i in range(len(parts))
+            for j in range(i)
+        ]
+        return np.mean(agree, axis=0)
+
+    return statistic
+
+
+def saved_by_choice(early: Measure, final: Measure, chosen: str = "", among: str = "") -> Statistic:
+    """Returns the statistic: how much less it costs to choose by an early measure than to choose at random.
+
+    The cost of a choice is its final loss minus the least one of the settings that there are. The result is half of the
+    mean cost, which is what choosing at random costs, minus that of the early choice: above zero where the choice loses
+    less than half of what is at stake.
+
+    Args:
+      early: what is chosen by, (..., tests or 1): the choice of each test counts alike
+      final: what a choice comes to, (...)
+      chosen, among: the panels that these are read in: curves whose names begin with them
+    """
+
+    def statistic(runs: Traces) -> np.ndarray:
+        candidates = {name: trace for name, trace in runs.items() if name.startswith(chosen)}
+        tried = {name: trace for name, trace in runs.items() if name.startswith(among)}
+        ends = np.stack([final(trace) for trace in tried.values()], axis=-1)
+        nearest = [_nearest(trace, [*tried.values()]) for trace in candidates.values()]
+        cost = (ends - ends.min(axis=-1, keepdims=True))[..., nearest]
+        scores = np.stack([early(trace) for trace in candidates.values()], axis=-1)  # (..., tests, candidates)
+        best = scores.argmin(axis=-1)
+        paid = np.take_along_axis(cost[..., None, :], best[..., None], axis=-1)[..., 0].mean(axis=-1)
+        anything = np.any([trained(trace) for trace in tried.values()], axis=0)
+        return np.where(anything, cost.mean(axis=-1) / 2 - paid, np.nan)
+
+    return statistic
+
+
+def _nearest(trace: Trace, among: list[Trace]) -> int:
+    """Returns which of several runs has the weight decay nearest to that of a run, by their ratio."""
+    apart = [abs(np.log(_decay(other) / _decay(trace))) for other in among]
+    return int(np.argmin(apart))
+
+
+def _decay(trace: Trace) -> float:
+    decay = trace.run.weight_decay
+    assert isinstance(decay, Constant)
+    return decay.value
+
+
+def each_test(name: str, start: float, end: float) -> Measure:
+    """Returns the measure: what is to be small at every test between two places, (..., tests)."""
+
+    def measure(trace: Trace) -> np.ndarray:
+        values = trace.between(name, start, end)[1]
+        return -values if quantity(name).better == "higher" else values
+
+    return measure
+
+
+def median_after(start: float) -> Measure:
+    """Returns the measure: the median test loss after a place, (..., 1)."""
+    return lambda trace: np.median(trace.between("test_loss", start + 1e-6, 1)[1], axis=-1, keepdims=True)

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from smith.analysis import published as paper
+from smith.analysis.published import Line
+from smith.analysis.traces import Trace, published_trace
 from smith.figure import Figure, Panel, Table
 from smith.run import Run
-from smith.store.results import Result
 
 Experiments = Sequence[Figure | Table]
 
@@ -45,19 +46,19 @@ def run_at(experiments: Experiments, place: Place) -> Run:
     return _shown(_named(experiments, place.experiment))[place.panel, place.name]
 
 
-def published(experiments: Experiments, place: Place) -> Result | None:
-    """Returns what the paper shows at a place, as a result: the columns that the plots give, of one mean run.
+def published(experiments: Experiments, place: Place) -> Trace | None:
+    """Returns what the paper shows at a place: a curve in the quantities that the figure's panels show of the run.
 
-    The columns are the horizontal axis and the quantities that the figure's panels with this axis show of the run; not
-    a number where a plot does not cover a place, which is no divergence. A table's row has only its final test
-    accuracy. None where the paper's curve is not there.
+    A row of a table has only its final test accuracy. None where the paper's curve is not there.
     """
     experiment, run = _named(experiments, place.experiment), run_at(experiments, place)
     if isinstance(experiment, Table):
         mean = next(row.mean for row in experiment.rows if row.run == run)
-        return Result(run.to_json(), -1, "done", {"test_accuracy": np.array([mean / 100])})
-    columns = _published_columns(experiment, place.panel, run)
-    return Result(run.to_json(), -1, "done", columns) if columns else None
+        return published_trace(
+            run, "iteration", {"test_accuracy": (np.array([run.iterations]), np.array([mean / 100]))}
+        )
+    axis, columns = _published_columns(experiment, place.panel, run)
+    return published_trace(run, axis, columns) if columns else None
 
 
 def _named(experiments: Experiments, name: str) -> Figure | Table:
@@ -72,16 +73,13 @@ def _shown(experiment: Figure | Table) -> Mapping[tuple[str, str], Run]:
     return {(panel.label, name): run for panel in panels for name, run in panel.curves.items()}
 
 
-def _published_columns(figure: Figure, label: str, run: Run) -> dict[str, np.ndarray]:
-    """Returns what the panels with the same horizontal axis show of a run, at the places of its longest curve."""
-    panels = [panel for panel in figure.panels if isinstance(panel, Panel) and panel.published]
-    axis = next((panel.x for panel in panels if panel.label == label), None)
-    found: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+def _published_columns(figure: Figure, label: str, run: Run) -> tuple[str, dict[str, Line]]:
+    """Returns the horizontal axis of a panel, and what the panels with that axis show of a run."""
+    axis = next(panel.x for panel in figure.panels if isinstance(panel, Panel) and panel.label == label)
+    panels = [panel for panel in figure.panels if isinstance(panel, Panel) and panel.x == axis]
+    found: dict[str, Line] = {}
     for panel in sorted(panels, key=lambda panel: panel.label == label):  # the place's own last: it counts
-        if panel.x == axis and panel.published:
+        if panel.published:
             theirs = paper.curves(panel.published)
             found |= {y: theirs[name] for name, y, shown in panel.series() if shown == run and name in theirs}
-    if not found or axis is None:
-        return {}
-    x = max((x for x, _ in found.values()), key=len)
-    return {axis: x, **{y: np.interp(x, *pair, left=np.nan, right=np.nan) for y, pair in found.items()}}
+    return axis, found

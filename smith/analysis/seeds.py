@@ -13,7 +13,6 @@ from functools import reduce
 
 import numpy as np
 
-from smith.data import DATASETS
 from smith.metrics import quantity
 from smith.run import Run
 from smith.store.results import Result
@@ -23,7 +22,7 @@ Line = tuple[np.ndarray, np.ndarray]  # x and y, both (points,)
 
 def guess(run: Run, column: str) -> float:
     """Returns what guessing gives in a column or in "loss_gap": ln(classes) nats, 1/classes, 0."""
-    return float(quantity(column).guess(DATASETS[run.data].classes))
+    return float(quantity(column).guess(run.class_count))
 
 
 def planned_tests(run: Run) -> np.ndarray:

@@ -1,38 +1,51 @@
 """Verdicts: whether results support a claim, by rules that are the same for every claim.
 
-A claim has parts. A part is a number that every seed gives, its effect, and the value it must exceed. With results at
-the paper's scale and at least `MIN_SEEDS` seeds, a part is
+A claim has parts. A part is a number that every seed gives, its effect, and the value it must exceed. The number of
+seeds is fixed beforehand for each scale, and a part is decided from exactly these, 0 to n - 1: further seeds are
+ignored, and with fewer it stays open. Looking after each seed and stopping when it suits would give false support in 7
+of 100 cases. A part is
 
-- supported, if the 95 % confidence interval of its mean over seeds lies above that value;
+- supported, if Student's 95 % confidence interval of the mean effect lies above that value;
 - contradicted, if the interval lies below it, at a level corrected for the number of parts;
+- not asked, if there can be no result of it, which the verdict then leaves out and says so;
 - open otherwise.
 
-A claim is *reproduced* if all its parts are supported, *not reproduced* if one is contradicted, else *inconclusive*.
+Where the seeds' effects take few values, at most half as many as there are seeds, that interval says nothing (of equal
+values it has no width). A sign test decides there: how probable it is that so many of the seeds lie on one side if
+each side is as likely. With fewer than six seeds it can not decide.
+
+A claim holds if all its parts are supported, and fails if one is contradicted. At the paper's scale that is called
+*reproduced* and *not reproduced*, else *inconclusive*; in miniature *holds* and *fails*, else *open*. Other scales
+decide nothing.
+
 Multiplicity: that all parts must be supported needs no correction (an intersection-union test: a claim that is false
 passes with a probability of at most 2.5 %); that one contradicted part is enough does, and gets Bonferroni's. Claims
 are not corrected for one another: if in each of sixteen one effect were exactly at its value and the others far above,
-one table in three would call at least one of them reproduced by chance.
+one table in three would call at least one of them true by chance. How often a part is supported by chance, and how
+often if the published curves are right, is simulated: docs/error_rates.md.
 
 Seeds are paired: the effect is computed within a seed, from runs that share initialisation and order of images.
 """
 
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
-from smith.analysis.measures import Statistic
+from smith.analysis.measures import Statistic, Traces
 from smith.analysis.places import Experiments, Place, published, run_at
-from smith.store import Result, Store
+from smith.analysis.traces import Trace, trace
+from smith.store import Store
 
-Verdict = Literal["reproduced", "not reproduced", "inconclusive"]
-State = Literal["supported", "contradicted", "open"]
+State = Literal["supported", "contradicted", "open", "not asked"]
+WORDS = {  # scale: what a claim is that holds, that fails, that is open
+    "paper": ("reproduced", "not reproduced", "inconclusive"),
+    "mini": ("holds", "fails", "open"),
+}
 
 LEVEL = 0.95
-MIN_SEEDS = 3  # the t-interval of two seeds is 12.7 standard errors wide on either side; the paper has 4 runs
-T_SEEDS = 10  # from so many seeds on the interval is a bootstrap's, which assumes no normal distribution
-RESAMPLES = 9_999
 ROUNDING = 1e-9  # differences below it are not differences
 
 
@@ -42,7 +55,7 @@ class Part:
 
     what: in words, a phrase that is true if the effect exceeds `above`
     curves: the runs that it needs, by the names that the statistic uses
-    statistic: the results of one seed, by these names -> the effect; ValueError or not a number where it has none
+    statistic: the traces of these, by these names -> the effect; not a number where it has none
     above: what the effect must exceed
     unit: the effect's unit
     missing: why there can be no result, if there can be none
@@ -65,7 +78,7 @@ class Claim:
     source: the section or remark of the paper
     panels: where the paper shows it
     parts: what has to be true; all of it
-    why: why the statistics and the values they must exceed are these; written before results were there
+    why: why the statistics and the values they must exceed are these, and what was left out
     """
 
     name: str
@@ -80,10 +93,11 @@ class Claim:
 class Finding:
     """What results say of a part.
 
-    effects: by seed, in the part's unit
-    mean, low, high: of the effect over seeds, with the 95 % interval; not a number where there are too few
+    effects: by seed, in the part's unit; of the seeds that decide
+    mean, low, high: of the effect over seeds, with the 95 % interval; not a number where there are too few seeds or, of
+      the interval, too few values
     published: the effect of the paper's own curves, where they show what it needs
-    reason: why it is open, if results are missing or are not to be decided from
+    reason: why it is open or not asked, if results are missing or are not to be decided from
     """
 
     part: Part
@@ -102,53 +116,84 @@ class Decision:
 
     claim: Claim
     scale: str
-    verdict: Verdict
+    verdict: str
     findings: tuple[Finding, ...]
+
+    @property
+    def asked(self) -> list[Finding]:
+        """The findings that the verdict follows from."""
+        return [finding for finding in self.findings if finding.state != "not asked"]
+
+    @property
+    def left_out(self) -> list[str]:
+        """What the verdict leaves out, and why."""
+        return [f"{f.part.what}: {f.reason}" for f in self.findings if f.state == "not asked"]
 
     @property
     def reasons(self) -> list[str]:
         """Why the claim is not decided: each reason once."""
-        return list(dict.fromkeys(finding.reason for finding in self.findings if finding.reason))
+        return list(dict.fromkeys(finding.reason for finding in self.asked if finding.reason))
 
     @property
     def seeds(self) -> int:
-        """The least number of seeds that a part has an effect of, parts that can have no result left out."""
-        return min((len(finding.effects) for finding in self.findings if not finding.part.missing), default=0)
+        """The least number of seeds that a part has an effect of."""
+        return min((len(finding.effects) for finding in self.asked), default=0)
 
 
-def interval(values: Sequence[float], level: float = LEVEL) -> tuple[float, float]:
-    """Returns the two-sided confidence interval of the mean: Student's t, or from 10 values on a BCa bootstrap.
+# --- of numbers: arrays (..., seeds), so that a simulation decides many at once ---
 
-    Not a number for fewer than two values, or where one is not finite. The bootstrap's random numbers are fixed, so
-    that a verdict is too.
-    """
+
+def interval(values: Sequence[float] | np.ndarray, level: float = LEVEL) -> tuple[np.ndarray, np.ndarray]:
+    """Returns Student's two-sided confidence interval of the mean; not a number for fewer than two values."""
     sample = np.asarray(values, float)
-    if len(sample) < 2 or not np.isfinite(sample).all():
-        return np.nan, np.nan
-    mean, error = sample.mean(), sample.std(ddof=1) / np.sqrt(len(sample))
-    if np.ptp(sample) <= ROUNDING * max(1.0, abs(mean)):
-        return float(mean), float(mean)
+    count = sample.shape[-1]
+    if count < 2:
+        return np.full(sample.shape[:-1], np.nan), np.full(sample.shape[:-1], np.nan)
+    mean = sample.mean(axis=-1)
+    reach = _quantile((1 + level) / 2, count - 1) * sample.std(axis=-1, ddof=1) / np.sqrt(count)
+    return mean - reach, mean + reach
+
+
+@functools.cache
+def _quantile(probability: float, freedom: int) -> float:
     from scipy import stats
 
-    if len(sample) < T_SEEDS:
-        reach = stats.t.ppf((1 + level) / 2, len(sample) - 1) * error
-        return float(mean - reach), float(mean + reach)
-    found = stats.bootstrap(
-        (sample,), np.mean, confidence_level=level, n_resamples=RESAMPLES, rng=np.random.default_rng(0)
-    )
-    return float(found.confidence_interval.low), float(found.confidence_interval.high)
+    return float(stats.t.ppf(probability, freedom))
+
+
+def lies_above(values: Sequence[float] | np.ndarray, bar: float, level: float = LEVEL) -> np.ndarray:
+    """Says whether effects lie above a value, by more than chance would have it: (..., seeds) -> (...)."""
+    sample = np.asarray(values, float)
+    by_mean = interval(sample, level)[0] > bar + ROUNDING
+    return np.where(few_values(sample), _by_signs(sample, bar, level), by_mean)
+
+
+def few_values(sample: np.ndarray) -> np.ndarray:
+    """Says whether effects take at most half as many values as there are seeds: (..., seeds) -> (...)."""
+    ordered = np.sort(sample, axis=-1)
+    return 1 + (np.diff(ordered, axis=-1) > ROUNDING).sum(axis=-1) <= sample.shape[-1] / 2
+
+
+def _by_signs(sample: np.ndarray, bar: float, level: float) -> np.ndarray:
+    from scipy import stats
+
+    above = (sample > bar + ROUNDING).sum(axis=-1)
+    return stats.binom.sf(above - 1, sample.shape[-1], 0.5) <= (1 - level) / 2
+
+
+# --- of results ---
 
 
 def decide(claim: Claim, experiments: Experiments, store: Store) -> Decision:
-    """Returns the verdict on a claim from the results of one scale. Other scales than the paper's decide nothing."""
-    findings = tuple(_find(part, experiments, store, len(claim.parts)) for part in claim.parts)
-    states = {finding.state for finding in findings}
-    verdict: Verdict = "inconclusive"
-    if "contradicted" in states:
-        verdict = "not reproduced"
-    elif states == {"supported"}:
-        verdict = "reproduced"
-    return Decision(claim, store.scale.name, verdict, findings)
+    """Returns the verdict on a claim from the results of one scale."""
+    parts = sum(not part.missing for part in claim.parts)
+    decision = Decision(
+        claim, store.scale.name, "", tuple(_find(part, experiments, store, parts) for part in claim.parts)
+    )
+    states = {finding.state for finding in decision.asked}
+    holds, fails, undecided = WORDS.get(store.scale.name, WORDS["paper"])
+    verdict = fails if "contradicted" in states else holds if states == {"supported"} else undecided
+    return Decision(claim, store.scale.name, verdict, decision.findings)
 
 
 def best(claim: Claim, experiments: Experiments, stores: Sequence[Store]) -> Decision:
@@ -158,42 +203,61 @@ def best(claim: Claim, experiments: Experiments, stores: Sequence[Store]) -> Dec
 
 
 def _find(part: Part, experiments: Experiments, store: Store, parts: int) -> Finding:
-    runs = {name: run_at(experiments, place) for name, place in part.curves.items()}
-    found = {name: {result.seed: result for result in store.results(run)} for name, run in runs.items()}
-    common = sorted(set.intersection(*map(set, found.values()))) if found else []
-    effects = {seed: _effect(part, {name: runs[seed] for name, runs in found.items()}) for seed in common}
-    values = list(effects.values())
-    low, high = interval(values)
-    reason = part.missing or _reason(part, store.scale.name, found, effects)
+    if part.missing:
+        return Finding(part, "not asked", {}, np.nan, np.nan, np.nan, None, part.missing)
+    found = _traces(part, experiments, store)
+    effects = {seed: _effect(part, found[seed]) for seed in sorted(found)}
+    values = np.array(list(effects.values()))
+    reason = _reason(part, experiments, store, effects)
+    low, high = (np.nan, np.nan) if few_values(values) else interval(values)
     return Finding(
         part,
         "open" if reason else _state(part.above, values, parts),
         effects,
-        float(np.mean(values)) if values else np.nan,
-        low,
-        high,
+        float(values.mean()) if len(values) else np.nan,
+        float(low),
+        float(high),
         _published(part, experiments),
         reason,
     )
 
 
-def _state(above: float, values: Sequence[float], parts: int) -> State:
-    if interval(values)[0] > above + ROUNDING:
+def _traces(part: Part, experiments: Experiments, store: Store) -> dict[int, Traces]:
+    """Returns the traces of the seeds that decide and have a result of every curve, by the names of the curves."""
+    by_seed: dict[int, dict[str, Trace]] = {seed: {} for seed in range(store.scale.seeds)}
+    for name, place in part.curves.items():
+        run = run_at(experiments, place)
+        for result in store.results(run):
+            if result.seed in by_seed:
+                by_seed[result.seed][name] = trace(run, result)
+    return {seed: runs for seed, runs in by_seed.items() if len(runs) == len(part.curves)}
+
+
+def _effect(part: Part, runs: Traces) -> float:
+    """Returns the effect of one seed; not a number if the runs have no tests where the statistic looks."""
+    try:
+        return float(part.statistic({name: runs[name] for name in part.curves}))
+    except (ValueError, ArithmeticError, IndexError):
+        return np.nan
+
+
+def _state(above: float, values: np.ndarray, parts: int) -> State:
+    if lies_above(values, above):
         return "supported"
-    if interval(values, 1 - (1 - LEVEL) / parts)[1] < above - ROUNDING:
-        return "contradicted"
-    return "open"
+    return "contradicted" if lies_above(-values, -above, 1 - (1 - LEVEL) / parts) else "open"
 
 
-def _reason(part: Part, scale: str, found: Mapping[str, Mapping[int, Result]], effects: Mapping[int, float]) -> str:
+def _reason(part: Part, experiments: Experiments, store: Store, effects: Mapping[int, float]) -> str:
     """Returns why nothing is to be decided from these results; empty if something is."""
-    absent = [str(part.curves[name]) for name, runs in found.items() if not runs]
+    scale = store.scale
+    commands = ", ".join(dict.fromkeys(store.command(place.experiment) for place in part.curves.values()))
+    absent = [str(place) for place in part.curves.values() if not store.results(run_at(experiments, place))]
     if absent:
-        return f"no result of {', '.join(absent)} at scale {scale}"
-    if scale != "paper":
-        return f"scale {scale} is not the paper's protocol"
-    if len(effects) < MIN_SEEDS:
-        return f"{len(effects)} seed{'s' * (len(effects) != 1)} in common, {MIN_SEEDS} are needed"
+        return f"no result of {', '.join(absent)} at scale {scale.name}: {commands}"
+    if scale.name not in WORDS:
+        return f"scale {scale.name} decides nothing"
+    if len(effects) < scale.seeds:
+        return f"{len(effects)} of {scale.seeds} seeds are there: {commands} --seeds {scale.seeds}"
     undefined = [str(seed) for seed, effect in effects.items() if not np.isfinite(effect)]
     return f"no effect can be computed for seed {', '.join(undefined)}" if undefined else ""
 
@@ -201,19 +265,11 @@ def _reason(part: Part, scale: str, found: Mapping[str, Mapping[int, Result]], e
 def _published(part: Part, experiments: Experiments) -> float | None:
     """Returns the effect of the paper's own curves; None where they do not show what the statistic needs."""
     theirs = {name: published(experiments, place) for name, place in part.curves.items()}
-    there = {name: result for name, result in theirs.items() if result is not None}
-    if part.missing or len(there) < len(theirs):
+    there = {name: found for name, found in theirs.items() if found is not None}
+    if len(there) < len(theirs):
         return None
     try:
         effect = _effect(part, there)
-    except KeyError:  # a column that the plots do not show
+    except KeyError:  # a quantity that the plots do not show
         return None
     return effect if np.isfinite(effect) else None
-
-
-def _effect(part: Part, runs: Mapping[str, Result]) -> float:
-    """Returns the effect of one seed; not a number if the runs have no tests where the statistic looks."""
-    try:
-        return float(part.statistic(runs))
-    except (ValueError, ArithmeticError):
-        return np.nan

@@ -8,15 +8,15 @@ from smith.analysis import published
 from smith.analysis.claims import CLAIMS
 from smith.analysis.places import Place, curve, row, run_at
 from smith.analysis.places import published as published_at
+from smith.analysis.traces import Trace
 from smith.figure import Published, Table
-from smith.store import Result
 
 EXPERIMENTS = [found.shows for found in experiments.find(["all"])]
 TABLES = [experiment for experiment in EXPERIMENTS if isinstance(experiment, Table)]
 IMAGENET = {"fig03b", "fig04b", "fig16a", "fig16b"}
 
 
-def theirs(place: Place) -> Result:
+def theirs(place: Place) -> Trace:
     found = published_at(EXPERIMENTS, place)
     assert found is not None
     return found
@@ -63,53 +63,51 @@ def test_a_place_is_the_run_that_its_curve_shows():
 @pytest.mark.parametrize("experiment", TABLES, ids=lambda e: e.name)
 def test_a_row_of_a_table_is_its_published_mean(experiment: Table):
     for line in experiment.rows:
-        result = theirs(row(experiment.name, *line.labels))
-        assert set(result.columns) == {"test_accuracy"} and result.run == line.run
-        assert result["test_accuracy"] == pytest.approx([line.mean / 100])
+        found = theirs(row(experiment.name, *line.labels))
+        assert found.run == line.run and set(found.lines) == {"test_accuracy"}
+        place, accuracy = found.lines["test_accuracy"]
+        assert place.tolist() == [1] and accuracy == pytest.approx([line.mean / 100])
 
 
 def test_a_published_curve_has_what_the_panels_of_its_axis_show():
-    result = theirs(curve("fig09a", "WD=1e-3"))
-    assert set(result.columns) == {"iteration", "test_loss", "test_accuracy"}
+    found = theirs(curve("fig09a", "WD=1e-3"))
+    assert set(found.lines) == {"test_loss", "test_accuracy"}
     x, loss = own("fig09a", "WD=1e-3", shift=200)
-    np.testing.assert_array_equal(result["iteration"], x)
-    np.testing.assert_array_equal(result["test_loss"], loss)
-    assert result["test_accuracy"][-1] == pytest.approx(own("fig09b", "WD=1e-3")[1][-1])
+    np.testing.assert_allclose(found.lines["test_loss"], (x / 16_000, loss))
+    assert found.lines["test_accuracy"][1][-1] == pytest.approx(own("fig09b", "WD=1e-3")[1][-1])
 
 
 def test_panels_of_another_axis_are_not_joined():
-    result = theirs(curve("fig01a"))  # panel b is over iterations
-    assert set(result.columns) == {"learning_rate", "test_loss", "train_loss", "test_accuracy"}
-    assert "test_accuracy" not in theirs(curve("fig03a", "LR=0.001")).columns
+    assert set(theirs(curve("fig01a")).lines) == {"test_loss", "train_loss", "test_accuracy"}  # b is over iterations
+    assert set(theirs(curve("fig03a", "LR=0.001")).lines) == {"test_loss"}
 
 
-def test_a_place_that_a_plot_does_not_cover_is_not_a_number_and_no_divergence():
-    """The first point of this loss lies above its panel."""
-    result = theirs(curve("fig06a", "TBS=512; CLR=0.08-0.8"))
-    assert result.status == "done" and np.isnan(result["test_loss"]).any()
+def test_each_quantity_keeps_its_own_places():
+    """The first points of this loss lie above its panel: there is nothing there, and no divergence."""
+    lines = theirs(curve("fig06a", "TBS=512; CLR=0.08-0.8")).lines
+    assert len(lines["test_loss"][0]) < len(lines["test_accuracy"][0])
 
 
 def test_the_axis_of_a_published_curve_is_the_true_one():
-    rate = theirs(curve("fig14a", "Momentum=0.9"))["learning_rate"]
-    assert rate[0] == pytest.approx(10 * own("fig14a", "Momentum=0.9")[0][0])
-    assert 0.013 < rate[0] < 0.0135  # after 100 iterations of a test from 0.01 to 0.2
+    found = theirs(curve("fig14a", "Momentum=0.9"))
+    place = found.lines["test_loss"][0]
+    assert place[0] == pytest.approx(100 / 5_859, rel=0.05)  # the first test, of iteration 100 in 50 epochs
+    assert found.rate(place)[0] == pytest.approx(10 * own("fig14a", "Momentum=0.9")[0][0])
 
 
 def test_a_panel_without_a_published_curve_has_none():
     assert published_at(EXPERIMENTS, curve("speeda", "2,500 iterations")) is None
 
 
-TWICE = [  # curves of a run that a second panel of the figure shows too, digitised from there once more
-    (curve("fig05a", "CLR=0.1-3"), "iteration", "test_accuracy"),
-    (curve("fig05b", "Weight decay=0.0001"), "iteration", "test_accuracy"),
-    (curve("fig07a", "Mom=0.9"), "learning_rate", "test_loss"),
-    (curve("fig07c", "Mom=0.9"), "learning_rate", "test_loss"),
-    (curve("fig13d", "TBS=256"), "learning_rate", "test_accuracy"),
-]
+TWICE = {  # curves of a run that a second panel of the figure shows too, digitised from there once more
+    curve("fig05a", "CLR=0.1-3"): "test_accuracy",
+    curve("fig05b", "Weight decay=0.0001"): "test_accuracy",
+    curve("fig07a", "Mom=0.9"): "test_loss",
+    curve("fig07c", "Mom=0.9"): "test_loss",
+    curve("fig13d", "TBS=256"): "test_accuracy",
+}
 
 
-@pytest.mark.parametrize(("place", "axis", "quantity"), TWICE, ids=lambda value: str(value))
-def test_what_is_published_at_a_place_is_what_its_own_panel_shows(place: Place, axis: str, quantity: str):
-    result = theirs(place)
-    x, y = own(place.experiment + place.panel, place.name)
-    np.testing.assert_allclose(np.interp(x, result[axis], result[quantity]), y, atol=1e-12)
+@pytest.mark.parametrize("place", TWICE, ids=str)
+def test_what_is_published_at_a_place_is_what_its_own_panel_shows(place: Place):
+    np.testing.assert_array_equal(theirs(place).lines[TWICE[place]][1], own(str(place).split()[0], place.name)[1])

@@ -1,0 +1,79 @@
+"""Traces: what the tests of a run measured, on an axis that results of every scale and published curves share.
+
+The axis is the part of the training that is done, 0 to 1: a shortened run, a run with other learning rates and a curve
+that the paper shows over learning rates are then read at the same places.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from smith.analysis.seeds import Line, guess, padded
+from smith.run import Run
+from smith.schedules import RangeTest
+from smith.store.results import Result
+
+EDGE = 1e-9  # of the training: places nearer than that are the same
+READ = ("test_loss", "test_accuracy", "train_loss")
+
+
+@dataclass(frozen=True)
+class Trace:
+    """What the tests of a run measured, with one seed or with many.
+
+    run: the run of the protocol
+    guesses: what guessing gives in each quantity
+    lines: each quantity's places, (tests,) from 0 to 1, and values, (..., tests); finite
+    """
+
+    run: Run
+    guesses: Mapping[str, float]
+    lines: Mapping[str, Line]
+
+    def between(self, name: str, start: float, end: float) -> Line:
+        """Returns the tests of a quantity at places from `start` to `end`, these included."""
+        place, values = self.lines[name]
+        there = (place >= start - EDGE) & (place <= end + EDGE)
+        return place[there], values[..., there]
+
+    def rate(self, place: np.ndarray) -> np.ndarray:
+        """Returns the learning rate of the protocol's range test at places of it."""
+        return self.lr.start + (self.lr.stop - self.lr.start) * place
+
+    @property
+    def lr(self) -> RangeTest:
+        """The learning rate. Raises ValueError if the run is not a range test."""
+        if not isinstance(self.run.lr, RangeTest):
+            raise ValueError("not a range test")
+        return self.run.lr
+
+
+def trace(run: Run, result: Result) -> Trace:
+    """Returns the trace of a result of a run of the protocol; from where it diverged on it guesses."""
+    end = result.run.iterations
+    lines = {name: padded(result, name) for name in READ}
+    return Trace(
+        run,
+        {name: guess(result.run, name) for name in READ},
+        {name: (iterations / end, values) for name, (iterations, values) in lines.items()},
+    )
+
+
+def published_trace(run: Run, axis: str, columns: Mapping[str, Line]) -> Trace:
+    """Returns the trace of curves that the paper shows of a run.
+
+    axis: what their x is: "iteration", "learning_rate" or "momentum", which a range test raises
+    columns: x and y of each quantity that is shown
+    """
+    guesses = {name: guess(run, name) for name in columns}
+    lines = {name: (_place(run, axis, x), y) for name, (x, y) in columns.items()}
+    return Trace(run, guesses, lines)
+
+
+def _place(run: Run, axis: str, x: np.ndarray) -> np.ndarray:
+    if axis == "iteration":
+        return x / run.iterations
+    test = run.lr if axis == "learning_rate" else run.momentum
+    assert isinstance(test, RangeTest)
+    return (x - test.start) / (test.stop - test.start)
