@@ -10,7 +10,6 @@ from smith import experiments, legends
 from smith.analysis import published
 from smith.figure import Figure, Finals, Panel, Sketch, Table
 from smith.lengths import iterations
-from smith.networks import Options
 from smith.run import Run
 
 ALL = {found.name: found for found in experiments.find(["all"])}
@@ -150,7 +149,7 @@ def test_each_network_has_its_data_its_solver_and_the_batches_of_its_gpus():
         deep = run.network not in ("shallow3", "lenet")
         assert (run.mirror, run.ghost_batch_size) == ((True, run.batch_size // gpus) if deep else (False, None))
         assert run.solver == ("sgd" if run.network in ("lenet", "resnet-56-relu") else "nesterov")
-        assert run.options == Options(width=run.width, ghost_batch_size=run.ghost_batch_size)
+        assert (run.init, run.running_average) == (None, "caffe")
         assert (run.data == "mnist") == (run.network == "lenet")
         assert run.test_images is None and not run.moving_test and not run.metrics
     assert {run.data for run in FIGURES["fig15"].runs()} == {"cifar100"}
