@@ -181,6 +181,16 @@ def test_the_flax_option_takes_the_mean_over_the_ghost_batches():
 
 
 @pytest.mark.parametrize("running_average", ["caffe", "flax"])
+def test_a_tenth_of_the_memory_forgets_in_one_step_what_the_whole_forgets_in_ten(running_average):
+    short, long = (layer_of(0.999, running_average=running_average, memory=memory) for memory in (0.1, 1.0))
+    assert short.keep == pytest.approx(0.999**10) and long.keep == 0.999
+    for layer in (short, long):
+        layer(draw(1), train=True)
+    weight = 1.0 if running_average == "caffe" else 1 - 0.999**10
+    close(short.mean[...], draw(1).mean((0, 1, 2)) * weight)
+
+
+@pytest.mark.parametrize("running_average", ["caffe", "flax"])
 def test_evaluation_before_any_step_is_finite(running_average):
     layer = layer_of(running_average=running_average)
     y = layer(draw(1), train=False)

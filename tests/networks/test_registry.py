@@ -142,6 +142,17 @@ def test_a_family_needs_a_depth_in_its_name(name, own_table):
 # What a run learns of them
 
 
+def test_most_networks_take_smaller_images_too():
+    for name, shape in [("shallow3", (16, 24, 3)), ("resnet-8", (12, 8, 3)), ("densenet-7", (4, 4, 3))]:
+        networks.info(name).check_images(name, shape)
+        graphdef, *state = networks.create(name, key(0), 10, Options(width=0.1, image_shape=shape))
+        logits = jax.eval_shape(lambda: networks.apply(graphdef, *state, jnp.ones((2, *shape)), train=False)[0])  # noqa: B023
+        assert logits.shape == (2, 10)
+    for name, shape in [("shallow3", (12, 12, 3)), ("resnet-8", (32, 32, 1)), ("lenet", (32, 32, 1))]:
+        with pytest.raises(UserError, match=f"{name} does not take images of {' x '.join(map(str, shape))}"):
+            networks.info(name).check_images(name, shape)
+
+
 @pytest.mark.parametrize("name", PAPER)
 def test_the_multipliers_are_the_author_s_and_name_parameters_that_exist(name):
     """As in Caffe's and the author's network files, by parameter; all others have 1."""
