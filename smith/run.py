@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from smith import networks
-from smith.data import DATASETS
+from smith.data import DATASETS, DatasetInfo, Selection
 from smith.errors import UserError, unknown
 from smith.lengths import Length, epochs, iterations, resolve
 from smith.metrics import ALWAYS, METRICS
@@ -43,8 +43,11 @@ class Run:
     solver: a name in `smith.train.optim.SOLVERS`; "nesterov" and "sgd" are Caffe's, as in the author's solver files
     test_every: distance between two tests, each of which is one row of the result
     test_images: how many of the test images are used, the first ones; None for all of them
+    train_images: how many of the training images are used, as many of each class; None for all of them
+    classes: how many of the dataset's classes are used, the first ones; None for all of them
+    image_side: the images' height and width in pixels, shrunk by the mean over squares; None for the dataset's own
     start: where the parameters and the optimizer's state come from; None for a fresh initialisation
-    width, init, ghost_batch_size, running_average: see `smith.networks.Options`
+    width, init, ghost_batch_size, running_average, memory: see `smith.networks.Options`
     mirror: whether each training image is mirrored or not at random
     moving_test: whether each test goes on where the last one ended, round and round, on images mirrored at random, as
       the author's do (test_images 6,400 of resnet-56 and wide-32, 7,400 of densenet-40)
@@ -73,6 +76,10 @@ class Run:
     mirror: bool = False
     moving_test: bool = False
     metrics: tuple[str, ...] = ()
+    train_images: int | None = None
+    classes: int | None = None
+    image_side: int | None = None
+    memory: float = 1.0
 
     def __post_init__(self) -> None:
         for name in ("lr", "momentum", "weight_decay"):
@@ -88,7 +95,24 @@ class Run:
     @property
     def iterations_per_epoch(self) -> float:
         """Training images over batch size, not rounded: an epoch may end inside a batch."""
-        return DATASETS[self.data].train_images / self.batch_size
+        return self.training_set / self.batch_size
+
+    @property
+    def training_set(self) -> int:
+        """The number of training images."""
+        whole = DATASETS[self.data]
+        return self.train_images or whole.train_images * self.class_count // whole.classes
+
+    @property
+    def class_count(self) -> int:
+        """The number of classes."""
+        return self.classes or DATASETS[self.data].classes
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """(height, width, channels) of the images that the network sees."""
+        height, width, channels = DATASETS[self.data].image_shape
+        return (self.image_side or height, self.image_side or width, channels)
 
     def count(self, length: Length) -> int:
         """Returns a length of this run in iterations."""
@@ -105,9 +129,15 @@ class Run:
         return self.start.run.count(self.start.at) if self.start else 0
 
     @property
+    def selection(self) -> Selection:
+        """The part of the dataset that the run sees."""
+        return Selection(self.data, self.classes, self.train_images, self.image_side)
+
+    @property
     def options(self) -> Options:
         """What the run changes in its network."""
-        return Options(self.width, self.init, self.ghost_batch_size, self.running_average)
+        options = (self.width, self.init, self.ghost_batch_size, self.running_average)
+        return Options(*options, self.memory, self.image_shape)
 
     def schedules(self) -> tuple[Schedule, Schedule, Schedule]:
         """Returns the schedules of learning rate, momentum and weight decay."""
@@ -161,21 +191,22 @@ def _brief(value: Any) -> str:
 
 def _check(run: Run) -> None:
     dataset, network = DATASETS[run.data], networks.info(run.network)
-    train_images = dataset.train_images
+    _check_subset(run, dataset)
+    train_images = run.training_set
     if not (isinstance(run.batch_size, int) and 1 <= run.batch_size <= train_images):
         raise UserError(
             f"batch size {run.batch_size}: give a whole number from 1 to the {train_images} training images"
         )
-    if network.image_shape and network.image_shape != dataset.image_shape:
-        raise UserError(f"{run.network} does not take {run.data}'s images of {dataset.image_shape}")
+    network.check_images(run.network, run.image_shape)
     for name in run.metrics:
         if METRICS[name].name in ALWAYS:
             raise UserError(f"{name} is measured in every run: leave it out of metrics")
     for field, known in _CHOICES.items():
         if getattr(run, field) not in known:
             raise unknown(field.replace("_", " "), str(getattr(run, field)), [str(k) for k in known])
-    if not 0 < run.width < math.inf:
-        raise UserError(f"width {run.width}: give a number above 0")
+    for field in ("width", "memory"):
+        if not 0 < getattr(run, field) < math.inf:
+            raise UserError(f"{field} {getattr(run, field)}: give a number above 0")
     _check_ghost_batch(run, network)
     for whole in (run, run.start.run) if run.start else ():
         if run.first_iteration >= whole.iterations:
@@ -187,6 +218,18 @@ def _check(run: Run) -> None:
     _check_epochs(run)
     for schedule in run.schedules():  # a time that does not fit the run shows here, before anything is trained
         schedule.build(run.iterations, run.iterations_per_epoch)
+
+
+def _check_subset(run: Run, dataset: DatasetInfo) -> None:
+    """Whether the dataset has so many classes, images and pixels."""
+    if not 2 <= run.class_count <= dataset.classes:
+        raise UserError(f"{run.class_count} classes: {run.data} has {dataset.classes}, and at least 2 are needed")
+    most, images = dataset.train_images * run.class_count // dataset.classes, run.train_images
+    if images is not None and (not run.class_count <= images <= most or images % run.class_count):
+        raise UserError(f"{images} training images: give a multiple of the {run.class_count} classes, at most {most}")
+    side = run.image_side
+    if side is not None and (side < 1 or any(length % side for length in dataset.image_shape[:2])):
+        raise UserError(f"image side {side}: give a divisor of {run.data}'s {dataset.image_shape[0]} pixels")
 
 
 _CHOICES: dict[str, tuple[str | None, ...]] = {
