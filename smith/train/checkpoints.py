@@ -49,7 +49,7 @@ class Checkpoint:
     """A run under way.
 
     iteration: iterations done
-    state: a pytree of arrays, or after `read` the arrays by path, such as "params/conv1/kernel"
+    state: a pytree of arrays
     last_test: the iteration of the last test, None if there was none (see `smith.train.loop.Point`)
     rows: what the tests so far measured
     timing: seconds spent so far, by kind, and iterations timed
@@ -91,14 +91,16 @@ class Keeper:
 
         Raises OSError if there is no room, or no permission.
         """
+        import jax
+
         self.wait()
         if checkpoint.iteration == self._iteration:
             return
         self._iteration, self._started = checkpoint.iteration, time.perf_counter()
-        arrays = by_path(checkpoint.state)
+        arrays = jax.tree.map(np.array, jax.device_get(checkpoint.state))  # what the next step does not touch
         with self._telling():
             manager = self._manager = self._manager or self._open()
-            if shutil.disk_usage(self._folder).free < sum(array.nbytes for array in arrays.values()) + MARGIN:
+            if shutil.disk_usage(self._folder).free < sum(array.nbytes for array in jax.tree.leaves(arrays)) + MARGIN:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))  # before Orbax fills the disk
             args = _orbax().args
             both = args.Composite(state=args.StandardSave(arrays), about=args.JsonSave(_about(checkpoint)))
@@ -173,38 +175,23 @@ def load(path: Path, run: Run, seed: int, like: Tree) -> Checkpoint:
       like: a state with the structure, shapes and types of the run's; its values are not used.
 
     Raises:
-      DamagedCheckpoint: see `read`; or the arrays are not those of such a state.
+      DamagedCheckpoint: it is not as it was written, or its arrays are not those of such a state.
       UserError: it is of another run or seed. The message says what differs.
     """
     import jax
 
-    found = read(path)
-    differing = differences(found.run, run) + ([f"seed {found.seed}, not {seed}"] if found.seed != seed else [])
+    check(path)
+    args = _orbax().args
+    about = dict(_restored(path, about=args.JsonRestore()).about)
+    differing = differences(Run.from_json(about.pop("run")), run)
+    differing += [f"seed {about['seed']}, not {seed}"] if about["seed"] != seed else []
     if differing:
         raise UserError(f"{path} is of another run ({'; '.join(differing):.300}): move it away, or remove it")
-    if _shapes(found.state) != _shapes(_named(like)):
+    state = _restored(path, state=args.StandardRestore(like)).state
+    alike = jax.tree.map(lambda one, other: (one.shape, one.dtype) == (other.shape, other.dtype), state, like)
+    if not all(jax.tree.leaves(alike)):
         raise DamagedCheckpoint(f"{path}: its arrays are not those of this run's network")
-    leaves = [found.state[name] for name in _named(like)]
-    return dataclasses.replace(found, state=jax.tree.unflatten(jax.tree.structure(like), leaves))
-
-
-def read(path: Path) -> Checkpoint:
-    """Reads a checkpoint of any run; `state` has the arrays by path.
-
-    Raises:
-      DamagedCheckpoint: it is not as it was written.
-      UserError: its run names something that is not registered.
-    """
-    check(path)
-    ocp = _orbax()
-    try:
-        with ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as checkpointer:
-            args = ocp.args.Composite(state=ocp.args.StandardRestore(), about=ocp.args.JsonRestore())
-            found = checkpointer.restore(path.resolve(), args=args)
-    except Exception as error:  # Orbax and TensorStore raise many kinds
-        raise DamagedCheckpoint(f"{path}: {_first_line(error)}") from error
-    arrays = {name: np.asarray(array) for name, array in found.state.items()}
-    return Checkpoint(**found.about | {"run": Run.from_json(found.about["run"]), "state": arrays})
+    return Checkpoint(run, state=state, **about)
 
 
 def check(path: Path) -> None:
@@ -217,22 +204,14 @@ def check(path: Path) -> None:
         raise DamagedCheckpoint(f"{path}: a file is missing, altered or one too many")
 
 
-def by_path(state: Tree) -> dict[str, np.ndarray]:
-    """Returns a copy of the arrays in NumPy by their path. What happens to the device's arrays does not touch it."""
-    import jax
-
-    return {name: np.array(leaf) for name, leaf in _named(jax.device_get(state)).items()}
-
-
-def _named(state: Tree) -> dict[str, Any]:
-    import jax
-
-    leaves = jax.tree_util.tree_leaves_with_path(state)
-    return {jax.tree_util.keystr(path, simple=True, separator="/"): leaf for path, leaf in leaves}
-
-
-def _shapes(arrays: Mapping[str, Any]) -> dict[str, tuple[tuple[int, ...], str]]:
-    return {name: (tuple(array.shape), str(array.dtype)) for name, array in arrays.items()}
+def _restored(path: Path, **items: Any) -> Any:
+    """Returns items of a checkpoint as Orbax reads them. Raises DamagedCheckpoint if it can not."""
+    ocp = _orbax()
+    try:
+        with ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as checkpointer:
+            return checkpointer.restore(path.resolve(), args=ocp.args.Composite(**items))
+    except Exception as error:  # Orbax and TensorStore raise many kinds
+        raise DamagedCheckpoint(f"{path}: {_first_line(error)}") from error
 
 
 def _about(checkpoint: Checkpoint) -> dict[str, Any]:
