@@ -59,9 +59,9 @@ def show(figures: Sequence[Figure], store: Store, target: Path) -> None:
     Raises:
       OSError: nothing can be written there.
     """
+    fits = measured(figures, store)
     for line in store.damaged.values():
         print(f"damaged, left out: {line}", file=sys.stderr)
-    fits = measured(figures, store)
     if not fits:
         command = store.command(" ".join(figure.name for figure in figures))
         return print(f"no results at scale {store.scale.name}; {command}")

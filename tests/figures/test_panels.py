@@ -8,7 +8,7 @@ import pytest
 from smith import metrics, scales
 from smith.analysis import published
 from smith.figure import Finals, Panel, Row, Sketch, Table
-from smith.figures.panels import HEADROOM, heading, measured, view, views
+from smith.figures.panels import HEADROOM, measured, view, views
 from smith.run import Run, iterations
 from smith.store import Store
 
@@ -85,13 +85,6 @@ def test_a_curve_whose_seeds_diverged_at_once_has_crosses_only(shelf):
     assert len(series.mean[0]) == 0 and len(series.diverged) == 2 and not series.missing
 
 
-def test_a_damaged_result_is_shown_as_none(shelf):
-    shelf.add(RUN)
-    (path,) = (shelf.root / "results" / "paper").iterdir()
-    path.write_bytes(b"PAR1")
-    assert view(PANEL, shelf.store()).series[0].missing
-
-
 # --- published curves ---
 
 
@@ -107,11 +100,6 @@ def test_published_iterations_are_cut_as_each_run_is_and_rates_are_not(shelf, ex
     series = view(rates, store).series[0]
     np.testing.assert_array_equal(series.published, published.curves(rates.published)[series.name])
     assert view(rates, store).published == "published"
-
-
-def test_different_cuts_are_said_as_a_range(shelf, experiment):
-    shown = view(experiment("fig05").panels[0], shelf.store("quick"))
-    assert shown.published == "published, iterations x 0.001 to 0.005"
 
 
 def test_published_curves_can_be_left_out(shelf, experiment):
@@ -247,7 +235,3 @@ def test_a_view_has_every_run_of_its_panel(shelf, experiment):
     for name in ("fig02", "fig09", "table1"):
         shown = [run for one in views(experiment(name), shelf.store()) for run in one.runs.values()]
         assert set(shown) == set(experiment(name).runs())
-
-
-def test_headings():
-    assert [heading(name) for name in ("fig09", "table1", "mine")] == ["Figure 9", "Table 1", "mine"]

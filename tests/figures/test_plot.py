@@ -100,12 +100,6 @@ def test_a_curve_without_a_result_is_named(shelf, sheet):
     assert legend(sheet(FIGURE).axes[0]) == ["one", "other (no result)"]
 
 
-def test_published_curves_can_be_left_out(shelf, sheet, experiment):
-    shelf.fill(experiment("fig14"))
-    for axis in sheet(experiment("fig14"), published=False).axes:
-        assert not lines(axis, "--") and not any("published" in text for text in legend(axis))
-
-
 def test_ends_of_runs_are_points_and_dots(shelf, sheet):
     for seed, loss in enumerate((0.5, 0.7)):
         shelf.add(RUN, seed, test_loss=loss)
@@ -127,20 +121,9 @@ def test_rows_of_a_table_have_dots_bars_and_names(shelf, sheet, experiment):
         published, ours = (container.lines[0] for container in axis.containers)
         assert list(published.get_xdata()) == list(view.series[0].published[1])
         assert list(ours.get_xdata()) == list(view.series[0].mean[1])
-        assert (np.array(ours.get_ydata()) < np.arange(10)).all() and (np.array(published.get_ydata()) > range(10)).all()
+        assert all(above < below for above, below in zip(ours.get_ydata(), published.get_ydata(), strict=True))
         assert [text.get_text() for text in axis.get_yticklabels()] == list(view.x.ticks.values())
     assert drawn.axes[0].get_legend() is None and len(legend(drawn.axes[1])) == 2
-
-
-def test_a_sketch_has_lines_words_and_no_numbers(shelf, sheet, experiment):
-    shelf.fill(experiment("fig02"))
-    axis = sheet(experiment("fig02")).axes[0]
-    assert len(lines(axis)) == 2 and legend(axis) == ["Test data", "Training data", "optimum"]
-    assert (list(axis.get_xticks()), list(axis.get_yticks())) == ([], [])
-    for text in axis.texts:
-        foot = text.get_window_extent().y0
-        heights = [np.interp(text.get_position()[0], *line.get_data()) for line in lines(axis)]
-        assert all(axis.transData.transform((0, height))[1] < foot for height in heights)
 
 
 # --- words ---
@@ -211,7 +194,7 @@ def test_without_results_there_is_a_line_and_no_file(shelf):
     assert not shelf.figures.exists()
 
 
-@pytest.mark.parametrize("backend", ["inline", "module://matplotlib_inline.backend_inline", "TkAgg"])
+@pytest.mark.parametrize("backend", ["inline", "TkAgg"])
 def test_no_backend_no_users_style_and_no_jax_matter(backend, shelf, experiment):
     for name in ("fig02", "fig09", "table1"):
         shelf.fill(experiment(name), "smoke")

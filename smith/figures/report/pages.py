@@ -14,7 +14,7 @@ from smith.analysis.verdicts import Decision
 from smith.figure import Figure, Table
 from smith.figures import panels, tables, text
 from smith.figures.report import charts, claims, words
-from smith.figures.report.sections import OURS, Section, Shown, asked
+from smith.figures.report.sections import OURS, Section, Shown
 from smith.run import digest
 from smith.store import Store
 
@@ -60,10 +60,8 @@ class Site:
 
     def trouble(self, store: Store) -> list[tuple[str, list[str], str]]:
         """Returns what a scale's folder has that is not shown: what it is, a line for each, and what to do."""
-        figures = [shown.experiment for shown in self.shown if isinstance(shown.experiment, Figure)]
-        runs = [run for shown in self.shown for run in shown.experiment.runs()]
-        runs += [run for figure in figures for run in calibration.runs(figure, store)]
-        known = {description for description, _ in asked(runs, store)}
+        sections = [section for shown in self.shown for section in shown.sections if section.store is store]
+        known = {description for section in sections for description, _ in section.asked | section.tried}
         foreign = store.foreign()
         strange = [f"{digest(r.description)}, seed {r.seed}" for r in store.all() if r.description not in known]
         return [

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from smith.analysis import fidelity
+from smith.analysis import calibration, fidelity
 from smith.analysis.fidelity import PanelFit
 from smith.errors import UserError
 from smith.figure import Assumption, Figure, Table
@@ -32,7 +32,7 @@ def asked(runs: Iterable[Run], store: Store) -> set[Job]:
 class Section:
     """An experiment at one scale.
 
-    asked: what the scale trains for it
+    asked, tried: what the scale trains for it, and for its calibration
     found: its results
     views: what is drawn
     trouble: why the scale can not hold it; empty if it can
@@ -41,6 +41,7 @@ class Section:
     experiment: Figure | Table
     store: Store
     asked: set[Job]
+    tried: set[Job]
     found: Sequence[Result]
     views: Sequence[View]
     trouble: str = ""
@@ -99,10 +100,12 @@ def section(experiment: Figure | Table, store: Store) -> Section:
     """Returns an experiment at one scale."""
     try:
         runs = experiment.runs()
-        found = {(r.description, r.seed): r for run in runs for r in store.results(run)}
-        return Section(experiment, store, asked(runs, store), list(found.values()), views(experiment, store))
+        tried = calibration.runs(experiment, store) if isinstance(experiment, Figure) else []
+        found = {(r.description, r.seed): r for run in runs for r in store.results(run)}.values()
+        jobs = asked(runs, store), asked(tried, store)
+        return Section(experiment, store, *jobs, list(found), views(experiment, store))
     except UserError as error:
-        return Section(experiment, store, set(), (), (), str(error))
+        return Section(experiment, store, set(), set(), (), (), str(error))
 
 
 class Shown:

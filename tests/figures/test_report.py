@@ -1,0 +1,419 @@
+"""The report: what its pages say of made-up results, where they lead, and what becomes of the folder it is in."""
+
+import hashlib
+import html.parser
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from smith.analysis.places import curve
+from smith.analysis.verdicts import Claim, Finding, Part
+from smith.errors import UserError
+from smith.figure import Figure, Panel
+from smith.figures import report
+from smith.figures.panels import view, views
+from smith.figures.report import charts, claims, site, words
+from smith.run import Run, iterations
+
+RUN = Run("mnist", "lenet", batch_size=16, length=iterations(80), lr=0.01, solver="sgd", test_every=iterations(10))
+DOC = "Figure 9: a search.\n\nThe paper: says so.\n\nCost:    a minute\nNote:    one slip\n         of two lines"
+
+
+def better(traces) -> float:
+    return traces["a"].lines["test_accuracy"][1][-1] - traces["b"].lines["test_accuracy"][1][-1]
+
+
+PLACES = {"a": curve("fig09a", "WD=1e-3"), "b": curve("fig09a", "WD=1e-2")}
+PARTS = (Part("a ends higher", PLACES, better, 0.1, "points"), Part("nobody knows", {}, better, missing="no data"))
+CLAIM = Claim("C99", "Small weight decays are <better> & best.", "Remark 0", ("fig09a", "fig16a"), PARTS, "Because.")
+
+
+class Parsed(html.parser.HTMLParser):
+    """A page: its ids, its links, its tags, its text, the charts in it."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.ids, self.links, self.tags, self.charts = [], [], [], []
+        self.text, self._script, self._open = "", False, []
+        self.feed(text)
+        assert self._open == [], "tags are not closed"
+        self.text = " ".join(self.text.split())
+
+    def handle_starttag(self, tag: str, attrs) -> None:
+        named = dict(attrs)
+        self.tags.append(tag)
+        self._open += [tag] if tag not in ("meta", "link", "img", "input", "br") else []
+        self.ids += [named["id"]] if "id" in named else []
+        self.links += [named[name] for name in ("href", "src") if named.get(name)]
+        self._script = named.get("type") == "application/json"
+
+    def handle_startendtag(self, tag: str, attrs) -> None:
+        self.tags.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self._open.pop() == tag
+        self._script = False
+
+    def handle_data(self, data: str) -> None:
+        if self._script:
+            self.charts.append(json.loads(data))
+        else:
+            self.text += f" {data}"
+
+
+@pytest.fixture(autouse=True)
+def shared(monkeypatch) -> None:
+    """Plotly's script is left out: five megabytes that most tests need not write."""
+    monkeypatch.setattr(report, "_shared", lambda: dict.fromkeys(("style.css", "report.js", "plotly.min.js"), b""))
+
+
+@pytest.fixture
+def written(shelf, experiment):
+    """Writes a report and returns its pages."""
+
+    def write(names=("fig09", "table1"), scales=("paper", "short"), of=(CLAIM,)) -> dict[str, Parsed]:
+        shown = [experiment(name) if isinstance(name, str) else name for name in names]
+        stores = [shelf.store(scale) for scale in scales]
+        named = {claim.name: claim for claim in of}
+        shelf.line = report.write(shown, named, {"fig09": DOC}, stores, shelf.figures, shelf.root / "report")
+        return {path.name: Parsed(path.read_text()) for path in (shelf.root / "report").glob("*.html")}
+
+    return write
+
+
+def digests(folder: Path) -> dict[str, str]:
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+# --- pages ---
+
+
+def test_every_link_leads_somewhere_and_pages_are_well_formed(written, shelf, experiment):
+    for name in ("fig02", "fig09", "fig14", "table1"):
+        shelf.fill(experiment(name), "short", seeds=2)
+    shelf.add(experiment("fig14").runs()[0], seed=1)
+    pages = written(("fig02", "fig03", "fig09", "fig14", "table1"))
+    assert len(pages) == 3 + 5 and "80.0 ± 0.0 (2 seeds) 81.3 ± 0.1 -1.3" in pages["table1.html"].text
+    for name, page in pages.items():
+        assert len(set(page.ids)) == len(page.ids), name
+        assert [page.tags.count(tag) for tag in ("h1", "title", "main")] == [1, 1, 1], name
+        for link in page.links:
+            file, _, anchor = link.partition("#")
+            if link != "data:,":
+                assert (shelf.root / "report" / (file or name)).is_file(), (name, link)
+                assert not anchor or anchor in pages[file or name].ids, (name, link)
+
+
+def test_the_overview_has_the_pictures_first_then_the_claims(written, shelf, experiment):
+    shelf.fill(experiment("fig09"), "short", seeds=2)
+    page = written()["index.html"]
+    assert "figures/short/fig09.png" in page.links and page.tags.index("img") < page.tags.index("dl")
+    for text in ("Of its 1 claims: 0 reproduced, 0 not reproduced, 1 inconclusive", "The paper: says so."):
+        assert text in page.text
+    assert "short scale: 8 of 8 runs, 2 seeds" in page.text and CLAIM.says in page.text
+    assert "No results yet: smith run table1 --scale paper" in page.text
+    assert (shelf.root / "report" / "figures" / "short" / "fig09.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_what_was_drawn_is_taken_and_what_was_not_is_drawn(written, shelf, experiment):
+    shelf.fill(experiment("fig09"), "short")
+    (shelf.figures / "short").mkdir(parents=True)
+    (shelf.figures / "short" / "fig09.png").write_bytes(b"drawn")
+    (shelf.figures / "calibration").mkdir()
+    (shelf.figures / "calibration" / "fig09.md").write_bytes(b"scores")
+    page = written()["fig09.html"]
+    assert {"figures/short/fig09.png", "figures/calibration/fig09.md"} <= set(page.links)
+    assert (shelf.root / "report" / "figures" / "short" / "fig09.png").read_bytes() == b"drawn"
+    (shelf.figures / "short" / "fig09.png").unlink()
+    written()
+    assert (shelf.root / "report" / "figures" / "short" / "fig09.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_scales_are_never_mixed_and_the_largest_is_first(written, shelf, experiment):
+    figure = experiment("fig09")
+    shelf.fill(figure, "short", seeds=2)
+    shelf.fill(figure, "paper")
+    page = written()["fig09.html"]
+    assert [i for i in page.ids if i in ("paper", "short")] == ["paper", "short"]
+    last = [max(t["x"][-1] for t in chart["data"] if t["meta"]["layer"] == "mean") for chart in page.charts]
+    assert last == [16_000, 16_000, 1_600, 1_600]
+    assert "Scale paper, 1 seed" in page.text and "4 of 16 runs, 1 seed" in page.text
+
+
+def test_a_page_has_settings_cost_origin_fidelity_notes_and_assumptions(written, shelf, experiment):
+    shelf.fill(experiment("fig09"))
+    page = written()["fig09.html"]
+    for text in (
+        "6 device minutes on cpu: one",
+        "Commit abc",
+        "JAX not recorded",
+        "Date 2026-11-24",
+        "Multistep(value 0.005, factor 0.316",
+        "16,000 iterations (164 epochs)",
+        "How near ours come to the published curves",
+        "order of 4 curves at the end: Kendall's tau",
+        "the author's came in a fixed order",
+        "batch size: 512; may be 256, 512, 1024; to try them: smith calibrate fig09",
+        "Cost a minute Note one slip of two lines",
+    ):
+        assert text in page.text, text
+    assert "claims.html#C99" in page.links
+
+
+def test_no_results_at_all(written):
+    pages = written()
+    assert "No results yet" in pages["fig09.html"].text and "smith run fig09 --scale paper" in pages["fig09.html"].text
+    drawn = [t for chart in pages["fig09.html"].charts for t in chart["data"] if t["x"] != [None]]
+    assert {t["meta"]["layer"] for t in drawn} == {"published"}
+    assert "no results yet" in pages["claims.html"].text
+
+
+def test_damaged_foreign_and_strange_results_are_named_and_left_out(written, shelf, experiment):
+    figure = experiment("fig09")
+    shelf.fill(figure)
+    before = written()["fig09.html"].charts
+    shelf.add(RUN)
+    shelf.add(figure.runs()[0].replace(batch_size=256))  # a run of its calibration, and in its place
+    folder = shelf.root / "results" / "paper"
+    victim = folder / "cifar10-0123456789-seed7.parquet"
+    victim.write_bytes(b"not Parquet")
+    (folder / f"{victim.name}.damaged-0a0b0c").write_bytes(b"")
+    pages = written()
+    text = pages["results.html"].text
+    assert "Damaged: 1" in text and victim.name in text and "Set aside as damaged: 1" in text
+    assert "Not asked for by any experiment: 1" in text and "6 readable results" in text
+    assert "0 of 80 runs, 0 seeds smith run table1 --scale paper" in text
+    assert pages["fig09.html"].charts == before
+    rows = (shelf.root / "report" / "results.csv").read_text().splitlines()
+    assert len(rows) == 7 and all(",done,8,0.7,0.8,cpu: one,90,abc," in row for row in rows[1:])
+
+
+def test_a_scale_that_can_not_hold_an_experiment_says_why(written, shelf, monkeypatch):
+    def refuse(self, run, seed=0):
+        raise UserError("a step size is cut to nothing")
+
+    monkeypatch.setattr(type(shelf.store()), "trained", refuse)
+    pages = written(("table1",), of=())
+    assert "a step size is cut to nothing" in pages["table1.html"].text + pages["results.html"].text
+
+
+def test_names_are_escaped_and_may_be_those_of_pages(written, shelf):
+    name = "<script>alert(1)</script> %{y} & </script>"
+    shelf.add(RUN)
+    pages = written([Figure("index", name, (Panel("a", {name: RUN}, title=name),), (name,))], of=())
+    text = (shelf.root / "report" / "experiment-index.html").read_text()
+    assert "<script>alert" not in text and "&lt;script&gt;alert(1)" in text
+    trace = pages["experiment-index.html"].charts[0]["data"][0]
+    assert trace["hovertemplate"].startswith("<b>&lt;script&gt;alert(1)&lt;/script&gt; % {y}")
+    assert "Figures and tables" in pages["index.html"].text
+
+
+# --- charts ---
+
+
+def test_a_chart_has_the_series_of_the_view(shelf, experiment):
+    panel = experiment("fig09").panels[0]
+    for seed in range(3):
+        shelf.add(panel.runs()[0], seed)
+    shelf.add(panel.runs()[1], 0, status="diverged", test_loss=np.nan)
+    shelf.add(panel.runs()[2], 0, test_loss=1e9)
+    shown = view(panel, shelf.store())
+    chart = charts.chart(shown)
+    layers = [t["meta"]["layer"] for t in chart["data"] if t["meta"]["colour"] == 0]
+    assert layers == ["published", "seed", "seed", "seed", "mean"]
+    mean = chart["data"][4]
+    assert mean["y"] == charts.rounded(shown.series[0].mean[1]) and mean["name"] == "WD=1e-3"
+    assert "WD=1e-3</b> mean of 3 seeds" in mean["hovertemplate"] and "Iteration %{x" in mean["hovertemplate"]
+    symbols = {t["marker"]["symbol"]: t for t in chart["data"] if t["mode"] == "markers"}
+    assert symbols["x-thin-open"]["x"] == [16_000] and symbols["x-thin-open"]["text"] == ["seed 0 diverged"]
+    assert symbols["triangle-up-open"]["y"] == charts.rounded(np.array([shown.top]))
+    assert chart["layout"]["yaxis"]["range"] == pytest.approx(np.log10(shown.y.range), rel=1e-4)
+    assert chart["layout"]["xaxis"]["title"]["text"] == "Iteration"
+    assert chart["data"][-1]["x"] == [None] and "(no result)" in chart["data"][-1]["name"]
+
+
+def test_rows_ends_and_sketches_are_charts_too(shelf, experiment):
+    shelf.fill(experiment("table1"), seeds=2)
+    published, *_, ours = charts.chart(views(experiment("table1"), shelf.store())[0])["data"]
+    assert ours["x"] == [80.0] * 10 and ours["y"][0] == -0.16 and len(ours["error_x"]["array"]) == 10
+    assert published["x"][0] == 81.3 and published["y"][0] == 0.16
+    sketch, finals = (charts.chart(one) for one in views(experiment("fig02"), shelf.store()))
+    assert [note["text"] for note in sketch["layout"]["annotations"]] == ["Underfitting", "Overfitting", "optimum"]
+    assert len(sketch["layout"]["shapes"]) == 1 and finals["layout"]["xaxis"]["ticktext"][0] == "0.125"
+
+
+# --- claims ---
+
+
+@pytest.fixture
+def decided(shelf, experiment):
+    """Makes four seeds in which the small weight decay is better by so much, for the claim."""
+
+    def make(more: float, seeds: int = 4) -> None:
+        for name, run in experiment("fig09").panels[0].curves.items():
+            for seed in range(seeds):
+                shelf.add(run, seed, test_accuracy=0.6 + (0.001 * seed + more) * (name == "WD=1e-3"))
+
+    return make
+
+
+def test_a_claim_that_holds_says_its_numbers(written, decided, shelf):
+    decided(0.2)
+    pages = written()
+    for text in ("✓ reproduced at scale paper , 4 seeds", "0.202 [0.199, 0.204]", "seed 3: 0.203", "✓ supported"):
+        assert text in pages["claims.html"].text, text
+    for text in ("Left out: nobody knows: no data", "– not asked", "Because.", "Remark 0", "fig16a (not here)"):
+        assert text in pages["claims.html"].text, text
+    assert shelf.line.startswith(f"{shelf.root}/report/index.html: 1 reproduced, 0 not reproduced, 0 inconclusive; ")
+
+
+@pytest.mark.parametrize(("more", "seeds", "text"), [(0.0, 4, "✗ not reproduced"), (0.2, 1, "○ inconclusive")])
+def test_a_claim_that_fails_or_is_open_says_so_on_every_page(more, seeds, text, written, decided):
+    decided(more, seeds)
+    pages = written()
+    assert all(text in pages[name].text for name in ("index.html", "claims.html", "fig09.html"))
+    assert ("Not decided: 1 of 4 seeds" in pages["claims.html"].text) == (seeds == 1)
+
+
+def test_the_picture_of_a_finding_has_all_marks_in_order():
+    finding = Finding(PARTS[0], "open", {0: 0.2, 1: 0.4}, 0.3, 0.15, 0.45, 0.5, "")
+    at = claims.places(finding)
+    assert at["bar"] == claims.EDGE < at["low"] < at["seeds"][0] < at["mean"] < at["seeds"][1] < at["high"]
+    assert at["high"] < at["published"] == claims.WIDTH - claims.EDGE
+    one = claims.places(Finding(PARTS[0], "open", {0: 0.1}, 0.1, np.nan, np.nan, None, ""))
+    assert one == {"bar": claims.EDGE, "mean": claims.EDGE, "seeds": [claims.EDGE]}
+    assert claims.places(Finding(PARTS[0], "open", {}, np.nan, np.nan, np.nan, None, "")) == {}
+
+
+# --- the README ---
+
+
+def update(path: Path, shelf, experiment, *scales: str) -> bool:
+    stores = [shelf.store(scale) for scale in scales]
+    return report.update_readme(path, [experiment("fig09")], {"C99": CLAIM}, stores)
+
+
+def test_the_readme_gets_the_verdicts(shelf, experiment, decided):
+    path = shelf.root / "README.md"
+    path.write_text("# Title\n\n<!-- claims -->\nbefore\n<!-- /claims -->\n\nthe rest\n")
+    decided(0.2)
+    assert update(path, shelf, experiment, "paper", "short")
+    text = path.read_text()
+    row = f"| C99 | {CLAIM.says} | ✓ reproduced | 0.202 [0.199, 0.204] (1 of 2 parts) | 4 | paper |"
+    assert row in text.splitlines() and "before" not in text
+    assert text.startswith("# Title\n\n<!-- claims -->\n| |") and text.endswith("<!-- /claims -->\n\nthe rest\n")
+    inode = path.stat().st_ino
+    assert not update(path, shelf, experiment, "paper", "short") and path.stat().st_ino == inode
+
+
+def test_the_readme_says_nothing_from_scales_that_test_the_code(shelf, experiment):
+    path = shelf.root / "README.md"
+    with pytest.raises(UserError, match="--readme shows the scales paper"):
+        update(path, shelf, experiment, "quick")
+
+
+@pytest.mark.parametrize(
+    "text", ["no marks", "<!-- /claims --><!-- claims -->", "<!-- claims -->" * 2 + "<!-- /claims -->"]
+)
+def test_a_readme_without_the_marks_is_refused_and_left_alone(shelf, experiment, text):
+    path = shelf.root / "README.md"
+    path.write_text(text)
+    with pytest.raises(UserError, match="README.md: no place for the claims"):
+        update(path, shelf, experiment, "paper")
+    assert path.read_text() == text
+    path.unlink()
+    with pytest.raises(UserError, match="no README that can be read"):
+        update(path, shelf, experiment, "paper")
+
+
+# --- the folder ---
+
+
+def test_the_same_results_give_the_same_bytes(written, shelf, experiment):
+    shelf.fill(experiment("fig09"), seeds=2)
+    written()
+    first = digests(shelf.root / "report")
+    written()
+    assert digests(shelf.root / "report") == first and shelf.line.endswith("; 0 files new or changed")
+
+
+def test_what_others_put_into_the_folder_is_kept_and_what_is_out_of_date_removed(written, shelf):
+    written(("fig09", "fig14"))
+    (shelf.root / "report" / "mine.txt").write_text("mine")
+    pages = written(("fig09",))
+    assert (shelf.root / "report" / "mine.txt").read_text() == "mine"
+    assert "fig14.html" not in pages and "fig09.html" in pages
+
+
+def test_a_folder_that_is_not_a_report_is_not_overwritten(written, shelf):
+    (shelf.root / "report").mkdir()
+    (shelf.root / "report" / "index.html").write_text("mine")
+    with pytest.raises(UserError, match="index.html is there and is not of a report"):
+        written()
+    assert [path.name for path in (shelf.root / "report").iterdir()] == ["index.html"]
+
+
+def test_a_report_that_was_cut_off_can_be_written_again(written, shelf, monkeypatch):
+    def full(folder, name, data, real=site._write):
+        if name == "index.html":
+            raise OSError(28, "No space left on device")
+        return real(folder, name, data)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(site, "_write", full)
+        with pytest.raises(OSError):
+            written()
+    assert "index.html" in written()
+
+
+def test_a_report_needs_no_jax_and_comes_with_plotly(shelf, experiment):
+    shelf.fill(experiment("fig09"), "quick")
+    code = """if True:
+        import sys
+        sys.modules.update(dict.fromkeys(("jax", "flax", "optax", "orbax", "tensorflow_datasets", "plotly")))
+        from pathlib import Path
+        from smith import experiments, scales
+        from smith.analysis.claims import CLAIMS
+        from smith.figures import report
+        from smith.store import Store
+        found = [one.shows for one in experiments.find(["all"])]
+        store = Store(Path("results"), scales.named("quick"))
+        del sys.modules["plotly"]
+        report.write(found, CLAIMS, {}, [store], Path("figures"), Path("report"))
+        assert "plotly" not in sys.modules
+    """
+    environment = os.environ | {"PYTHONPATH": str(Path(report.__file__).parents[3])}
+    done = subprocess.run([sys.executable, "-c", code], cwd=shelf.root, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert (shelf.root / "report" / "plotly.min.js").stat().st_size > 1_000_000
+    assert sum(path.stat().st_size for path in (shelf.root / "report").rglob("*")) < 8_000_000
+
+
+# --- words ---
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0.12345, "0.123"), (-2449.6, "−2,450"), (2e6, "2e6"), (-1e-9, "−1e−9"), (-0.0, "0"), (np.nan, "–"), (None, "–")],
+)
+def test_numbers(value, text):
+    assert words.number(value) == text
+
+
+def test_a_docstring_is_read():
+    entries = {"Cost": "a minute", "Note": "one slip of two lines"}
+    assert words.notes(DOC) == (["The paper: says so."], entries) and words.notes(None) == ([], {})
+
+
+def test_every_setting_of_a_run_has_words(experiment):
+    for name in ("fig06", "fig12", "table2"):
+        for run in experiment(name).runs():
+            said = words.settings(run)
+            assert said["network"] == run.network and said["batch size"] == f"{run.batch_size:,}"
+            assert not any("None" in text or "object at" in text for text in said.values()), said
