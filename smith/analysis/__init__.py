@@ -1,1 +1,10 @@
-""""""
+"""Numbers from results: curves over seeds, the published curves, claims and their verdicts. Nothing is drawn here.
+
+seeds.py                  results as curves: what a run counts as after it diverged, and curves over seeds
+published.py, places.py   the paper's curves (paper/*.csv), and where the paper shows which run
+traces.py, measures.py    results and published curves on one axis, and what a claim reads off them
+claims/, verdicts.py      the sixteen claims, and the rules by which results decide them
+fidelity.py               how near our curves come to the published ones
+calibration.py            which value of a setting that the paper does not give comes nearest
+curves.py                 plain functions of arrays
+"""

@@ -6,21 +6,16 @@ Each value is trained in every curve of its panels, scored, and the scores are c
 A score is the mean over curves of the log-RMSE: the root mean square of the difference of natural logarithms, of a loss
 or of the error (one minus the accuracy), at the published x. A seed that diverges counts as guessing from there on.
 
-Which x of a shortened run belong to the published ones:
-
-- Learning rate, momentum: the same. The rate rises faster in a shortened run, so it is another experiment, of which
-  only the order of the values may be worth something.
-- Iterations, where rate, momentum and weight decay are constant at the start and the values differ there: the same
-  iterations, up to the shortened run's first drop. So far it is the paper's run, number for number.
-- Iterations else (1cycle, or values that only show after a drop): the published ones scaled to the shortened run. That
-  is another experiment too.
+At the paper's scale curves are compared at the published iterations, rates and momenta. A scale that trains other runs
+has its own, and the published ones are stretched to them: that is another experiment, of which only the order of the
+values may be worth something.
 """
 
 import dataclasses
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -28,17 +23,13 @@ from smith.analysis import fidelity, published
 from smith.analysis.seeds import Line, padded
 from smith.errors import UserError, unknown
 from smith.figure import Assumption, Figure, Panel, Table
-from smith.lengths import resolve
 from smith.run import Run, Snapshot
-from smith.schedules import Constant, Multistep, Schedule
 from smith.store import Result, Store
 
-Comparison = str  # "all" of the paper's run, its "start", the same "rates", or iterations "scaled" to a shorter run
+Comparison = Literal["all", "scaled"]
 SAYS: dict[Comparison, str] = {
-    "all": "the whole run, at the published iterations, rates and momenta",
-    "start": "the iterations up to the shortened run's first drop or its end, unscaled: so far it is the paper's run",
-    "rates": "the same rates and momenta, which a shortened run goes through faster: another experiment",
-    "scaled": "the published iterations, scaled to the shortened run: another experiment",
+    "all": "the published iterations, rates and momenta",
+    "scaled": "the published iterations and rates, stretched to those of this scale: another experiment",
 }
 TINY = 1e-4  # one test image of 10,000: an error of none has no logarithm
 
@@ -48,7 +39,8 @@ class Curve:
     """One quantity of one curve, with a value of the assumption in it.
 
     run: of the protocol, with the value
-    theirs: x (in the run's own terms) and y of the published curve, as far as they are compared
+    theirs: the published curve, on the axis of the run that is trained
+    how: whether that is the published one
     """
 
     name: str
@@ -134,18 +126,18 @@ def check(
       UserError: an experiment has nothing to calibrate, at this scale or of these curves; a name is of no curve.
     """
     figures = [figure for figure in chosen if isinstance(figure, Figure) and figure.assumptions]
+    every = list(dict.fromkeys(name for figure in figures for name in names_of(figure)))
     for figure in chosen:
         if figure not in figures:
             those = [other.name for other in known if isinstance(other, Figure) and other.assumptions]
             raise UserError(f"{figure.name} has no assumed settings to calibrate; these have: {' '.join(those)}")
-    every = list(dict.fromkeys(name for figure in figures for name in names_of(figure)))
     for name in names:
         if name not in every:
             raise unknown("curve", name, every)
     for figure in figures:
-        if not any(told_apart(figure, assumption, store) for assumption in figure.assumptions):
+        if not runs(figure, store):
             raise UserError(f"scale {store.scale.name} trains the same run for every value in {figure.name}")
-        if names and not set(names) & set(names_of(figure)):
+        if names and not runs(figure, store, names):
             raise UserError(f"{figure.name} has none of these curves; it has: {', '.join(names_of(figure))}")
     return figures
 
@@ -181,50 +173,11 @@ def curves(
         plain = [name for name in panel.curves for _ in panel.ys]  # without the quantity
         for name, (legend, column, run) in zip(plain, panel.series(), strict=True):
             if legend in theirs and column != "loss_gap" and (not names or name in names):
-                how = comparison(panel, assumption, run, store)
-                line, _ = published.inside(theirs, legend, panel)
-                label = f"{panel.label}  {legend}" if legend else panel.label
-                changed = with_value(run, assumption.field, value)
-                yield Curve(label, panel.x, column, changed, _window(line, how, run, store), how)
-
-
-def comparison(panel: Panel, assumption: Assumption, run: Run, store: Store) -> Comparison:
-    """Returns how a curve is compared at a scale; the module says why."""
-    if store.trained(run).iterations == run.iterations:
-        return "all"
-    if panel.x != "iteration":
-        return "rates"
-    starts = {_constants(with_value(run, assumption.field, value)) for value in assumption.values}
-    return "start" if first_change(run) and len(starts) == len(assumption.values) else "scaled"
-
-
-def _constants(run: Run) -> Run:
-    """Returns a run with the rates and so on that it begins with."""
-    lr, momentum, weight_decay = (s.value if isinstance(s, Multistep) else s for s in run.schedules())
-    return run.replace(lr=lr, momentum=momentum, weight_decay=weight_decay)
-
-
-def first_change(run: Run) -> int:
-    """Returns the iteration up to which rate, momentum and weight decay are constant; 0 if one is not at all."""
-    return min(_first_change(schedule, run) for schedule in run.schedules())
-
-
-def _first_change(schedule: Schedule, run: Run) -> int:
-    if isinstance(schedule, Constant):
-        return run.iterations
-    if isinstance(schedule, Multistep):
-        return min(resolve(time, run.iterations, run.iterations_per_epoch) for time in schedule.at)
-    return 0
-
-
-def _window(line: Line, how: Comparison, run: Run, store: Store) -> Line:
-    """Returns the published curve on our axis, as far as it is compared."""
-    x, y = line
-    short = store.trained(run)
-    if how == "scaled":
-        return x * published.stretch("iteration", run, short), y
-    there = x <= (first_change(short) if how == "start" else np.inf)
-    return x[there], y[there]
+                x, y = published.inside(theirs, legend, panel)[0]
+                label, trained = f"{panel.label}  {legend}".strip(), store.trained(run)
+                line = x * published.stretch(panel.x, run, trained), y
+                changed, how = with_value(run, assumption.field, value), "all" if trained == run else "scaled"
+                yield Curve(label, panel.x, column, changed, line, how)
 
 
 def score(

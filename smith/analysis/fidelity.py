@@ -15,11 +15,12 @@ from smith.analysis.seeds import Line, guess, mean_of_padded, padded
 from smith.figure import Figure, Panel
 from smith.metrics import quantity
 from smith.run import Run
-from smith.store import Result, Store
+from smith.store import Store
 
 END = 0.1  # the last part of a curve that its final value is the mean over: a single test is noisy
 GRID = 11  # places in it
 BARELY = 1 + 1e-9
+NOWHERE = (np.nan, np.nan, 0)  # the differences of curves that have no x in common
 
 
 @dataclass(frozen=True)
@@ -65,24 +66,6 @@ class PanelFit:
     curves: tuple[CurveFit, ...]
 
 
-@dataclass(frozen=True)
-class _Pair:
-    """A curve of ours and the published one, x of both as in our runs.
-
-    right: where the paper's axis ends
-    ours: over seeds, or None without a result; theirs: without the points at the panel's edge, or None
-    left: x at which the published curve leaves its panel at the top, or nan
-    """
-
-    name: str
-    run: Run
-    found: Sequence[Result]
-    right: float
-    ours: Line | None
-    theirs: Line | None
-    left: float
-
-
 def compare(figure: Figure, store: Store) -> list[PanelFit]:
     """Returns a comparison for each quantity of each panel that has published curves."""
     panels = [panel for panel in figure.panels if isinstance(panel, Panel) and panel.published]
@@ -90,49 +73,65 @@ def compare(figure: Figure, store: Store) -> list[PanelFit]:
 
 
 def _panel_fit(panel: Panel, y: str, store: Store) -> PanelFit:
-    pairs = [_pair(panel, name, y, run, store) for name, column, run in panel.series() if column == y]
-    ends = _ends(pairs, shared=panel.x != "iteration")
+    found = [_curve_fit(panel, name, y, run, store) for name, column, run in panel.series() if column == y]
+    ends = _ends([(ours, theirs) for _, ours, theirs in found if ours and theirs], shared=panel.x != "iteration")
     order = curves.rank_agreement(*map(list, zip(*ends, strict=True))) if len(ends) > 1 else np.nan
-    fits = tuple(_curve_fit(pair, panel.x, y, store.scale.name) for pair in pairs)
-    return PanelFit(panel.label, y, order, len(ends), fits)
+    return PanelFit(panel.label, y, order, len(ends), tuple(fit for fit, _, _ in found))
 
 
-def _pair(panel: Panel, name: str, y: str, run: Run, store: Store) -> _Pair:
+def _curve_fit(panel: Panel, name: str, y: str, run: Run, store: Store) -> tuple[CurveFit, Line | None, Line | None]:
+    """Returns the comparison, and our curve and the published one, x of both as in our runs."""
     assert panel.published
-    theirs, found = published.curves(panel.published), store.results(run)
+    results, drawn = store.results(run), published.curves(panel.published)
     stretch = published.stretch(panel.x, run, store.trained(run))
+    theirs, left = None, np.nan
+    if name in drawn:
+        (x, values), left = published.inside(drawn, name, panel)
+        theirs, left = (x * stretch, values), left * stretch
     right = (panel.xlim[1] if panel.xlim else np.inf) * stretch * BARELY
-    line, left = published.inside(theirs, name, panel) if name in theirs else (None, np.nan)
-    return _Pair(
+    ours = _until(right, mean_of_padded(results, y, panel.x)) if results else None
+    final, rmse, points = differences(ours, theirs, log=quantity(y).logarithm) if ours and theirs else NOWHERE
+    failed = [_divergence(_until(right, padded(result, y, panel.x)), run, y) for result in results]
+    fit = CurveFit(
         name,
-        run,
-        found,
-        right,
-        _until(right, mean_of_padded(found, y, panel.x)) if found else None,
-        (line[0] * stretch, line[1]) if line else None,
-        left * stretch,
+        len(results),
+        lost := sum(result.status == "diverged" for result in results),
+        final,
+        rmse,
+        points,
+        (_place_of_best(ours, y), _place_of_best(theirs, y)),
+        (_mean_of_finite(failed), left if np.isfinite(left) else _divergence(theirs, run, y)),
+        "; ".join(
+            [f"no result at scale {store.scale.name}"] * (not results)
+            + ["no published curve"] * (not theirs)
+            + [f"{lost} of {len(results)} seeds diverged"] * bool(lost)
+            + ["the published curve leaves its panel at the top"] * bool(np.isfinite(left))
+            + ["no test at the published places"] * bool(ours and theirs and not points)
+        ),
     )
+    return fit, ours, theirs
+
+
+def _mean_of_finite(values: Sequence[float]) -> float:
+    finite = [value for value in values if np.isfinite(value)]
+    return float(np.mean(finite)) if finite else np.nan
 
 
 def _until(right: float, line: Line) -> Line:
     return line[0][line[0] <= right], line[1][line[0] <= right]
 
 
-def _ends(pairs: Sequence[_Pair], *, shared: bool) -> list[tuple[float, float]]:
-    """Returns (ours, published) at the end, for each curve that both have.
+def _ends(pairs: Sequence[tuple[Line, Line]], *, shared: bool) -> list[tuple[float, float]]:
+    """Returns (ours, published) at the end of each pair of curves.
 
     shared: all curves end at the same x, the last one that all of them reach. On an axis of iterations each curve ends
     where its training does.
     """
-    both = [(pair.ours, pair.theirs) for pair in pairs if pair.ours and pair.theirs]
-    ranges = [_common(ours, theirs) for ours, theirs in both]
+    ranges = [_common(*pair) for pair in pairs]
     if shared and ranges:
         ranges = [(max(low for low, _ in ranges), min(high for _, high in ranges))] * len(ranges)
-    return [
-        (_mean_at_end(ours, limits), _mean_at_end(theirs, limits))
-        for (ours, theirs), limits in zip(both, ranges, strict=True)
-        if limits[0] <= limits[1]
-    ]
+    both = [(pair, limits) for pair, limits in zip(pairs, ranges, strict=True) if limits[0] <= limits[1]]
+    return [(_mean_at_end(ours, limits), _mean_at_end(theirs, limits)) for (ours, theirs), limits in both]
 
 
 def _common(one: Line, other: Line) -> tuple[float, float]:
@@ -155,36 +154,11 @@ def differences(ours: Line, theirs: Line, *, log: bool) -> tuple[float, float, i
     low, high = _common(ours, theirs)
     there = (theirs[0] >= low) & (theirs[0] <= high)
     if not there.any():
-        return np.nan, np.nan, 0
+        return NOWHERE
     final = _mean_at_end(ours, (low, high)) - _mean_at_end(theirs, (low, high))
     one, other = np.interp(theirs[0][there], *ours), theirs[1][there]
     apart = np.log(one / other) if log else one - other
     return final, float(np.sqrt(np.mean(apart**2))), int(there.sum())
-
-
-def _curve_fit(pair: _Pair, x: str, y: str, scale: str) -> CurveFit:
-    seeds, lost = len(pair.found), sum(result.status == "diverged" for result in pair.found)
-    notes = [f"no result at scale {scale}"] * (not seeds) + ["no published curve"] * (not pair.theirs)
-    notes += [f"{lost} of {seeds} seeds diverged"] * bool(lost)
-    notes += ["the published curve leaves its panel at the top"] * bool(np.isfinite(pair.left))
-    final, rmse, points = np.nan, np.nan, 0
-    if pair.ours and pair.theirs:
-        final, rmse, points = differences(pair.ours, pair.theirs, log=quantity(y).logarithm)
-        notes += ["no test at the published places"] * (not points)
-    each = np.array([_divergence(_until(pair.right, padded(result, y, x)), pair.run, y) for result in pair.found])
-    each = each[np.isfinite(each)]
-    theirs = pair.left if np.isfinite(pair.left) else _divergence(pair.theirs, pair.run, y)
-    return CurveFit(
-        pair.name,
-        seeds,
-        lost,
-        final,
-        rmse,
-        points,
-        (_place_of_best(pair.ours, y), _place_of_best(pair.theirs, y)),
-        (float(each.mean()) if len(each) else np.nan, theirs),
-        "; ".join(notes),
-    )
 
 
 def failure(values: np.ndarray, name: str) -> np.ndarray | None:

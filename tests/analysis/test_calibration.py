@@ -8,11 +8,11 @@ from made_up import NAN, publish, result, store
 
 from smith import experiments
 from smith.analysis import calibration
-from smith.analysis.calibration import Score, choice, first_change, with_value
+from smith.analysis.calibration import Score, choice, with_value
 from smith.errors import UserError
 from smith.figure import Assumption, Figure, Panel, Published
 from smith.run import Run, Snapshot, iterations
-from smith.schedules import CyclicalMomentum, Join, Multistep, RangeTest
+from smith.schedules import Multistep, RangeTest
 from smith.store import Store
 
 STEPS = Run(
@@ -77,12 +77,6 @@ def test_a_value_replaces_a_field_also_in_the_run_it_starts_from_and_in_a_schedu
     assert with_value(STEPS, "lr.factor", 0.3) == STEPS.replace(lr=Multistep(0.01, factor=0.3, at=(1 / 2, 3 / 4)))
 
 
-def test_with_the_batch_the_ghost_batches_grow():
-    deep = RATES.replace(network="resnet-8", batch_size=128, ghost_batch_size=32)
-    assert with_value(deep, "batch_size", 512).ghost_batch_size == 128
-    assert with_value(deep, "ghost_batch_size", 64).batch_size == 128
-
-
 def test_only_the_curves_that_are_named_are_trained():
     other = WHOLE.replace(weight_decay=2e-3)
     chosen = figure(WHOLE, curves={"A": WHOLE, "B": other})
@@ -93,47 +87,7 @@ def test_only_the_curves_that_are_named_are_trained():
 # --- how they are compared ---
 
 
-@pytest.mark.parametrize(
-    ("run", "until"),
-    [
-        (STEPS, 5_000),
-        (STEPS.replace(lr=Multistep(0.01, factor=0.1, at=(iterations(700),))), 700),
-        (STEPS.replace(lr=0.01), 10_000),
-        (STEPS.replace(momentum=CyclicalMomentum(0.95, 0.85)), 0),
-        (RATES, 0),
-        (STEPS.replace(lr=Join((RangeTest(0, 0.01), Multistep(0.01, factor=0.1, at=())), at=(1 / 2,))), 0),
-    ],
-)
-def test_until_when_a_run_is_constant(run, until):
-    assert first_change(run) == until
-
-
-def how(run: Run, assumed, *, shorter: bool = True, **changes) -> str:
-    chosen = figure(run, assumed, **changes)
-    (panel,), assumption = calibration.panels_of(chosen, chosen.assumptions[0]), chosen.assumptions[0]
-    return calibration.comparison(panel, assumption, run, store(shorter=shorter))
-
-
-def test_what_a_shortened_run_is_compared_with():
-    drops = {"lr.factor": (0.1, 0.3)}
-    assert how(STEPS, MOMENTA) == "start"
-    assert how(STEPS, drops) == "scaled"  # no difference before the first drop
-    assert how(STEPS.replace(momentum=CyclicalMomentum(0.9, 0.8)), drops) == "scaled"
-    assert how(RATES, MOMENTA, x="learning_rate") == "rates"
-    assert {how(STEPS, MOMENTA, shorter=False), how(RATES, MOMENTA, shorter=False)} == {"all"}
-    assert set(calibration.SAYS) == {"start", "scaled", "rates", "all"}
-
-
-def test_a_constant_start_is_compared_at_true_iterations_up_to_the_first_drop(theirs):
-    """The published curve is 2 up to iteration 500, the short run's first drop, and 9 later; ours is 2 throughout."""
-    x = np.arange(100, 10_001, 100)
-    theirs(A=(x, np.where(x <= 500, 2, 9)))
-    found = store(shorter=True)
-    found.add(result(found.trained(STEPS), np.full(10, 2.0), X))
-    assert (scored(figure(STEPS), 0.9, found).points, scored(figure(STEPS), 0.9, found).mean) == (5, 0)
-
-
-def test_else_iterations_are_scaled_and_rates_are_the_same_however_short_the_run(theirs):
+def test_published_iterations_are_stretched_to_a_shortened_run_and_rates_are_the_same(theirs):
     theirs(A=(10 * X, X / 100))
     found = store(shorter=True)
     found.add(result(found.trained(RATES), X / 100, X))
@@ -143,6 +97,14 @@ def test_else_iterations_are_scaled_and_rates_are_the_same_however_short_the_run
     found.add(result(found.trained(RATES), np.ones(10), X))
     over_rates = scored(figure(RATES, x="learning_rate"), 0.9, found)
     assert (over_rates.points, over_rates.mean) == (2, pytest.approx(math.log(3) / math.sqrt(2)))
+
+
+@pytest.mark.parametrize(("shorter", "how"), [(False, "all"), (True, "scaled")])
+def test_another_run_than_the_papers_is_said_to_be_one(shorter, how, theirs):
+    theirs(A=(X, X))
+    chosen = figure(RATES)
+    curves = calibration.curves(chosen, chosen.assumptions[0], 0.9, store(shorter=shorter))
+    assert [curve.how for curve in curves] == [how] and how in calibration.SAYS
 
 
 # --- scores ---
@@ -183,13 +145,6 @@ def test_a_seed_that_diverges_counts_as_guessing_from_there_on(theirs):
     assert found.mean == pytest.approx(math.log(math.log(10)) * math.sqrt(7 / 10))
 
 
-def test_no_published_point_in_the_range_is_no_score(theirs):
-    theirs(A=([9_000], [1]))
-    found = scored(figure(WHOLE), 0.9, store(result(WHOLE, np.ones(10), X)))
-    assert found.by_seed == {} and math.isnan(found.mean)
-    assert choice([found, found]) == (None, "no published point where they are compared")
-
-
 # --- the choice ---
 
 
@@ -200,15 +155,6 @@ def of(value: float, *by_seed: float, missing: int = 0) -> Score:
 def test_the_choice_is_the_lowest_mean_where_the_ranges_are_apart():
     value, why = choice([of(1, 0.5, 0.6), of(2, 0.1, 0.3), of(3, 0.4, 0.5)])
     assert value == 2 and why.startswith("lowest mean score over 2 seeds, next 3") and why.endswith("in 20% of cases")
-
-
-def test_how_often_chance_alone_puts_one_range_below_the_others():
-    scores = np.random.default_rng(0).normal(size=(20_000, 3, 2))  # three values of two seeds
-    best = scores.mean(axis=2).argmin(axis=1)
-    rest = np.where(np.arange(3) == best[:, None], np.inf, scores.min(axis=2)).min(axis=1)
-    share = np.mean(scores.max(axis=2)[np.arange(20_000), best] < rest)
-    assert calibration.by_chance(3, 2) == pytest.approx(share, abs=0.01)
-    assert calibration.by_chance(3, 4) == pytest.approx(3 / 495)
 
 
 @pytest.mark.parametrize(

@@ -58,7 +58,7 @@ C02 = Claim(
             unit=RATIO,
         ),
         Part(
-            "the larger rate's falls less there",
+            "the larger rate's test loss falls less there",
             *compared(rise("test_loss", 0.4, 0.8), "fig03a", "LR=0.0055", "LR=0.001"),
             unit=RATIO,
         ),
@@ -68,7 +68,7 @@ C02 = Claim(
             unit=RATIO,
         ),
         Part(
-            "at the end it has the lower test loss",
+            "at the end the larger rate has the lower test loss",
             *compared(final_loss, "fig03a", "LR=0.001", "LR=0.0055"),
             unit=RATIO,
         ),
@@ -98,7 +98,7 @@ C04 = Claim(
             unit=RATIO,
         ),
         Part(
-            "with 1e-2 it diverges at a smaller rate than with 4e-3",
+            "with 1e-2 the range test diverges at a smaller rate than with 4e-3",
             of_panel("fig04a", "WD=4e-3", "WD=1e-2"),
             rate_of_divergence("WD=4e-3", "WD=1e-2"),
             unit=OCTAVES,

@@ -48,7 +48,7 @@ C08 = Claim(
             unit=f"{IMAGES}, for every doubling",
         ),
         Part(
-            "the final test loss rises with it",
+            "the final test loss rises with the batch size",
             of_panel("fig06a", *BATCHES),
             slope_over_batch_size(final_loss),
             unit=f"{RATIO}, for every doubling",
@@ -76,7 +76,7 @@ C09 = Claim(
             unit=RATIO,
         ),
         Part(
-            "it is lower in the last tenth of the range than in the tenth before",
+            "the mean test loss is lower in the last tenth of the range than in the tenth before",
             of_panel("fig07b", ""),
             of_one(steady_fall(0.8, 2)),
             unit=RATIO,
@@ -102,18 +102,18 @@ C10 = Claim(
             unit=OCTAVES,
         ),
         Part(
-            "its least test loss is higher",
+            "the least test loss of rising momentum is higher than that of a constant one",
             *compared(least_loss, "fig07c", RISING, CONSTANT),
             unit=RATIO,
         ),
         Part(
-            "that of falling momentum is lower than the constant one's",
+            "the least test loss of falling momentum is lower than that of a constant one",
             of_panel("fig07c", CONSTANT, *FALLING),
             _against_both(least_loss),
             unit=RATIO,
         ),
         Part(
-            "in the first sixth of the test so is its test loss",
+            "in the first sixth of the test the test loss of falling momentum is lower",
             of_panel("fig07c", CONSTANT, *FALLING),
             _against_both(mean_loss(0, 1 / 6)),
             unit=RATIO,
@@ -173,7 +173,7 @@ C12 = Claim(
             unit=RATIO,
         ),
         Part(
-            "in the first sixth of the test so is its test loss",
+            "in the first sixth of the test the test loss of 0.7 is higher than that of 0.9",
             *compared(mean_loss(0, 1 / 6), "fig07a", "Mom=0.7", "Mom=0.9"),
             unit=RATIO,
         ),
