@@ -178,12 +178,6 @@ def test_ends_of_runs_are_points_with_their_seeds_and_a_diverged_one_is_guessing
     assert shown.x.ticks == {0.5: "0.5", 2: "2"} and [s.name for s in shown.series] == ["Loss", "Accuracy"]
 
 
-def test_a_run_without_a_result_has_no_point_and_is_counted(shelf):
-    shelf.add(RUN)
-    shown = view(FINALS, shelf.store())
-    assert shown.series[0].mean[0].tolist() == [0.5] and shown.notes == ["1 without a result"]
-
-
 ROWS = (Row(("lenet", "0"), RUN, 99.0, 0.1), Row(("lenet", "1e-3"), OTHER, 98.0, 0.2))
 TABLE = Table("table7", "A table", ("Network", "Weight decay"), ROWS)
 
@@ -229,9 +223,3 @@ def test_a_sketch_has_a_line_for_each_formula_and_marks_the_least_of_the_first(s
     assert up.mean[0][[0, -1]].tolist() == [0, 1] and down.mean[1].tolist() == (1 - down.mean[0]).tolist()
     assert shown.mark == (0.25, "optimum") and shown.texts == {0.2: "here"} and shown.x.ticks == {}
     assert not up.missing and shown.y.range[1] > 1
-
-
-def test_a_view_has_every_run_of_its_panel(shelf, experiment):
-    for name in ("fig02", "fig09", "table1"):
-        shown = [run for one in views(experiment(name), shelf.store()) for run in one.runs.values()]
-        assert set(shown) == set(experiment(name).runs())

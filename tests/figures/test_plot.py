@@ -180,13 +180,6 @@ def test_the_same_results_give_the_same_bytes(shelf):
     assert xml.etree.ElementTree.fromstring(svg).tag.endswith("svg") and b"dc:date" not in svg
 
 
-def test_only_the_paper_scale_is_drawn_right_into_the_folder(shelf):
-    for scale, place in (("paper", "figures"), ("smoke", "figures/smoke")):
-        shelf.add(RUN, 0, scale)
-        plot.draw(FIGURE, shelf.store(scale), shelf.figures)
-        assert sorted(path.name for path in (shelf.root / place).glob("mine.*")) == ["mine.png", "mine.svg"]
-
-
 def test_without_results_there_is_a_line_and_no_file(shelf):
     assert plot.draw(FIGURE, shelf.store("short"), shelf.figures) == (
         "mine: no results at scale short; smith run mine --scale short"
@@ -194,26 +187,25 @@ def test_without_results_there_is_a_line_and_no_file(shelf):
     assert not shelf.figures.exists()
 
 
-@pytest.mark.parametrize("backend", ["inline", "TkAgg"])
-def test_no_backend_no_users_style_and_no_jax_matter(backend, shelf, experiment):
+def test_reports_and_drawings_need_no_jax_and_no_backend_or_style_of_the_user_matters(shelf, experiment):
     for name in ("fig02", "fig09", "table1"):
         shelf.fill(experiment(name), "smoke")
     code = """if True:
         import sys
-        sys.modules.update(dict.fromkeys(("jax", "flax", "optax", "orbax", "tensorflow_datasets", "tensorflow")))
+        sys.modules.update(dict.fromkeys(("jax", "flax", "optax", "orbax", "tensorflow_datasets", "matplotlib.pyplot")))
         from pathlib import Path
-        from smith import experiments, figures, scales
+        from smith import experiments, scales
+        from smith.analysis.claims import CLAIMS
+        from smith.figures import report
         from smith.store import Store
-        store = Store(Path("results"), scales.named("smoke"))
-        for one in experiments.find(["fig02", "fig09", "table1"]):
-            figures.draw(one.shows, store, Path("figures"))
-        assert "matplotlib.pyplot" not in sys.modules
+        found = [one.shows for one in experiments.find(["all"])]
+        report.write(found, CLAIMS, {}, [Store(Path("results"), scales.named("smoke"))], Path("none"), Path("report"))
     """
     (shelf.root / "matplotlibrc").write_text("savefig.dpi: 10\ntext.usetex: True\nfont.size: 20\n")
-    here = Path(plot.__file__).parents[2]
-    environment = os.environ | {"MPLBACKEND": backend, "PYTHONPATH": str(here)}
+    environment = os.environ | {"MPLBACKEND": "inline", "PYTHONPATH": str(Path(plot.__file__).parents[2])}
     done = subprocess.run([sys.executable, "-c", code], cwd=shelf.root, env=environment, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
-    plot.draw(experiment("fig09"), shelf.store("smoke"), shelf.root / "here")
-    ours, theirs = (folder / "smoke" / "fig09.png" for folder in (shelf.root / "here", shelf.figures))
+    plot.draw(experiment("fig09"), shelf.store("smoke"), shelf.figures)
+    ours, theirs = shelf.figures / "smoke" / "fig09.png", shelf.root / "report" / "figures" / "smoke" / "fig09.png"
     assert ours.read_bytes() == theirs.read_bytes()
+    assert sum(path.stat().st_size for path in (shelf.root / "report").rglob("*")) < 8_000_000

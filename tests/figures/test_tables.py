@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from smith.figure import Row, Table
+from smith.figure import Row
 from smith.figures import tables
 from smith.figures.panels import Measured
 from smith.run import Run, iterations
@@ -88,7 +88,3 @@ def test_what_the_formats_would_take_for_their_own_is_escaped():
     assert r"\caption{50 \% of a\_b \& \#1 \$\{\}\textbackslash{}}" in text
     assert r"R\&D & 1 $\pm$ 2 & 100 \% &  \\" in text
     assert r"| a\|b | 1 | 2 | 3 |" in tables.markdown("", ("A", "x", "y", "z"), [("a|b", "1", "2", "3")])
-
-
-def test_a_table_may_have_no_rows_and_odd_names(shelf):
-    assert tables.draw(Table("t_1", "Empty", ("A",), ()), shelf.store(), shelf.figures).startswith("t_1: no results")
