@@ -65,10 +65,15 @@ class Conv(nnx.Conv):
         strides: Any = (self.strides,) * 2 if isinstance(self.strides, int) else self.strides
         return convolve(x, self.kernel[...], strides=strides, padding=self.padding)
 
+    @property
+    def weights(self) -> tuple[jax.Array, jax.Array]:
+        """The kernel, (rows, columns, inputs, outputs), and the bias, (outputs,)."""
+        assert self.bias is not None
+        return self.kernel[...], self.bias[...]
+
     def add_bias(self, x: jax.Array) -> jax.Array:
         """x: (batch, height, width, outputs). Returns the same shape."""
-        assert self.bias is not None
-        return x + self.bias[...]
+        return x + self.weights[1]
 
     def __call__(self, x: jax.Array) -> jax.Array:
         """x: (batch, height, width, inputs). Returns (batch, new height, new width, outputs)."""

@@ -22,8 +22,7 @@ class LeNet(nnx.Module):
     def __call__(self, images: jax.Array, *, train: bool = False, key: jax.Array | None = None) -> jax.Array:
         """images: (batch, 28, 28, 1) float32, divided by 256. Returns logits: (batch, classes) float32."""
         del train, key  # the same in training and evaluation
-        conv1, conv2 = self.conv1, self.conv2
-        x = convolve_and_pool(images, conv1.kernel[...], conv1.bias[...], conv2.kernel[...], conv2.bias[...])
+        x = convolve_and_pool(images, *self.conv1.weights, *self.conv2.weights)
         return self.dense2(nnx.relu(self.dense1(x)))
 
 
