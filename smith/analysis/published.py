@@ -7,6 +7,7 @@ import numpy as np
 from smith.figure import PAPER, Panel, Published
 from smith.metrics import quantity
 from smith.run import Run
+from smith.schedules import Scaled
 
 FOLDER = PAPER
 Line = tuple[np.ndarray, np.ndarray]  # x and y, both (points,)
@@ -27,6 +28,8 @@ def curves(source: Published) -> dict[str, Line]:
 
 def stretch(axis: str, run: Run, trained: Run) -> float:
     """Returns by what the paper's x of a run is multiplied to be that of the run that is trained for it."""
+    if axis == "learning_rate" and isinstance(trained.lr, Scaled):
+        return trained.lr.factor
     return trained.iterations / run.iterations if axis == "iteration" else 1.0
 
 

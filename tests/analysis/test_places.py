@@ -10,6 +10,8 @@ from smith.analysis.places import Place, curve, row, run_at
 from smith.analysis.places import published as published_at
 from smith.analysis.traces import Trace
 from smith.figure import Published, Table
+from smith.run import iterations
+from smith.schedules import Constant, Scaled
 
 EXPERIMENTS = [found.shows for found in experiments.find(["all"])]
 TABLES = [experiment for experiment in EXPERIMENTS if isinstance(experiment, Table)]
@@ -81,6 +83,14 @@ def test_the_axis_of_a_published_curve_is_the_true_one():
     place = found.lines["test_loss"][0]
     assert place[0] == pytest.approx(100 / 5_859, rel=0.05)  # the first test, of iteration 100 in 50 epochs
     assert found.rate(place)[0] == pytest.approx(10 * own("fig14a", "Momentum=0.9")[0][0])
+
+
+def test_the_papers_axis_is_stretched_to_that_of_the_run_that_is_trained():
+    run = run_at(EXPERIMENTS, curve("fig09a", "WD=1e-3"))
+    small = run.replace(length=iterations(1_600), lr=Scaled(Constant(0.005), 2.5))
+    axes = ("iteration", "learning_rate", "momentum")
+    assert [published.stretch(axis, run, small) for axis in axes] == [0.1, 2.5, 1]
+    assert [published.stretch(axis, run, run) for axis in axes] == [1, 1, 1]
 
 
 TWICE = {  # curves of a run that a second panel of the figure shows too, digitised from there once more
