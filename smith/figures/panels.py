@@ -67,9 +67,9 @@ def _curves(panel: Panel, store: Store, published: bool) -> View:
         panel.label,
         panel.title,
         Axis(X_LABELS.get(panel.x, panel.x), range=horizontal),
-        Axis(_label(panel.ys), panel.log, _y_range(panel, np.concatenate([*shown, []]), theirs)),
+        Axis(_label(panel.ys), bool(panel.log), _y_range(panel, np.concatenate([*shown, []]), theirs)),
         series,
-        _published_label(list(cuts.values())) if theirs else "",
+        _published_label(panel.x, list(cuts.values())) if theirs else "",
         runs=panel.curves,
     )
 
@@ -87,11 +87,11 @@ def _curve(number: int, name: str, y: str, x: str, found: Sequence[Result], publ
     return Series(name, number, unit, mean, joined.lines, joined.diverged, published=published)
 
 
-def _published_label(cuts: Sequence[float]) -> str:
-    if min(cuts) == 1:
+def _published_label(x: str, cuts: Sequence[float]) -> str:
+    if set(cuts) == {1}:
         return "published"
-    low, high = f"{min(cuts):.3g}", f"{max(cuts):.3g}"
-    return f"published, iterations x {low if low == high else f'{low} to {high}'}"
+    span = " to ".join(dict.fromkeys(f"{cut:.3g}" for cut in (min(cuts), max(cuts))))
+    return f"published, {X_LABELS.get(x, x).lower()}s x {span}"
 
 
 # --- labels and ranges ---
@@ -114,12 +114,13 @@ def _label(names: Sequence[str]) -> str:
 
 
 def _x_range(panel: Panel, cuts: Mapping[Run, float], series: Sequence[Series]) -> Range | None:
-    """Returns the paper's range, of iterations cut as the longest run is, with room for crosses of diverged seeds."""
-    if not panel.xlim:
+    """Returns the paper's range, cut as the published curves are, with room for crosses of diverged seeds."""
+    if not panel.xlim or not cuts:
         return None
-    ends = {run: run.iterations * cut for run, cut in cuts.items()}
-    cut = max(ends.values()) / max(run.iterations for run in ends) if panel.x == "iteration" else 1.0
-    left, right = (float(limit * cut) for limit in panel.xlim)
+    least, most = min(cuts.values()), max(cuts.values())
+    if panel.x == "iteration":  # as the longest run
+        least = most = max(run.iterations * cut for run, cut in cuts.items()) / max(run.iterations for run in cuts)
+    left, right = float(panel.xlim[0] * least), float(panel.xlim[1] * most)
     return left, max([right, *(x for one in series for x in one.diverged.values())])
 
 
@@ -173,7 +174,7 @@ def _finals(panel: Finals, store: Store) -> View:
         panel.label,
         panel.title,
         Axis(panel.xlabel, True, ticks={place: f"{place:g}" for place in panel.points}),
-        Axis(_label(panel.y), panel.log),
+        Axis(_label(panel.y), bool(panel.log)),
         series,
         notes=[f"{lost} diverged, drawn as guessing"] * bool(lost) + [f"{absent} without a result"] * bool(absent),
         points=True,

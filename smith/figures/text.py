@@ -207,12 +207,12 @@ def _section(figure: Figure, assumption: Assumption, store: Store, seeds: int, n
     else:
         scores = [calibration.score(figure, assumption, value, store, seeds, names) for value in assumption.values]
         curves = calibration.curves(figure, assumption, assumption.values[0], store, names)
-        ways = dict.fromkeys(curve.how for curve in curves)
+        ways = {curve.how for curve in curves}
         value, why = calibration.choice(scores)
         line = f"not decided: {why}" if value is None else f"{value:g} ({why})"
-        if value is not None and ways.keys() & {"rates", "scaled"}:
+        if value is not None and "scaled" in ways:
             line += ", in part or whole by another experiment than the paper's"
-        how = "Compared at " + "; and at ".join(SAYS[way] for way in ways) + "."
+        how = "Compared at " + "; and at ".join(says for way, says in SAYS.items() if way in ways) + "."
         table = tables.markdown(how, SCORES, [_score(found) for found in scores])
     own = f"The experiment has {calibration.present(figure, assumption):g}. Choice: {line}."
     return "\n\n".join(filter(None, (title, table.strip(), own))), f"{figure.name} {assumption.words}: {line}"

@@ -80,10 +80,11 @@ class Section:
     @property
     def cost(self) -> str:
         """The device time that the results took, by device."""
-        spent: Counter[str] = Counter()
+        spent: dict[str, float] = {}
         for result in self.found:
-            spent[result.facts.get("device", "a device not recorded")] += float(result.facts.get("seconds", 0)) / 60
-        return "; ".join(f"{words.number(spent[device])} device minutes on {device}" for device in sorted(spent))
+            device = result.facts.get("device", "a device not recorded")
+            spent[device] = spent.get(device, 0) + float(result.facts.get("seconds", 0)) / 60
+        return "; ".join(f"{words.number(minutes)} device minutes on {device}" for device, minutes in spent.items())
 
     @property
     def origin(self) -> Mapping[str, list[str]]:
