@@ -27,7 +27,7 @@ class Registry(Mapping[str, T], Generic[T]):
         Raises:
           UserError: the name belongs to something else.
         """
-        where = f"{origin.__module__}.{origin.__qualname__}"
+        where = f"{origin.__module__}.{origin.__name__}"  # dataclass(slots=True) makes a class twice under this name
         if self._origins.setdefault(name, where) != where:
             raise UserError(f"{self.kind} {name!r} is {self._origins[name]} already: give {where} another name")
         self._entries[name] = value

@@ -4,18 +4,17 @@ Each schedule is a frozen dataclass whose times are lengths (`iterations(n)`, `e
 `schedule.build(iterations, iterations_per_epoch)` returns an Optax schedule: a jittable function from the iteration
 (a count from 0) to a float32 value. It is total: past the end of the run it keeps the last value.
 
-A schedule of your own is a frozen dataclass that derives from `Schedule` and has a `formula`. A class with that name is
-then found wherever a result mentions it.
-
-The formulas are the author's, from his solver files, and are tested against every line of his published logs.
+The formulas are the author's, from his solver files, and are tested against every line of his published logs. A
+schedule of your own is a frozen dataclass that derives from `Schedule` and has a `formula`.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from smith.errors import UserError
 from smith.lengths import Time, resolve
@@ -25,15 +24,13 @@ if TYPE_CHECKING:
     import optax
     from jax import Array
 
-    Formula = Callable[[Array], Array]
-    """A value as a function of the iteration, a float32 array in [0, iterations of the run]."""
+    Formula = Callable[[Array], Array]  # of the iteration, a float32 array in [0, iterations of the run]
 
-WHOLE = 1.0  # the whole run, as a fraction
 SCHEDULES: Registry[type[Schedule]] = Registry("schedule")
 
 
 class _JaxNumpy:
-    """`jax.numpy`, imported when a formula first needs it: describing and listing runs does not wait for JAX."""
+    """`jax.numpy`, imported when a formula first needs it: descriptions do not wait for JAX."""
 
     def __getattr__(self, name: str) -> Any:
         import jax.numpy
@@ -44,63 +41,49 @@ class _JaxNumpy:
 jnp: Any = _JaxNumpy()
 
 
-def _ordered(low: float, high: float, names: str) -> None:
-    if not low <= high:
-        raise UserError(f"{names}: {low:g} is above {high:g}; give the smaller value first")
-
-
-def _step_size(time: Time, total: int, per_epoch: float) -> int:
-    steps = resolve(time, total, per_epoch)
-    if not 1 <= steps <= total:
-        raise UserError(f"a step size of {time} ({steps} iterations) does not fit into a run of {total} iterations")
-    return steps
-
-
-def _moment(time: Time, total: int, per_epoch: float) -> int:
-    steps = resolve(time, total, per_epoch)
-    if steps > total:
-        raise UserError(f"{time} ({steps} iterations) lies outside a run of {total} iterations")
-    return steps
-
-
-def _period(time: Time, total: int, per_epoch: float) -> int:
-    steps = resolve(time, total, per_epoch)
-    if steps < 1:
-        raise UserError(f"a period of {time} of {total} iterations is less than one iteration")
-    return steps
-
-
 @dataclass(frozen=True)
 class Schedule:
-    """The common part of all schedules. A class that derives from it is registered under its own name."""
+    """The common part of all schedules. A class that derives from it is registered under its own name.
 
-    def __init_subclass__(cls) -> None:
+    slug: a format for what the schedule is called in the names of result files; its class's name, if not given
+    ordered: two fields; the value of the first must not be above that of the second
+    """
+
+    slug: ClassVar[str] = ""
+    ordered: ClassVar[tuple[str, ...]] = ()
+
+    def __init_subclass__(cls, slug: str = "", ordered: tuple[str, ...] = ()) -> None:
+        cls.slug, cls.ordered = slug or cls.slug, ordered or cls.ordered
         SCHEDULES.add(cls.__name__, cls, cls)
 
+    def __post_init__(self) -> None:
+        low, high = (getattr(self, name) for name in self.ordered) if self.ordered else (0, 0)
+        if not low <= high:
+            raise UserError(f"{self.ordered[0]} {low:g} is above {self.ordered[1]} {high:g} in {self}: exchange them")
+
+    def __str__(self) -> str:
+        return (self.slug or type(self).__name__.lower()).format(self)
+
     def build(self, iterations: int, iterations_per_epoch: float) -> optax.Schedule:
-        """Returns the Optax schedule of a run of `iterations`.
-
-        Raises:
-          UserError: a step size is longer than the run, or a time lies outside it.
-        """
+        """Returns the Optax schedule of a run of `iterations`. Raises UserError if a time does not fit into it."""
         formula = self.formula(iterations, iterations_per_epoch)
-
-        def schedule(count: Any) -> Array:
-            return formula(jnp.clip(jnp.asarray(count, jnp.float32), 0, iterations)).astype(jnp.float32)
-
-        return schedule
+        return lambda count: formula(jnp.clip(jnp.asarray(count, jnp.float32), 0, iterations)).astype(jnp.float32)
 
     def formula(self, total: int, per_epoch: float) -> Formula:
         """Returns the value as a function of the iteration, of a run of `total` iterations."""
         raise NotImplementedError
 
-    def __str__(self) -> str:
-        """Returns what the schedule is called in the names of result files."""
-        return type(self).__name__.lower()
+
+def _steps(time: Time, total: int, per_epoch: float, least: int = 1, most: float = math.inf) -> int:
+    """Returns a time in iterations. Raises UserError if it is not between `least` and `most`."""
+    steps = resolve(time, total, per_epoch)
+    if not least <= steps <= most:
+        raise UserError(f"{time} ({steps} iterations) does not fit into a run of {total} iterations")
+    return steps
 
 
 @dataclass(frozen=True)
-class Constant(Schedule):
+class Constant(Schedule, slug="{0.value:g}"):
     """The same value throughout."""
 
     value: float
@@ -108,12 +91,9 @@ class Constant(Schedule):
     def formula(self, total: int, per_epoch: float) -> Formula:
         return lambda t: jnp.full_like(t, self.value)
 
-    def __str__(self) -> str:
-        return f"{self.value:g}"
-
 
 @dataclass(frozen=True)
-class RangeTest(Schedule):
+class RangeTest(Schedule, slug="range{0.start:g}-{0.stop:g}", ordered=("start", "stop")):
     """The LR range test (section 4.1): linear from `start` to `stop` over `step_size`, then back at the same speed.
 
     A range test proper ends at `step_size`. A longer run keeps `start` after twice that time.
@@ -121,13 +101,10 @@ class RangeTest(Schedule):
 
     start: float
     stop: float
-    step_size: Time = WHOLE
-
-    def __post_init__(self) -> None:
-        _ordered(self.start, self.stop, "range test")
+    step_size: Time = 1.0
 
     def formula(self, total: int, per_epoch: float) -> Formula:
-        steps = _step_size(self.step_size, total, per_epoch)
+        steps = _steps(self.step_size, total, per_epoch, most=total)
 
         def value(t: Array) -> Array:
             cycles = _quotient(t, steps)
@@ -135,27 +112,18 @@ class RangeTest(Schedule):
 
         return value
 
-    def __str__(self) -> str:
-        return f"range{self.start:g}-{self.stop:g}"
-
 
 @dataclass(frozen=True)
-class Triangular(Schedule):
+class Triangular(Schedule, slug="triangular{0.base:g}-{0.peak:g}", ordered=("base", "peak")):
     """Cyclical learning rate: linear from `base` to `peak` over `step_size`, back over the next, and so on."""
 
     base: float
     peak: float
     step_size: Time = 0.5
 
-    def __post_init__(self) -> None:
-        _ordered(self.base, self.peak, "triangular schedule")
-
     def formula(self, total: int, per_epoch: float) -> Formula:
-        steps = _step_size(self.step_size, total, per_epoch)
+        steps = _steps(self.step_size, total, per_epoch, most=total)
         return lambda t: self.base + (self.peak - self.base) * _triangle(t, steps)[0]
-
-    def __str__(self) -> str:
-        return f"triangular{self.base:g}-{self.peak:g}"
 
 
 def _quotient(a: Array, b: int) -> Array:
@@ -170,7 +138,7 @@ def _triangle(t: Array, steps: int) -> tuple[Array, Array]:
 
 
 @dataclass(frozen=True)
-class OneCycle(Schedule):
+class OneCycle(Schedule, slug="1cycle{0.base:g}-{0.peak:g}", ordered=("base", "peak")):
     """The author's 1cycle policy (section 4.1): up from `base` to `peak`, down towards 0, then constant.
 
     The way down aims at 0, not at `base`, and is floored at `base`/1000, the value of the rest of the run.
@@ -180,11 +148,8 @@ class OneCycle(Schedule):
     peak: float
     step_size: Time
 
-    def __post_init__(self) -> None:
-        _ordered(self.base, self.peak, "1cycle policy")
-
     def formula(self, total: int, per_epoch: float) -> Formula:
-        steps = _step_size(self.step_size, total, per_epoch)
+        steps = _steps(self.step_size, total, per_epoch, most=total)
 
         def value(t: Array) -> Array:
             cycles = _quotient(t, steps)
@@ -194,12 +159,9 @@ class OneCycle(Schedule):
 
         return value
 
-    def __str__(self) -> str:
-        return f"1cycle{self.base:g}-{self.peak:g}"
-
 
 @dataclass(frozen=True)
-class CyclicalMomentum(Schedule):
+class CyclicalMomentum(Schedule, slug="cm{0.ends[0]:g}-{0.ends[1]:g}", ordered=("low", "high")):
     """Cyclical momentum (section 4.2): from `high` to `low` over `step_size` and back, or the reverse if `rising`.
 
     Every further cycle has half the amplitude of the one before (Caffe's `triangular2`).
@@ -207,29 +169,27 @@ class CyclicalMomentum(Schedule):
 
     high: float
     low: float
-    step_size: Time = WHOLE
+    step_size: Time = 1.0
     rising: bool = False
 
-    def __post_init__(self) -> None:
-        _ordered(self.low, self.high, "cyclical momentum, low and high")
+    @property
+    def ends(self) -> tuple[float, float]:
+        """Its value at first, and where it is farthest from that."""
+        return (self.low, self.high) if self.rising else (self.high, self.low)
 
     def formula(self, total: int, per_epoch: float) -> Formula:
-        steps = _step_size(self.step_size, total, per_epoch)
-        values = [self.low, self.high] if self.rising else [self.high, self.low]
+        steps = _steps(self.step_size, total, per_epoch, most=total)
 
         def value(t: Array) -> Array:
-            first, second = jnp.float32(values)
+            first, second = jnp.float32(self.ends)
             height, cycle = _triangle(t, steps)
             return first + (second - first) * 0.5**cycle * height
 
         return value
 
-    def __str__(self) -> str:
-        return f"cm{self.low:g}-{self.high:g}" if self.rising else f"cm{self.high:g}-{self.low:g}"
-
 
 @dataclass(frozen=True)
-class Multistep(Schedule):
+class Multistep(Schedule, slug="step{0.value:g}"):
     """`value`, multiplied by `factor` at each time of `at`."""
 
     value: float
@@ -237,15 +197,12 @@ class Multistep(Schedule):
     at: tuple[Time, ...]
 
     def formula(self, total: int, per_epoch: float) -> Formula:
-        steps = [_moment(time, total, per_epoch) for time in self.at]
+        steps = [_steps(time, total, per_epoch, 0, total) for time in self.at]
         return lambda t: self.value * self.factor ** sum(((t >= n).astype(jnp.float32) for n in steps), 0 * t)
-
-    def __str__(self) -> str:
-        return f"step{self.value:g}"
 
 
 @dataclass(frozen=True)
-class Exponential(Schedule):
+class Exponential(Schedule, slug="exp{0.value:g}"):
     """`value`, multiplied by `factor` every `every` (Caffe's `step`; the standard ImageNet policy of figure 16)."""
 
     value: float
@@ -253,15 +210,12 @@ class Exponential(Schedule):
     every: Time
 
     def formula(self, total: int, per_epoch: float) -> Formula:
-        steps = _period(self.every, total, per_epoch)
+        steps = _steps(self.every, total, per_epoch)
         return lambda t: self.value * self.factor ** (t.astype(int) // steps)  # float32 would be late at some multiples
-
-    def __str__(self) -> str:
-        return f"exp{self.value:g}"
 
 
 @dataclass(frozen=True)
-class Inverse(Schedule):
+class Inverse(Schedule, slug="inv{0.value:g}"):
     """`value` * (1 + t / `time`) ** -`power` (Caffe's `inv` with gamma = 1 / time; table 2, MNIST)."""
 
     value: float
@@ -269,15 +223,12 @@ class Inverse(Schedule):
     power: float = 0.75
 
     def formula(self, total: int, per_epoch: float) -> Formula:
-        steps = _period(self.time, total, per_epoch)
+        steps = _steps(self.time, total, per_epoch)
         return lambda t: self.value * (1 + t / steps) ** -self.power
-
-    def __str__(self) -> str:
-        return f"inv{self.value:g}"
 
 
 @dataclass(frozen=True)
-class Scaled(Schedule):
+class Scaled(Schedule, slug="{0.factor:g}x{0.schedule}"):
     """Another schedule times a factor: the learning rates of a network in miniature."""
 
     schedule: Schedule
@@ -286,9 +237,6 @@ class Scaled(Schedule):
     def formula(self, total: int, per_epoch: float) -> Formula:
         formula = self.schedule.formula(total, per_epoch)
         return lambda t: self.factor * formula(t)
-
-    def __str__(self) -> str:
-        return f"{self.factor:g}x{self.schedule}"
 
 
 @dataclass(frozen=True)
@@ -302,19 +250,12 @@ class Join(Schedule):
     at: tuple[Time, ...]
 
     def formula(self, total: int, per_epoch: float) -> Formula:
-        ends = [*(_moment(time, total, per_epoch) for time in self.at), total]
+        ends = [*(_steps(time, total, per_epoch, 0, total) for time in self.at), total]
         starts = [0, *ends[:-1]]
         if len(self.schedules) != len(ends) or any(a >= b for a, b in zip(starts, ends, strict=True)):
             raise UserError(f"joined schedules: {len(self.schedules)} parts do not fit between 0, {ends}")
-        formulas = [s.formula(b - a, per_epoch) for s, a, b in zip(self.schedules, starts, ends, strict=True)]
-
-        def value(t: Array) -> Array:
-            result = formulas[0](t)
-            for formula, start in zip(formulas[1:], starts[1:], strict=True):
-                result = jnp.where(t >= start, formula(t - start), result)
-            return result
-
-        return value
+        parts = [(a, s.formula(b - a, per_epoch)) for s, a, b in zip(self.schedules, starts, ends, strict=True)][::-1]
+        return lambda t: jnp.select([t >= start for start, _ in parts], [part(t - start) for start, part in parts])
 
     def __str__(self) -> str:
         return "+".join(map(str, self.schedules))
@@ -323,22 +264,26 @@ class Join(Schedule):
 Anneal = Literal["cosine", "linear"]
 
 
-def _anneal(progress: Array, start: float, stop: float, shape: Anneal) -> Array:
-    share = (1 - jnp.cos(math.pi * progress)) / 2 if shape == "cosine" else progress
-    return start + (stop - start) * share
-
-
-def _phases(values: tuple[float, ...], ends: tuple[float, ...], shape: Anneal) -> Formula:
+def _phases(values: tuple[float, ...], ends: tuple[float, ...], shape: Anneal = "cosine") -> Formula:
     """Returns a function that goes from value to value, reaching `values[i]` at `ends[i]`; constant outside."""
 
     def value(t: Array) -> Array:
         result = jnp.full_like(t, values[0])
-        for i in range(1, len(values)):
-            progress = jnp.clip((t - ends[i - 1]) / max(ends[i] - ends[i - 1], 1e-9), 0, 1)
-            result = jnp.where(t >= ends[i - 1], _anneal(progress, values[i - 1], values[i], shape), result)
+        for (start, begin), (stop, end) in itertools.pairwise(zip(values, ends, strict=True)):
+            share = jnp.clip((t - begin) / max(end - begin, 1e-9), 0, 1)
+            share = (1 - jnp.cos(math.pi * share)) / 2 if shape == "cosine" else share
+            result = jnp.where(t >= begin, start + (stop - start) * share, result)
         return result
 
     return value
+
+
+def _pytorch(of: PyTorchOneCycle | PyTorchMomentum, total: int, start: float, peak: float, end: float) -> Formula:
+    """Returns the value of OneCycleLR, whose last value is that of the last iteration, not that of the run's end."""
+    top, last = of.pct_start * total - 1, total - 1
+    if of.three_phase:
+        return _phases((start, peak, start, end), (0, top, 2 * top, last), of.anneal)
+    return _phases((start, peak, end), (0, top, last), of.anneal)
 
 
 @dataclass(frozen=True)
@@ -346,7 +291,7 @@ class PyTorchOneCycle(Schedule):
     """`torch.optim.lr_scheduler.OneCycleLR`, for comparison: two phases (its default) or `three_phase`.
 
     From `peak`/`div_factor` to `peak` over `pct_start` of the run, then to `peak`/(`div_factor`*`final_div_factor`), in
-    three phases by way of the initial value. The run's last iteration, not its end, has the last value.
+    three phases by way of the initial value.
     """
 
     peak: float
@@ -358,18 +303,14 @@ class PyTorchOneCycle(Schedule):
 
     def formula(self, total: int, per_epoch: float) -> Formula:
         start = self.peak / self.div_factor
-        top, last = self.pct_start * total - 1, total - 1
-        if self.three_phase:
-            values = (start, self.peak, start, start / self.final_div_factor)
-            return _phases(values, (0, top, 2 * top, last), self.anneal)
-        return _phases((start, self.peak, start / self.final_div_factor), (0, top, last), self.anneal)
+        return _pytorch(self, total, start, self.peak, start / self.final_div_factor)
 
     def __str__(self) -> str:
         return f"pytorch{3 if self.three_phase else 2}-{self.peak:g}"
 
 
 @dataclass(frozen=True)
-class PyTorchMomentum(Schedule):
+class PyTorchMomentum(Schedule, slug="pytorchcm{0.high:g}-{0.low:g}", ordered=("low", "high")):
     """The momentum of PyTorch's OneCycleLR: `high` to `low` while the rate rises, and back while it falls."""
 
     high: float = 0.95
@@ -378,21 +319,12 @@ class PyTorchMomentum(Schedule):
     pct_start: float = 0.3
     anneal: Anneal = "cosine"
 
-    def __post_init__(self) -> None:
-        _ordered(self.low, self.high, "PyTorch's momentum, low and high")
-
     def formula(self, total: int, per_epoch: float) -> Formula:
-        top, last = self.pct_start * total - 1, total - 1
-        if self.three_phase:
-            return _phases((self.high, self.low, self.high, self.high), (0, top, 2 * top, last), self.anneal)
-        return _phases((self.high, self.low, self.high), (0, top, last), self.anneal)
-
-    def __str__(self) -> str:
-        return f"pytorchcm{self.high:g}-{self.low:g}"
+        return _pytorch(self, total, self.high, self.low, self.high)
 
 
 @dataclass(frozen=True)
-class FastaiOneCycle(Schedule):
+class FastaiOneCycle(Schedule, slug="fastai-{0.peak:g}"):
     """fastai's `fit_one_cycle`, for comparison: cosine from `peak`/`div` to `peak`, then to `peak`/`div_final`."""
 
     peak: float
@@ -402,26 +334,16 @@ class FastaiOneCycle(Schedule):
 
     def formula(self, total: int, per_epoch: float) -> Formula:
         values = (self.peak / self.div, self.peak, self.peak / self.div_final)
-        return _phases(values, (0, self.pct_start * total, total), "cosine")
-
-    def __str__(self) -> str:
-        return f"fastai-{self.peak:g}"
+        return _phases(values, (0, self.pct_start * total, total))
 
 
 @dataclass(frozen=True)
-class FastaiMomentum(Schedule):
+class FastaiMomentum(Schedule, slug="fastaicm{0.high:g}-{0.low:g}", ordered=("low", "high")):
     """The momentum of fastai's `fit_one_cycle`: cosine from `high` to `low` over `pct_start`, and back."""
 
     high: float = 0.95
     low: float = 0.85
     pct_start: float = 0.25
 
-    def __post_init__(self) -> None:
-        _ordered(self.low, self.high, "fastai's momentum, low and high")
-
     def formula(self, total: int, per_epoch: float) -> Formula:
-        return _phases((self.high, self.low, self.high), (0, self.pct_start * total, total), "cosine")
-
-    def __str__(self) -> str:
-        return f"fastaicm{self.high:g}-{self.low:g}"
-
+        return _phases((self.high, self.low, self.high), (0, self.pct_start * total, total))
