@@ -39,8 +39,8 @@ def undisturbed(tmp_path_factory, data_dir) -> Place:
 
 @pytest.mark.parametrize("more", [(), ALWAYS], ids=["without checkpoints", "with checkpoints"])
 def test_a_command_killed_at_any_change_of_a_file_ends_as_if_it_had_not_been(more, place, undisturbed):
-    """Killed at every third change without checkpoints, at every eleventh with them; the next command finishes it."""
-    for number in itertools.count(1, 11 if more else 3):
+    """Killed at every fifth change without checkpoints, at every 17th with them; the next command finishes it."""
+    for number in itertools.count(1, 17 if more else 5):
         process = place.start(*FAMILY, more=more, often=[], killed_at_change=[number, str(place.root)])
         if process.wait() == 0:
             break
