@@ -35,8 +35,9 @@ Tree = dict[str, Any]  # nested dictionaries of arrays
 # The multipliers are those of Caffe's example files and of the author's (paper section 3 and his published solvers): a
 # bias learns twice as fast, except conv3's, and shallow3's classifier is decayed 250 times as much as the rest. Of the
 # deep networks only the classifier has a bias, not decayed in resnet-56 and wide-32; BatchNorm's scale and bias are.
-CLASSIFIER = {"dense/bias": 2.0}
 CIFAR, MNIST = (32, 32, 3), (28, 28, 1)
+DEEP: Any = {"image_shape": CIFAR, "shrinks": 4, "batch_norm": True, "lr_multipliers": {"dense/bias": 2.0}}
+UNDECAYED = {"dense/bias": 0.0}
 
 
 @network(
@@ -66,62 +67,28 @@ def _lenet(classes: int, options: Options, *, rngs: nnx.Rngs) -> nnx.Module:
     return LeNet(classes, options, rngs=rngs)
 
 
-@network(
-    "resnet-56",
-    parameters=858_778,
-    image_shape=CIFAR,
-    shrinks=4,
-    depths=(8, 6),
-    batch_norm=True,
-    lr_multipliers=CLASSIFIER,
-    decay_multipliers={"dense/bias": 0.0},
-)
+@network("resnet-56", parameters=858_778, depths=(8, 6), decay_multipliers=UNDECAYED, **DEEP)
 def _resnet(classes: int, options: Options, *, rngs: nnx.Rngs, depth: int) -> nnx.Module:
     from smith.networks.resnet import ResNet
 
     return ResNet(classes, depth, options, rngs=rngs)
 
 
-@network(
-    "resnet-56-relu",
-    parameters=806_746,
-    image_shape=CIFAR,
-    shrinks=4,
-    depths=(8, 6),
-    batch_norm=True,
-    lr_multipliers=CLASSIFIER,
-)
+@network("resnet-56-relu", parameters=806_746, depths=(8, 6), **DEEP)
 def _resnet_relu(classes: int, options: Options, *, rngs: nnx.Rngs, depth: int) -> nnx.Module:
     from smith.networks.resnet import ResNetReLU
 
     return ResNetReLU(classes, depth, options, rngs=rngs)
 
 
-@network(
-    "wide-32",
-    parameters=5_899_930,
-    image_shape=CIFAR,
-    shrinks=4,
-    depths=(8, 6),
-    batch_norm=True,
-    lr_multipliers=CLASSIFIER,
-    decay_multipliers={"dense/bias": 0.0},
-)
+@network("wide-32", parameters=5_899_930, depths=(8, 6), decay_multipliers=UNDECAYED, **DEEP)
 def _wide(classes: int, options: Options, *, rngs: nnx.Rngs, depth: int) -> nnx.Module:
     from smith.networks.resnet import WideResNet
 
     return WideResNet(classes, depth, options, rngs=rngs)
 
 
-@network(
-    "densenet-40",
-    parameters=1_019_722,
-    image_shape=CIFAR,
-    shrinks=4,
-    depths=(7, 3),
-    batch_norm=True,
-    lr_multipliers=CLASSIFIER,
-)
+@network("densenet-40", parameters=1_019_722, depths=(7, 3), **DEEP)
 def _densenet(classes: int, options: Options, *, rngs: nnx.Rngs, depth: int) -> nnx.Module:
     from smith.networks.densenet import DenseNet
 

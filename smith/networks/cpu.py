@@ -87,7 +87,7 @@ def keep_freed_memory() -> bool:
 # The choice
 
 
-# Inside `with tricks(True)` the layers that are traced take their faster doubles. It is part of the key of jit's caches.
+# Layers that are traced inside `with tricks(True)` take their faster doubles. Part of the key of jit's caches.
 tricks: Any = jax.make_user_context(default_value=False)
 
 
