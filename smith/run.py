@@ -84,9 +84,12 @@ class Run:
     def __post_init__(self) -> None:
         for name in ("lr", "momentum", "weight_decay"):
             value = getattr(self, name)
-            if not isinstance(value, Schedule):
-                object.__setattr__(self, name, Constant(float(value)))
-        _check(self)
+            object.__setattr__(self, name, value if isinstance(value, Schedule) else Constant(float(value)))
+        for wrong, message in _mistakes(self):
+            if wrong:
+                raise UserError(message)
+        for schedule in self.schedules():  # a time that does not fit the run shows here, before anything is trained
+            schedule.build(self.iterations, self.iterations_per_epoch)
 
     def replace(self, **changes: Any) -> "Run":
         """Returns a copy with some fields changed."""
@@ -136,23 +139,18 @@ class Run:
     @property
     def options(self) -> Options:
         """What the run changes in its network."""
-        options = (self.width, self.init, self.ghost_batch_size, self.running_average)
-        return Options(*options, self.memory, self.image_shape)
+        changes = (self.width, self.init, self.ghost_batch_size, self.running_average, self.memory)
+        return Options(*changes, self.image_shape)
 
     def schedules(self) -> tuple[Schedule, Schedule, Schedule]:
         """Returns the schedules of learning rate, momentum and weight decay."""
-        schedules = (self.lr, self.momentum, self.weight_decay)
-        assert all(isinstance(s, Schedule) for s in schedules)
-        return schedules  # pyright: ignore[reportReturnType]
+        return self.lr, self.momentum, self.weight_decay  # pyright: ignore[reportReturnType]
 
     @property
     def key(self) -> str:
         """A name for the run's files: a readable slug and the first digits of the SHA-256 of its JSON."""
-        start = f"-from{self.first_iteration}" if self.start else ""
-        slug = (
-            f"{self.data}-{self.network}-b{self.batch_size}-lr{self.lr}-m{self.momentum}-wd{self.weight_decay}{start}"
-        )
-        return f"{slug}-{digest(self.to_json())}"
+        slug = f"{self.data}-{self.network}-b{self.batch_size}-lr{self.lr}-m{self.momentum}-wd{self.weight_decay}"
+        return f"{slug}{f'-from{self.first_iteration}' if self.start else ''}-{digest(self.to_json())}"
 
     def to_json(self) -> str:
         """Returns the run as one line of JSON, keys sorted, defaults left out."""
@@ -160,11 +158,7 @@ class Run:
 
     @classmethod
     def from_json(cls, text: str) -> "Run":
-        """Reads a run back.
-
-        Raises:
-          UserError: `text` does not describe a run, or names a schedule, network or dataset that is not registered.
-        """
+        """Reads a run back. Raises UserError if `text` describes none, or names something that is not registered."""
         try:
             run = _decode(json.loads(text))
         except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
@@ -189,76 +183,58 @@ def _brief(value: Any) -> str:
     return f"{value.run.key} at {value.at}" if isinstance(value, Snapshot) else str(value)
 
 
-def _check(run: Run) -> None:
-    dataset, network = DATASETS[run.data], networks.info(run.network)
-    _check_subset(run, dataset)
-    train_images = run.training_set
-    if not (isinstance(run.batch_size, int) and 1 <= run.batch_size <= train_images):
-        raise UserError(
-            f"batch size {run.batch_size}: give a whole number from 1 to the {train_images} training images"
-        )
-    network.check_images(run.network, run.image_shape)
+def _mistakes(run: Run) -> Iterator[tuple[Any, str]]:
+    """Yields (whether something is wrong, what to say then). Each takes it that those before it are right."""
+    yield from _mistakes_of_the_data(run, DATASETS[run.data])
+    whole = isinstance(run.batch_size, int) and 1 <= run.batch_size <= run.training_set
+    most = f"the {run.training_set} training images"
+    yield not whole, f"batch size {run.batch_size}: give a whole number from 1 to {most}"
+    for name, length in {
+        "length": run.length,
+        "test_every": run.test_every,
+        "start": run.start and run.start.at,
+    }.items():
+        without = length is not None and not isinstance(length, Length)
+        yield without, f"{name} {length}: say of what, as in iterations({length}) or epochs({length})"
+    yield from _mistakes_of_the_network(run, networks.info(run.network))
     for name in run.metrics:
-        if METRICS[name].name in ALWAYS:
-            raise UserError(f"{name} is measured in every run: leave it out of metrics")
-    for field, known in _CHOICES.items():
+        yield METRICS[name].name in ALWAYS, f"{name} is measured in every run: leave it out of metrics"
+    for one in (run, run.start.run) if run.start else ():
+        late = run.first_iteration >= one.iterations
+        yield late, f"the snapshot at {run.first_iteration} is not inside a run of {one.iterations} iterations"
+    in_epochs = any(length.unit == "epochs" for schedule in run.schedules() for length in _lengths(schedule))
+    yield (
+        in_epochs and run.iterations < run.iterations_per_epoch,
+        f"{run.iterations} iterations of {run.batch_size} images are less than one epoch, "
+        "and a schedule is given in epochs: give it in iterations or as a fraction of the run, or train longer",
+    )
+
+
+def _mistakes_of_the_data(run: Run, dataset: DatasetInfo) -> Iterator[tuple[Any, str]]:
+    classes, images, side = run.class_count, run.train_images, run.image_side
+    need = f"{run.data} has {dataset.classes}, and at least 2 are needed"
+    yield not 2 <= classes <= dataset.classes, f"{classes} classes: {need}"
+    most = dataset.train_images * classes // dataset.classes
+    wrong = images is not None and (not classes <= images <= most or images % classes)
+    yield wrong, f"{images} training images: give a multiple of the {classes} classes, at most {most}"
+    wrong = side is not None and (side < 1 or any(length % side for length in dataset.image_shape[:2]))
+    yield wrong, f"image side {side}: give a divisor of {run.data}'s {dataset.image_shape[0]} pixels"
+    too_few = run.test_images is not None and run.test_images < 1
+    yield too_few, f"{run.test_images} test images: give at least 1, or None for all"
+
+
+def _mistakes_of_the_network(run: Run, network: NetworkInfo) -> Iterator[tuple[Any, str]]:
+    network.check_images(run.network, run.image_shape)
+    for field, known in {"init": ("xavier", "msra", None), "running_average": ("caffe", "flax")}.items():
         if getattr(run, field) not in known:
-            raise unknown(field.replace("_", " "), str(getattr(run, field)), [str(k) for k in known])
+            raise unknown(field.replace("_", " "), str(getattr(run, field)), map(str, known))
     for field in ("width", "memory"):
-        if not 0 < getattr(run, field) < math.inf:
-            raise UserError(f"{field} {getattr(run, field)}: give a number above 0")
-    _check_ghost_batch(run, network)
-    for whole in (run, run.start.run) if run.start else ():
-        if run.first_iteration >= whole.iterations:
-            raise UserError(
-                f"the snapshot at {run.first_iteration} is not inside a run of {whole.iterations} iterations"
-            )
-    if run.test_images is not None and run.test_images < 1:
-        raise UserError(f"{run.test_images} test images: give at least 1, or None for all")
-    _check_epochs(run)
-    for schedule in run.schedules():  # a time that does not fit the run shows here, before anything is trained
-        schedule.build(run.iterations, run.iterations_per_epoch)
-
-
-def _check_subset(run: Run, dataset: DatasetInfo) -> None:
-    """Whether the dataset has so many classes, images and pixels."""
-    if not 2 <= run.class_count <= dataset.classes:
-        raise UserError(f"{run.class_count} classes: {run.data} has {dataset.classes}, and at least 2 are needed")
-    most, images = dataset.train_images * run.class_count // dataset.classes, run.train_images
-    if images is not None and (not run.class_count <= images <= most or images % run.class_count):
-        raise UserError(f"{images} training images: give a multiple of the {run.class_count} classes, at most {most}")
-    side = run.image_side
-    if side is not None and (side < 1 or any(length % side for length in dataset.image_shape[:2])):
-        raise UserError(f"image side {side}: give a divisor of {run.data}'s {dataset.image_shape[0]} pixels")
-
-
-_CHOICES: dict[str, tuple[str | None, ...]] = {
-    "init": ("xavier", "msra", None),
-    "running_average": ("caffe", "flax"),
-}
-
-
-def _check_ghost_batch(run: Run, network: NetworkInfo) -> None:
-    ghost = run.ghost_batch_size
-    if ghost is None:
-        return
-    if not network.batch_norm:
-        raise UserError(f"{run.network} has no BatchNorm: leave ghost_batch_size out")
-    if not isinstance(ghost, int) or ghost < 1 or run.batch_size % ghost:
-        raise UserError(
-            f"ghost batch size {ghost} does not divide the batch of {run.batch_size}: "
-            "choose one that does, or None for all of it"
-        )
-
-
-def _check_epochs(run: Run) -> None:
-    """A schedule in epochs says nothing in a run that does not see every image once."""
-    lengths = [length for schedule in run.schedules() for length in _lengths(schedule)]
-    if any(length.unit == "epochs" for length in lengths) and run.iterations < run.iterations_per_epoch:
-        raise UserError(
-            f"{run.iterations} iterations of {run.batch_size} images are less than one epoch, "
-            "and a schedule is given in epochs: give it in iterations or as a fraction of the run, or train longer"
-        )
+        yield not 0 < getattr(run, field) < math.inf, f"{field} {getattr(run, field)}: give a number above 0"
+    if (ghost := run.ghost_batch_size) is not None:
+        yield not network.batch_norm, f"{run.network} has no BatchNorm: leave ghost_batch_size out"
+        divides = isinstance(ghost, int) and ghost > 0 and run.batch_size % ghost == 0
+        remedy = "choose one that does, or None for all of it"
+        yield not divides, f"ghost batch size {ghost} does not divide the batch of {run.batch_size}: {remedy}"
 
 
 def _lengths(value: Any) -> Iterator[Length]:
