@@ -164,7 +164,7 @@ def _curve(axis: "Axes", view: View, series: Series) -> None:
         axis.plot(*series.published, "--", color=colour, linewidth=0.8, alpha=0.8)
     for line in series.seeds.values() if len(series.seeds) > 1 else ():
         axis.plot(*line, color=colour, linewidth=0.5, alpha=0.55)
-    style = {"alpha": 0.3} if series.missing else {}
+    style: dict[str, Any] = {"alpha": 0.3} if series.missing else {}
     axis.plot(*series.mean, color=colour, label=_label(series.legend), **style)
 
 

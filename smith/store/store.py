@@ -133,4 +133,3 @@ class Store:
         """Returns the command that trains an experiment at this scale."""
         words = "" if self._vary is replicates.seeds else f" --recipe {self.recipe}"
         return f"smith run {name} --scale {self.scale.name}{words}"
-
