@@ -145,7 +145,7 @@ class Place:
         return [path.parent for path in self.folder.glob("checkpoints/*/*/manifest.json")]
 
     def files(self) -> list[str]:
-        """Everything in the folders of results and figures, without parts of killed processes, which go after an hour."""
+        """Everything in the folders of results and figures but parts of killed processes, which go after an hour."""
         found = [path for folder in (self.results, self.figures) for path in folder.rglob("*")]
         return sorted(path.relative_to(self.root).as_posix() for path in found if path.suffix != ".part")
 

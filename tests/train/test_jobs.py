@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
-import optax
 import pytest
 from small import SMALL_RUN
 
@@ -16,7 +15,7 @@ from smith.errors import UserError
 from smith.run import Run, Snapshot, iterations
 from smith.scales import SCALES
 from smith.store import Result, Store, results
-from smith.train import checkpoints, jobs, loop, optim, stopping
+from smith.train import checkpoints, jobs, loop, stopping
 from smith.train.jobs import Job, Summary
 from smith.train.places import Places
 from smith.train.progress import Display
@@ -230,15 +229,6 @@ def test_a_result_that_can_not_be_opened_is_an_error(execute, folder):
         execute(SMALL_RUN)
 
 
-def test_a_solver_and_a_metric_of_ones_own_are_used(execute, result):
-    optim.solver("test_jobs_sign")(lambda lr, momentum, weight_decay, **_: optax.sign_sgd(lr))
-    words = {"unit": "fraction", "label": "Entropy", "short": "Entropy"}
-    metrics.metric("test_jobs_top", guess=lambda classes: 0.5, **words)(lambda logits, labels: logits.max(-1))
-    run = SMALL_RUN.replace(solver="test_jobs_sign", metrics=("test_jobs_top",), lr=1e-4)
-    assert execute(run).trained == 1
-    assert np.isfinite(result(run)["test_jobs_top"]).all()
-
-
 def test_runs_on_a_dataset_that_is_not_to_be_had_are_left_out(execute, monkeypatch):
     def load(name, *rest):
         if name == "cifar10":
@@ -292,13 +282,6 @@ def test_a_run_stopped_anywhere_goes_on_as_if_it_had_not_been(execute, stopped, 
     assert same(result(SMALL_RUN), undisturbed(SMALL_RUN))
 
 
-def test_a_run_stopped_again_and_again_ends_the_same(execute, stopped, undisturbed, result, trained):
-    while stopped(4, SMALL_RUN).left:
-        pass
-    assert len(trained) > 3 and same(result(SMALL_RUN), undisturbed(SMALL_RUN))
-    assert float(result(SMALL_RUN).facts["compile_seconds"]) > 0
-
-
 def test_a_run_with_batch_statistics_dropout_and_another_solver_goes_on_the_same(execute, stopped, undisturbed, result):
     options = {"data": "cifar10", "mirror": True, "moving_test": True}
     deep = SMALL_RUN.replace(**options, network="resnet-8-relu", width=0.25, ghost_batch_size=8, solver="nesterov")
@@ -330,15 +313,6 @@ def test_a_checkpoint_of_another_run_is_refused(execute, stopped, folder):
     assert checkpoints.saved(mine)
 
 
-def test_a_full_disk_ends_a_run_with_an_os_error_and_keeps_what_is_finished(execute, stopped, folder, monkeypatch):
-    execute(SMALL_RUN)
-    usage = checkpoints.shutil.disk_usage(folder)
-    monkeypatch.setattr(checkpoints.shutil, "disk_usage", lambda _: usage._replace(free=0))
-    with pytest.raises(OSError, match="no checkpoint can be written .No space left on device."):
-        stopped(5, SMALL_RUN.replace(lr=0.02))
-    assert set(names(SMALL_RUN)) <= set(files(folder)) and not (folder / "locks").exists()
-
-
 def test_a_signal_stops_a_run_with_a_checkpoint(execute, folder, monkeypatch):
     class CtrlC(Seen):
         def saw(self, point) -> None:
@@ -366,13 +340,6 @@ def test_a_parent_is_trained_once_and_its_child_starts_from_it(execute, folder, 
     assert math.isnan(result(CHILD)["train_loss"][0]) and np.isfinite(result(CHILD)["test_loss"]).all()
 
 
-def test_a_child_that_changes_nothing_ends_as_its_parent_does(execute, result):
-    unchanged = SMALL_RUN.replace(start=Snapshot(SMALL_RUN, at=iterations(5)))
-    execute(SMALL_RUN, unchanged)
-    for column in ("test_loss", "test_accuracy"):
-        assert result(SMALL_RUN)[column][-1] == result(unchanged)[column][-1]
-
-
 def test_a_child_without_a_snapshot_has_its_parent_trained_up_to_it(execute, undisturbed, folder, trained, result):
     execute(SMALL_RUN, CHILD)
     before, again = result(CHILD), (folder / names(SMALL_RUN)[0]).read_bytes()
@@ -391,12 +358,6 @@ def test_children_share_a_snapshot_which_goes_with_the_last(execute, folder, tra
 
     assert execute(SMALL_RUN, CHILD, CHILD.replace(weight_decay=0.0), seen=Looking()).trained == 3
     assert len(trained) == 3 and there == [True, True, False]
-    assert not (folder / "snapshots").exists()
-
-
-def test_each_seed_has_its_own_snapshot(execute, folder, result):
-    execute(SMALL_RUN, CHILD, seeds=2)
-    assert result(CHILD, 0)["test_loss"][0] != result(CHILD, 1)["test_loss"][0]
     assert not (folder / "snapshots").exists()
 
 
