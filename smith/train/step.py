@@ -78,6 +78,7 @@ class Program:
 
     parts: into how many a CPU cuts a batch, so that what it computes stays in its cache; 1 elsewhere
     metrics: what a test measures, in the order of its sums
+    on_cpu: whether it is for a CPU, which has faster layers of its own (see `smith.networks.cpu`)
     """
 
     network: str
@@ -88,6 +89,7 @@ class Program:
     mirror: bool
     metrics: tuple[str, ...]
     parts: int
+    on_cpu: bool = False
 
     @property
     def graphdef(self) -> Any:
@@ -104,8 +106,9 @@ class Program:
 def program_of(run: Run) -> Program:
     """Returns the program of a run on the device in use."""
     classes, metrics = run.class_count, (*ALWAYS, *run.metrics)
-    parts = -(-run.batch_size // networks.info(run.network).cached_batch) if platform() == "cpu" else 1
-    return Program(run.network, classes, run.solver, run.batch_size, run.options, run.mirror, metrics, parts)
+    on_cpu = platform() == "cpu"
+    parts = -(-run.batch_size // networks.info(run.network).cached_batch) if on_cpu else 1
+    return Program(run.network, classes, run.solver, run.batch_size, run.options, run.mirror, metrics, parts, on_cpu)
 
 
 def platform() -> str:
@@ -147,7 +150,7 @@ def mirrored(images: Array, key: Array) -> Array:
 
 def loss_fn(params: Tree, rest: Tree, program: Program, images: Array, labels: Array, key: Array) -> tuple[Array, Tree]:
     """Returns the sum of the images' losses over the batch size, and the batch statistics."""
-    logits, rest = networks.apply(program.graphdef, params, rest, images, train=True, key=key, fast_cpu=True)
+    logits, rest = networks.apply(program.graphdef, params, rest, images, train=True, key=key, fast_cpu=program.on_cpu)
     return cross_entropy(logits, labels).sum() / program.batch_size, rest
 
 
@@ -211,7 +214,7 @@ def eval_step(
     images, labels = problem.preprocess(problem.test_images[chosen]), problem.test_labels[chosen]
     if key is not None:
         images = mirrored(images, jax.random.fold_in(key, first))
-    logits, _ = networks.apply(program.graphdef, state.params, state.rest, images, train=False, fast_cpu=True)
+    logits, _ = networks.apply(program.graphdef, state.params, state.rest, images, train=False, fast_cpu=program.on_cpu)
     functions = [METRICS[name].function for name in program.metrics]
     return jnp.stack([function(logits, labels).astype(jnp.float32).sum() for function in functions if function])
 
