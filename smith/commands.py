@@ -1,6 +1,7 @@
 """The commands of `smith`: a dataclass for each, whose fields are its options and whose call does it."""
 
 import dataclasses
+import itertools
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -14,15 +15,14 @@ from smith.data import default_data_dir
 from smith.errors import UserError
 from smith.experiments import Experiment
 from smith.figure import Figure
-from smith.lengths import seconds
+from smith.lengths import duration, seconds
 from smith.store import Store
 from smith.train.stopping import Deadline
 
 if TYPE_CHECKING:
     from smith.train.jobs import Job, Summary
 
-    ScaleName = str
-    ReportedScale = str
+    ScaleName = ReportedScale = str
 else:
     ScaleName = tyro.extras.literal_type_from_choices(scales.SCALES)
     ReportedScale = tyro.extras.literal_type_from_choices([*scales.SCALES, "all"])
@@ -74,16 +74,16 @@ class Training(Drawing):
         from smith.train import jobs as training
         from smith.train.progress import Display
 
-        every = seconds(self.checkpoint_every, "--checkpoint-every")
+        times = {"budget": self.limit(), "checkpoint_every": seconds(self.checkpoint_every, "--checkpoint-every")}
         with Display() as display:
-            done = training.execute(
-                jobs, store, self.data_dir, display, budget=self.limit(), checkpoint_every=every, **options
-            )
+            done = training.execute(jobs, store, self.data_dir, display, **times, **options)
         _say_what_was_done(done)
 
 
 def _seeds(given: int, store: Store) -> int:
-    return scales.check_seeds(given or store.scale.seeds)
+    if given < 0:
+        raise UserError(f"--seeds {given}: give a number of at least 1")
+    return given or store.scale.seeds
 
 
 def _say_what_was_done(done: "Summary") -> None:
@@ -109,10 +109,34 @@ class List(Drawing):
     seeds: Seeds = 0
 
     def __call__(self) -> None:
-        from smith.listing import show
+        from rich.console import Console
+        from rich.markup import escape
+        from rich.table import Table
 
-        store, found = self.store(), experiments.find(self.names)
-        show([one.shows for one in found], store, _seeds(self.seeds, store))
+        from smith.train import jobs
+
+        store, every = self.store(), {}
+        seeds = _seeds(self.seeds, store)
+        title = f"{store.scale.name}: {store.scale.what}; {seeds} seed{'s' * (seeds > 1)}"
+        grid = Table(title=escape(title), title_justify="left", box=None)
+        for column in ("name", "panels", "what it shows", "done", "time left"):
+            right = column in ("done", "time left")
+            grid.add_column(column, justify="right" if right else "left", no_wrap=column != "what it shows")
+        for shows in [one.shows for one in experiments.find(self.names)]:
+            planned = jobs.plan(shows.runs(), store, seeds)
+            every |= dict.fromkeys(planned)
+            grid.add_row(*map(escape, (shows.name, shows.letters, shows.title, *_left(planned, store))))
+        grid.add_row("all", "", "each run counted once", *_left(list(every), store), style="bold")
+        Console().print(grid)
+
+
+def _left(planned: "Sequence[Job]", store: Store) -> tuple[str, str]:
+    """Returns how many jobs are done, and how long the others will take by what results of the scale took."""
+    from smith.train import jobs, timing
+
+    todo = jobs.missing(planned, store)
+    time = timing.estimate(todo, store)
+    return f"{len(planned) - len(todo)}/{len(planned)}", "not known" if time is None else duration(time)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,11 +169,9 @@ class Run(Training):
 
     def _arguments(self) -> list[str]:
         """Returns the command line of a worker."""
-        words = ["run", *self.names, "--no-draw"]
-        for option in dataclasses.fields(Training):
-            if value := getattr(self, option.name):
-                words += [f"--{option.name.replace('_', '-')}", str(value)]
-        return words
+        given = {field.name: getattr(self, field.name) for field in dataclasses.fields(Training)}
+        options = [[f"--{name.replace('_', '-')}", str(value)] for name, value in given.items() if value]
+        return ["run", *self.names, "--no-draw", *itertools.chain(*options)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -174,8 +196,9 @@ def _draw(
             print(f"{len(found) - number} not drawn; smith draw draws what there is")
             break
         print(draw(one.shows, store, target, published))
-    for line in [*store.damaged.values(), *store.unreadable.values()]:
-        print(f"damaged, not drawn: {line}", file=sys.stderr)
+    for what, lines in (("damaged", store.damaged), ("not readable here", store.unreadable)):
+        for line in lines.values():
+            print(f"{what}, not drawn: {line}", file=sys.stderr)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -239,9 +262,10 @@ class Calibrate(Training):
         from smith.figures.text import write_calibration
         from smith.train import jobs
 
-        store, every = self.store(), [one.shows for one in experiments.find(["all", *self.names])]
-        figures = calibration.check([one.shows for one in experiments.find(self.names)], every, store, self.curves)
+        store = self.store()
         seeds = _seeds(self.seeds, store)
+        chosen, every = ([one.shows for one in experiments.find(n)] for n in (self.names, ["all", *self.names]))
+        figures = calibration.check(chosen, every, store, self.curves)
         disk.make_folder(self.figures_dir, "--figures-dir")
         runs = [run for figure in figures for run in calibration.runs(figure, store, self.curves)]
         self.train(jobs.plan(runs, store, seeds), store)

@@ -21,7 +21,7 @@ def whole(target: Path) -> Iterator[Path]:
     part = _part(target)
     try:
         yield part
-        for path in (*part.rglob("*"), part) if part.is_dir() else (part,):
+        for path in (*part.rglob("*"), part):
             _synchronise(path)
         if part.is_dir():
             remove(target)
@@ -80,8 +80,7 @@ def matching(folder: Path, pattern: str) -> list[Path]:
 class Lock:
     """A piece of work that one process at a time does.
 
-    The kernel holds it and drops it when the process ends, however that ends. So no lock is ever left behind; its file
-    may be, which means nothing.
+    The kernel drops the lock when the process ends, however that ends. A file that is left behind means nothing.
     """
 
     def __init__(self, path: Path) -> None:
@@ -116,17 +115,13 @@ class Lock:
 @contextlib.contextmanager
 def waiting(path: Path) -> Iterator[None]:
     """Holds a lock, after waiting for it. Where none can be made, goes on without."""
-    lock = Lock(path)
-    try:
-        while not (held := lock.acquire()):
-            time.sleep(POLL)
-    except OSError:
-        held = False
-    try:
+    with contextlib.ExitStack() as stack:
+        lock = Lock(path)
+        with contextlib.suppress(OSError):
+            while not lock.acquire():
+                time.sleep(POLL)
+            stack.callback(lock.release)
         yield
-    finally:
-        if held:
-            lock.release()
 
 
 def _part(target: Path) -> Path:

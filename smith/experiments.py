@@ -21,11 +21,7 @@ FOLDER = Path(__file__).resolve().parent.parent / "experiments"
 
 @dataclass(frozen=True)
 class Experiment:
-    """A figure or a table, and where it was found.
-
-    path: its file
-    doc: the docstring of its file
-    """
+    """A figure or a table, and the path and the docstring of the file where it was found."""
 
     shows: Figure | Table
     path: Path
@@ -53,12 +49,10 @@ def find(names: Sequence[str]) -> list[Experiment]:
     for name in names:
         if name.endswith(".py"):
             chosen += _of_file(Path(name))
-        elif name == "all":
-            chosen += known.values()
-        elif name in known:
-            chosen.append(known[name])
-        else:
+        elif name != "all" and name not in known:
             raise unknown("experiment", name, [*known, "all"])
+        else:
+            chosen += known.values() if name == "all" else [known[name]]
     _by_name([*known.values(), *chosen])
     return list(_by_name(chosen).values())
 
@@ -82,10 +76,9 @@ def _by_name(experiments: Iterable[Experiment]) -> dict[str, Experiment]:
 def _of_file(path: Path) -> list[Experiment]:
     if not path.is_file():
         raise UserError(f"{path}: there is no such file")
-    found = _load(path.resolve())
-    if not found:
-        raise UserError(f"{path}: an experiment has a FIGURE or a TABLE, made by smith.Figure or smith.Table")
-    return found
+    if found := _load(path.resolve()):
+        return found
+    raise UserError(f"{path}: an experiment has a FIGURE or a TABLE, made by smith.Figure or smith.Table")
 
 
 def _load(path: Path) -> list[Experiment]:

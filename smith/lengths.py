@@ -46,10 +46,8 @@ Time = Length | float
 def resolve(time: Time, total: int, iterations_per_epoch: float) -> int:
     """Returns `time` in whole iterations, rounded down as the author did (95 epochs of 97.656 are 9,277).
 
-    Args:
-      time: a Length, or a fraction of the run.
-      total: iterations of the run, which a fraction refers to.
-      iterations_per_epoch: training images over batch size; not rounded.
+    total: iterations of the run, which a fraction refers to
+    iterations_per_epoch: training images over batch size; not rounded
 
     Raises:
       UserError: a fraction outside 0 to 1.

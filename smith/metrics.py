@@ -60,28 +60,20 @@ def metric(
     better: Literal["lower", "higher"] = "lower",
     logarithm: bool = False,
 ) -> "Callable[[Function], Function]":
-    """Registers the decorated function as a metric (see `Quantity`).
-
-    Raises:
-      UserError: the name is taken.
-    """
+    """Registers the decorated function as a metric (see `Quantity`). Raises UserError if the name is taken."""
 
     def register(function: "Function") -> "Function":
-        entry = Quantity(name, unit, label, short, guess, better, logarithm, function)
-        METRICS.add(name, entry, function)
+        METRICS.add(name, Quantity(name, unit, label, short, guess, better, logarithm, function), function)
         return function
 
     return register
 
 
-@metric(
-    "test_loss",
-    unit="nats; mean over the test images",
-    label="Test loss (nats)",
-    short="Loss",
-    guess=math.log,
-    logarithm=True,
-)
+NATS = "nats; mean over the test images"
+SHARE = "fraction of the test images"
+
+
+@metric("test_loss", unit=NATS, label="Test loss (nats)", short="Loss", guess=math.log, logarithm=True)
 def cross_entropy(logits: "Array", labels: "Array") -> "Array":
     """Returns the softmax cross-entropy of every image, in nats."""
     import optax
@@ -89,51 +81,26 @@ def cross_entropy(logits: "Array", labels: "Array") -> "Array":
     return optax.softmax_cross_entropy_with_integer_labels(logits, labels)
 
 
-@metric(
-    "test_accuracy",
-    unit="fraction of the test images",
-    label="Test accuracy (fraction)",
-    short="Accuracy",
-    guess=lambda classes: 1 / classes,
-    better="higher",
-)
+@metric("test_accuracy", unit=SHARE, label="Test accuracy (fraction)", short="Accuracy", guess=lambda n: 1 / n,
+        better="higher")  # fmt: skip
 def correct(logits: "Array", labels: "Array") -> "Array":
     """Returns for every image whether the largest logit is that of its class."""
     return logits.argmax(-1) == labels
 
 
 ALWAYS = ("test_loss", "test_accuracy")
+_SINCE = "nats; mean over the iterations since the last test"
+_GAP = "nats; test loss minus training loss"
+_TRAINING, _DIFFERENCE = "Training loss", "Test loss - training loss"
 _DERIVED = {
-    quantity.name: quantity
-    for quantity in (
-        Quantity(
-            "train_loss",
-            "nats; mean over the iterations since the last test",
-            "Training loss (nats)",
-            "Training loss",
-            math.log,
-            logarithm=True,
-        ),
-        Quantity(
-            "loss_gap",
-            "nats; test loss minus training loss",
-            "Test loss - training loss (nats)",
-            "Test loss - training loss",
-            lambda classes: 0.0,
-        ),
-    )
+    "train_loss": Quantity("train_loss", _SINCE, f"{_TRAINING} (nats)", _TRAINING, math.log, logarithm=True),
+    "loss_gap": Quantity("loss_gap", _GAP, f"{_DIFFERENCE} (nats)", _DIFFERENCE, lambda classes: 0.0),
 }
 
 
 def quantity(name: str) -> Quantity:
-    """Returns what there is to know about a metric, "train_loss" or "loss_gap".
-
-    Raises:
-      UserError: an unknown name.
-    """
-    if name in _DERIVED:
-        return _DERIVED[name]
-    if name not in METRICS:
-        raise unknown("quantity", name, [*METRICS, *_DERIVED])
-    return METRICS[name]
-
+    """Returns what there is to know about a metric, "train_loss" or "loss_gap". Raises UserError for other names."""
+    known = {**METRICS, **_DERIVED}
+    if name not in known:
+        raise unknown("quantity", name, known)
+    return known[name]

@@ -6,15 +6,13 @@ Assumed: which initialisation goes with which batch size; they alternate here, a
 """
 
 from collections.abc import Callable
-from typing import Literal
 
-from smith.errors import UserError, unknown
+from smith.errors import UserError
 from smith.run import Run, Snapshot
 
 Recipe = Callable[[Run, int], Run]  # (run of the protocol, number from 0) -> run
 
 AUTHORS_RUNS = 4
-INITS: tuple[Literal["xavier"], Literal["msra"]] = ("xavier", "msra")
 
 
 def seeds(run: Run, number: int) -> Run:
@@ -24,11 +22,7 @@ def seeds(run: Run, number: int) -> Run:
 
 
 def author(run: Run, number: int) -> Run:
-    """Returns the run with this number, 0 to 3, of the paper's four.
-
-    Raises:
-      UserError: a number above 3.
-    """
+    """Returns the run with this number, 0 to 3, of the paper's four. Raises UserError for another number."""
     if not 0 <= number < AUTHORS_RUNS:
         raise UserError(f"the author's recipe has {AUTHORS_RUNS} runs: give --seeds {AUTHORS_RUNS} or less")
     gpus = 8 if run.ghost_batch_size and run.batch_size // run.ghost_batch_size == 8 else 4
@@ -38,16 +32,9 @@ def author(run: Run, number: int) -> Run:
     return run.replace(
         batch_size=gpus * share,
         ghost_batch_size=run.ghost_batch_size and share,
-        init=INITS[number % 2],
+        init="msra" if number % 2 else "xavier",
         start=run.start and Snapshot(author(run.start.run, number), run.start.at),
     )
 
 
 RECIPES: dict[str, Recipe] = {"seeds": seeds, "author": author}
-
-
-def named(name: str) -> Recipe:
-    """Returns a recipe by name. Raises UserError with the nearest known one."""
-    if name not in RECIPES:
-        raise unknown("recipe", name, RECIPES)
-    return RECIPES[name]

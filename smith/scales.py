@@ -4,13 +4,14 @@ Everything is cut in proportion: step sizes, the times of drops, snapshots. Lear
 """
 
 import dataclasses
+import functools
 import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from smith.errors import UserError, unknown
+from smith.errors import unknown
 from smith.lengths import Length, iterations
 from smith.run import Run, Snapshot
 
@@ -40,55 +41,37 @@ class Scale:
     test_images: int | None = None
 
     def apply(self, run: Run) -> Run:
-        """Returns the run at this scale.
-
-        Raises:
-          UserError: a step size is cut to less than an iteration.
-        """
+        """Returns the run at this scale. Raises UserError if a step size is cut to less than an iteration."""
         if self.name == "paper":
             return run
         target = min(run.iterations, self.length(run))
-        cut = _Cut(run, target, self)
+        cut = functools.partial(self._cut, run, target)
         every = max(cut(run.test_every).value, math.ceil(target / (self.tests or target)))
-        fields = {f.name: cut(getattr(run, f.name)) for f in dataclasses.fields(run)}
         batch_size = self.batch_size(run)
-        return Run(
-            **fields
-            | {
-                "network": self.network(run.network),
-                "width": self.width(run),
-                "length": iterations(target),
-                "batch_size": batch_size,
-                "ghost_batch_size": _ghost_batch_size(run, batch_size),
-                "test_every": iterations(every),
-                "test_images": min((n for n in (run.test_images, self.test_images) if n), default=None),
-            }
-        )
+        changes = {
+            "network": self.network(run.network),
+            "width": self.width(run),
+            "length": iterations(target),
+            "batch_size": batch_size,
+            "ghost_batch_size": _ghost_batch_size(run, batch_size),
+            "test_every": iterations(every),
+            "test_images": min((n for n in (run.test_images, self.test_images) if n), default=None),
+        }
+        return Run(**{f.name: cut(getattr(run, f.name)) for f in dataclasses.fields(run)} | changes)
 
-
-@dataclass(frozen=True)
-class _Cut:
-    """Cuts all lengths in a description, at any depth, to iterations of the shorter run."""
-
-    run: Run
-    target: int
-    scale: Scale
-
-    def __call__(self, value: Any) -> Any:
+    def _cut(self, run: Run, target: int, value: Any) -> Any:
+        """Cuts all lengths in a description, at any depth, to iterations of the shorter run."""
+        cut = functools.partial(self._cut, run, target)
         if isinstance(value, Length):
-            return self._length(value)
+            return iterations(max(1, run.count(value) * target // run.iterations))
         if isinstance(value, Snapshot):
-            return Snapshot(self.scale.apply(value.run), self._length(value.at))
+            return Snapshot(self.apply(value.run), cut(value.at))
         if isinstance(value, tuple):
-            return tuple(self(v) for v in value)
+            return tuple(map(cut, value))
         if dataclasses.is_dataclass(value) and not isinstance(value, type):
-            return dataclasses.replace(
-                value, **{f.name: self(getattr(value, f.name)) for f in dataclasses.fields(value)}
-            )
+            changes = {f.name: cut(getattr(value, f.name)) for f in dataclasses.fields(value)}
+            return dataclasses.replace(value, **changes)
         return value
-
-    def _length(self, length: Length) -> Length:
-        return iterations(max(1, self.run.count(length) * self.target // self.run.iterations))
 
 
 def _ghost_batch_size(run: Run, batch_size: int) -> int | None:
@@ -120,35 +103,31 @@ def _quick_batch_size(run: Run) -> int:
     return min(max(whole // 16 if _deep(run) else min(whole // 8, 64), 2), run.batch_size)
 
 
-SCALES: dict[str, Scale] = {
-    scale.name: scale
-    for scale in (
-        Scale(
-            "smoke",
-            "6 iterations of 16 images, deep networks at depth 8 or 10: a test of the code, not of the paper",
-            seeds=1,
-            length=lambda run: 6,
-            batch_size=lambda run: 16,
-            network=_shallow,
-            tests=2,
-            test_images=100,
-        ),
-        Scale(
-            "quick",
-            "1/60 of the iterations (120 to 300), batches of 64 or fewer (LeNet 256), 1,000 test images; for the deep "
-            "networks resnet-8, wide-8 (half as wide) and densenet-10, 40 to 80 iterations, 1/16 of the batch",
-            seeds=1,
-            length=_quick_length,
-            batch_size=_quick_batch_size,
-            network=_shallow,
-            width=lambda run: run.width / 2 if run.network.startswith("wide") else run.width,
-            tests=10,
-            test_images=1000,
-        ),
-        Scale("short", "a tenth of the iterations", seeds=2, length=lambda run: run.iterations // 10, tests=40),
-        Scale("paper", "the paper's protocol", seeds=4),
-    )
-}
+_SMOKE = Scale(
+    "smoke",
+    "6 iterations of 16 images, deep networks at depth 8 or 10: a test of the code, not of the paper",
+    seeds=1,
+    length=lambda run: 6,
+    batch_size=lambda run: 16,
+    network=_shallow,
+    tests=2,
+    test_images=100,
+)
+_QUICK = Scale(
+    "quick",
+    "1/60 of the iterations (120 to 300), batches of 64 or fewer (LeNet 256), 1,000 test images; for the deep "
+    "networks resnet-8, wide-8 (half as wide) and densenet-10, 40 to 80 iterations, 1/16 of the batch",
+    seeds=1,
+    length=_quick_length,
+    batch_size=_quick_batch_size,
+    network=_shallow,
+    width=lambda run: run.width / 2 if run.network.startswith("wide") else run.width,
+    tests=10,
+    test_images=1000,
+)
+_SHORT = Scale("short", "a tenth of the iterations", seeds=2, length=lambda run: run.iterations // 10, tests=40)
+_PAPER = Scale("paper", "the paper's protocol", seeds=4)
+SCALES: dict[str, Scale] = {scale.name: scale for scale in (_SMOKE, _QUICK, _SHORT, _PAPER)}
 
 
 def named(name: str) -> Scale:
@@ -156,10 +135,3 @@ def named(name: str) -> Scale:
     if name not in SCALES:
         raise unknown("scale", name, SCALES)
     return SCALES[name]
-
-
-def check_seeds(seeds: int) -> int:
-    """Returns `seeds` if it is a number of seeds. Raises UserError if it is not."""
-    if seeds < 1:
-        raise UserError(f"--seeds {seeds}: give a number of at least 1")
-    return seeds

@@ -23,31 +23,25 @@ def sizes(run: Run) -> list[tuple[int, int | None]]:
     return [(one.batch_size, one.ghost_batch_size) for one in four]
 
 
-def test_plain_seeds_leave_the_run_alone():
-    assert replicates.seeds(DEEP, 3) is DEEP
+SHALLOW = Run("cifar10", "shallow3", 548, iterations(10_000), lr=0.01)
 
 
-def test_the_authors_runs_have_one_image_more_on_each_of_four_gpus():
-    assert sizes(DEEP) == [(512, 128), (516, 129), (520, 130), (524, 131)]
-
-
-def test_a_batch_size_that_is_a_mean_stays_the_mean():
-    """1030 is the mean of 1024, 1028, 1032 and 1036."""
-    found = sizes(DEEP.replace(batch_size=1030, ghost_batch_size=206))
-    assert found == [(1024, 256), (1028, 257), (1032, 258), (1036, 259)]
-
-
-def test_super_convergence_ran_on_eight_gpus():
-    found = sizes(DEEP.replace(network="resnet-56-relu", batch_size=1000, ghost_batch_size=125))
-    assert found == [(1000, 125), (1008, 126), (1016, 127), (1024, 128)]
-
-
-def test_a_network_without_batch_norm_gets_no_ghost_batches():
-    shallow = Run("cifar10", "shallow3", 548, iterations(10_000), lr=0.01)
-    assert sizes(shallow) == [(548, None), (552, None), (556, None), (560, None)]
+@pytest.mark.parametrize(
+    ("run", "expected"),
+    [
+        (DEEP, [(512, 128), (516, 129), (520, 130), (524, 131)]),  # one image more on each of four GPUs
+        (DEEP.replace(batch_size=1030, ghost_batch_size=206), [(1024, 256), (1028, 257), (1032, 258), (1036, 259)]),
+        (DEEP.replace(batch_size=1000, ghost_batch_size=125), [(1000, 125), (1008, 126), (1016, 127), (1024, 128)]),
+        (SHALLOW, [(548, None), (552, None), (556, None), (560, None)]),
+    ],
+    ids=["four GPUs", "1030 is the mean of the four", "eight GPUs", "without BatchNorm"],
+)
+def test_the_authors_runs_have_one_image_more_on_each_gpu(run, expected):
+    assert sizes(run) == expected
 
 
 def test_both_initialisations_and_nothing_else_change():
+    assert replicates.seeds(DEEP, 3) is DEEP
     four = [replicates.author(DEEP, number) for number in range(4)]
     assert [one.init for one in four] == ["xavier", "msra", "xavier", "msra"]
     for one in four:
@@ -61,8 +55,6 @@ def test_a_snapshot_comes_from_the_run_with_the_same_number():
         assert start == Snapshot(replicates.author(DEEP, number), epochs(20))
 
 
-def test_a_fifth_run_and_an_unknown_recipe_are_refused():
+def test_a_fifth_run_is_refused():
     with pytest.raises(UserError, match="has 4 runs: give --seeds 4 or less"):
         replicates.author(DEEP, 4)
-    with pytest.raises(UserError, match="unknown recipe 'autor': did you mean 'author'"):
-        replicates.named("autor")

@@ -10,6 +10,7 @@ the rows. The file carries the SHA-256 of all its bytes, so that one flipped byt
 import datetime
 import functools
 import hashlib
+import importlib.metadata
 import io
 import json
 import os
@@ -24,6 +25,7 @@ from typing import Any
 import numpy as np
 
 from smith import disk
+from smith.errors import UserError
 from smith.metrics import ALWAYS, METRICS, quantity
 from smith.run import Run, digest
 
@@ -87,15 +89,12 @@ def write(
     folder: Path, run: Run, seed: int, status: str, rows: Sequence[Mapping[str, float]], facts: Mapping[str, str]
 ) -> Result:
     """Writes a result whole and returns it. Raises OSError where there is no room or no permission."""
-    result = Result(run.to_json(), seed, status, _columns(run, rows), dict(facts))
+    columns = {name: np.array([row[name] for row in rows], np.float64) for name in (*COLUMNS, *run.metrics)}
+    result = Result(run.to_json(), seed, status, columns, dict(facts))
     content = _encode(result, {name: METRICS[name].unit for name in run.metrics})
     with disk.whole(path_of(folder, run, seed)) as part:
         part.write_bytes(content)
     return result
-
-
-def _columns(run: Run, rows: Sequence[Mapping[str, float]]) -> dict[str, np.ndarray]:
-    return {name: np.array([row[name] for row in rows], np.float64) for name in (*COLUMNS, *run.metrics)}
 
 
 def _encode(result: Result, further: Mapping[str, str]) -> bytes:
@@ -119,6 +118,25 @@ def _signed(content: bytes) -> bytes:
     return content.replace(UNSIGNED, b"sha256:" + hashlib.sha256(content).hexdigest().encode())
 
 
+def read(path: Path) -> Result:
+    """Reads a result.
+
+    Raises:
+      DamagedResult: the file is truncated, altered or not a result at all.
+      UserError: the file is whole, and of another version of this format.
+      OSError: the file can not be opened or read, which says nothing about its bytes.
+    """
+    content = path.read_bytes()
+    try:
+        _check_signature(content)
+        result, version = _decode(content)
+    except (ValueError, KeyError) as error:  # ArrowInvalid is a ValueError
+        raise DamagedResult(f"{path}: {(str(error) or repr(error)).splitlines()[0]}") from error
+    if version != SCHEMA_VERSION:
+        raise UserError(f"{path}: schema version {version}, this program reads {SCHEMA_VERSION}")
+    return result
+
+
 def _check_signature(content: bytes) -> None:
     """Raises ValueError if a byte of a file was altered."""
     signatures = re.findall(rb"sha256:[0-9a-f]{64}", content)
@@ -128,49 +146,29 @@ def _check_signature(content: bytes) -> None:
         raise ValueError("sha256 differs: the file was altered")
 
 
-def read(path: Path) -> Result:
-    """Reads a result.
-
-    Raises:
-      DamagedResult: the file is truncated, altered, of another schema or not a result at all.
-      OSError: the file can not be opened or read, which says nothing about its bytes.
-    """
-    content = path.read_bytes()
-    try:
-        _check_signature(content)
-        return _decode(content)
-    except (ValueError, KeyError) as error:  # ArrowInvalid is a ValueError
-        raise DamagedResult(f"{path}: {(str(error) or repr(error)).splitlines()[0]}") from error
-
-
-def _decode(content: bytes) -> Result:
+def _decode(content: bytes) -> tuple[Result, str]:
+    """Returns the result in a file, and the file's schema version."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     table = pq.ParquetFile(pa.BufferReader(content)).read(use_threads=False)  # read_table imports pandas
-    raw = table.schema.metadata or {}
-    facts = {k.decode(): v.decode() for k, v in raw.items() if not k.startswith(b"ARROW")}
-    facts.pop("digest", None)
-    if (version := facts.pop("schema_version", None)) != SCHEMA_VERSION:
-        raise ValueError(f"schema version {version}, this program reads {SCHEMA_VERSION}")
+    facts = {k.decode(): v.decode() for k, v in (table.schema.metadata or {}).items() if not k.startswith(b"ARROW")}
+    del facts["digest"]
+    version = facts.pop("schema_version")
     columns = {name: np.array(table[name].to_pylist(), np.float64) for name in table.column_names}  # without pandas
-    return Result(facts.pop("run"), int(facts.pop("seed")), facts.pop("status"), columns, facts)
+    return Result(facts.pop("run"), int(facts.pop("seed")), facts.pop("status"), columns, facts), version
 
 
 def facts(**measured: Any) -> dict[str, str]:
     """Returns what a result's metadata says of its making: versions, device, git commit, and what was `measured`."""
-    import flax
     import jax
-    import optax
 
     device = jax.devices()[0]
     return {
-        "jax": jax.__version__,
-        "flax": flax.__version__,
-        "optax": optax.__version__,
+        **{name: importlib.metadata.version(name) for name in ("jax", "flax", "optax")},
         "python": platform.python_version(),
         "device": f"{device.platform}: {_processor() if device.platform == 'cpu' else device.device_kind}",
-        "git_commit": git_commit(),
+        "git_commit": _git_commit(),
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         **{name: value if isinstance(value, str) else json.dumps(value) for name, value in measured.items()},
     }
@@ -178,24 +176,19 @@ def facts(**measured: Any) -> dict[str, str]:
 
 def _processor() -> str:
     """Returns the processor's name and how many cores this process may use."""
-    name = platform.processor() or platform.machine()
     info = Path("/proc/cpuinfo")
-    if info.exists():
-        found = re.search(r"^model name\s*:\s*(.+)$", info.read_text(), re.MULTILINE)
-        name = found[1] if found else name
+    found = re.search(r"^model name\s*:\s*(.+)$", info.read_text() if info.exists() else "", re.MULTILINE)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return f"{name}, {cores} cores"
+    return f"{found[1] if found else platform.processor() or platform.machine()}, {cores} cores"
 
 
-def git_commit() -> str:
+def _git_commit() -> str:
     """Returns the commit of the code, with "+" if files were changed since; "unknown" outside a checkout."""
-    here = Path(__file__).resolve().parent
-
-    def git(*words: str) -> str:
-        done = subprocess.run(["git", "-C", here, *words], capture_output=True, text=True, timeout=10, check=True)
-        return done.stdout.strip()
-
+    git = functools.partial(
+        subprocess.check_output, cwd=Path(__file__).parents[1], stderr=subprocess.DEVNULL, timeout=10
+    )
     try:
-        return git("rev-parse", "HEAD") + ("+" if git("status", "--porcelain", "--", "*.py") else "")
+        changed = git(["git", "status", "--porcelain", "--", "*.py"])
+        return git(["git", "rev-parse", "HEAD"]).decode().strip() + "+" * bool(changed)
     except (OSError, subprocess.SubprocessError):
         return "unknown"

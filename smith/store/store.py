@@ -8,8 +8,8 @@ import os
 import secrets
 from pathlib import Path
 
-from smith import replicates
-from smith.errors import UserError
+from smith.errors import UserError, unknown
+from smith.replicates import AUTHORS_RUNS, RECIPES
 from smith.run import Run
 from smith.scales import Scale
 from smith.store import results
@@ -23,13 +23,15 @@ class Store:
     scale, folder: the scale, and its folder
     recipe: how the runs of a curve differ (see `smith.replicates`)
     damaged: a line for each file whose bytes are not those of a result, by its path
-    unreadable: a line for each file that could not be opened, by its path
+    unreadable: a line for each file that could not be opened, or is of another version of the format, by its path
     """
 
     def __init__(self, root: Path, scale: Scale, recipe: str = "seeds") -> None:
         """Raises UserError for an unknown recipe. Reads nothing yet."""
+        if recipe not in RECIPES:
+            raise unknown("recipe", recipe, RECIPES)
         self.root, self.scale, self.folder, self.recipe = root, scale, root / scale.name, recipe
-        self._vary = replicates.named(recipe)
+        self._plain = recipe == "seeds"
         self._trained: dict[tuple[Run, int], Run] = {}
         self.damaged: dict[Path, str] = {}
         self.unreadable: dict[Path, str] = {}
@@ -42,9 +44,9 @@ class Store:
         Raises:
           UserError: the scale or the recipe can not hold the run.
         """
-        number = seed if self._vary is not replicates.seeds else 0
+        number = 0 if self._plain else seed
         if (run, number) not in self._trained:
-            self._trained[run, number] = self.scale.apply(self._vary(run, number))
+            self._trained[run, number] = self.scale.apply(RECIPES[self.recipe](run, number))
         return self._trained[run, number]
 
     # --- results ---
@@ -63,6 +65,8 @@ class Store:
             return result
         except DamagedResult as error:
             self.damaged[path] = str(error)
+        except UserError as error:
+            self.unreadable[path] = str(error)
         except OSError as error:
             self.unreadable[path] = f"{path}: {error.strerror or error}"
         return None
@@ -73,16 +77,9 @@ class Store:
 
     def results(self, run: Run) -> list[Result]:
         """Returns the results of a run of the protocol, by seed."""
-        return [found for seed in self._seeds if (found := self._of_seed(run, seed))]
-
-    def _of_seed(self, run: Run, seed: int) -> Result | None:
-        if self._vary is not replicates.seeds and seed >= replicates.AUTHORS_RUNS:
-            return None
-        return self.find(self.trained(run, seed), seed)
-
-    @property
-    def _seeds(self) -> list[int]:
-        return sorted({result.seed for result in self._found.values()})
+        seeds = sorted({result.seed for result in self.all()})
+        possible = [seed for seed in seeds if self._plain or seed < AUTHORS_RUNS]
+        return [found for seed in possible if (found := self.find(self.trained(run, seed), seed))]
 
     def all(self) -> list[Result]:
         """Returns every readable result, in the order of the file names."""
@@ -124,12 +121,9 @@ class Store:
 
     def figures_folder(self, target: Path) -> Path:
         """Returns where figures go: the paper's scale right in `target`, others in a folder named for the scale."""
-        plain = self._vary is replicates.seeds
-        if plain and self.scale.name == "paper":
-            return target
-        return target / (self.scale.name if plain else f"{self.scale.name}-{self.recipe}")
+        name = self.scale.name if self._plain else f"{self.scale.name}-{self.recipe}"
+        return target if name == "paper" else target / name
 
     def command(self, name: str) -> str:
         """Returns the command that trains an experiment at this scale."""
-        words = "" if self._vary is replicates.seeds else f" --recipe {self.recipe}"
-        return f"smith run {name} --scale {self.scale.name}{words}"
+        return f"smith run {name} --scale {self.scale.name}{'' if self._plain else f' --recipe {self.recipe}'}"
