@@ -9,19 +9,16 @@ is ever executed.
 """
 
 import contextlib
-import dataclasses
 import errno
 import hashlib
 import json
 import logging
 import os
-import re
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -40,12 +37,11 @@ MARGIN = 2**20  # bytes that a checkpoint may need beyond its arrays
 MANIFEST, ITERATION = "manifest.json", 9 * "[0-9]"
 
 
-class DamagedCheckpoint(Exception):
+class DamagedCheckpoint(OSError):
     """A checkpoint that can not be read, or is not as it was written. The message says why, in one line."""
 
 
-@dataclass(frozen=True)
-class Checkpoint:
+class Checkpoint(NamedTuple):
     """A run under way.
 
     iteration: iterations done
@@ -61,7 +57,7 @@ class Checkpoint:
     state: Tree
     last_test: int | None = None
     rows: Sequence[Mapping[str, float]] = ()
-    timing: Mapping[str, float] = field(default_factory=dict)
+    timing: Mapping[str, float] = {}
 
 
 class Keeper:
@@ -76,10 +72,7 @@ class Keeper:
         self._last, self._cost = time.perf_counter(), 0.0  # when the last one was written, and how long that took
 
     def due(self) -> bool:
-        """Says whether it is time for a checkpoint: `every` seconds after the last, or later if they cost too much.
-
-        Raises OSError if the last one could not be written.
-        """
+        """Says whether it is time for one. Raises OSError if the last one could not be written."""
         if self._manager and self._started is not None:
             if self._manager.is_saving_in_progress():
                 return False
@@ -87,7 +80,7 @@ class Keeper:
         return time.perf_counter() - self._last >= max(self._every, self._cost / SHARE)
 
     def keep(self, checkpoint: Checkpoint) -> None:
-        """Copies the arrays and writes them in the background, unless the last one was of the same iteration.
+        """Copies a checkpoint and writes it in the background, unless the last one was of the same iteration.
 
         Raises OSError if there is no room, or no permission.
         """
@@ -103,7 +96,9 @@ class Keeper:
             if shutil.disk_usage(self._folder).free < sum(array.nbytes for array in jax.tree.leaves(arrays)) + MARGIN:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))  # before Orbax fills the disk
             args = _orbax().args
-            both = args.Composite(state=args.StandardSave(arrays), about=args.JsonSave(_about(checkpoint)))
+            about = checkpoint._asdict() | {"run": checkpoint.run.to_json(), "rows": list(checkpoint.rows)}
+            del about["state"]
+            both = args.Composite(state=args.StandardSave(arrays), about=args.JsonSave(about))
             manager.save(checkpoint.iteration, args=both, force=True)
 
     def wait(self) -> None:
@@ -143,21 +138,22 @@ class Keeper:
 
     @contextlib.contextmanager
     def _telling(self) -> Any:
-        """Turns every error into an OSError of one line: TensorStore raises ValueError for a full disk."""
+        """Turns every error into an OSError of one line."""
         try:
             yield
         except Exception as error:
             self._started = None
-            found = re.search(r"os_error_code='(\d+)'", str(error))
-            code = error.errno if isinstance(error, OSError) else int(found[1]) if found else None
-            reason = os.strerror(code) if code else _first_line(error)
-            raise OSError(code or errno.EIO, f"no checkpoint can be written ({reason})", str(self._folder)) from error
+            reason = isinstance(error, OSError) and error.strerror or _first_line(error)
+            number = isinstance(error, OSError) and error.errno or errno.EIO
+            raise OSError(number, f"no checkpoint can be written ({reason})", str(self._folder)) from error
 
 
-def newest(folder: Path, run: Run, seed: int, like: Tree, warn: Callable[[str], None]) -> Checkpoint | None:
+def newest(
+    folder: Path, run: Run, seed: int, like: Callable[[], Tree], warn: Callable[[str], None]
+) -> Checkpoint | None:
     """Returns the newest checkpoint in a folder that can be read. Damaged ones are told, and removed.
 
-    Only who holds the run's lock may do this. Raises UserError for a checkpoint of another run (see `load`).
+    Only who holds the run's lock may do this. Arguments and errors as in `load`.
     """
     for path in reversed(saved(folder)):
         try:
@@ -168,11 +164,11 @@ def newest(folder: Path, run: Run, seed: int, like: Tree, warn: Callable[[str], 
     return None
 
 
-def load(path: Path, run: Run, seed: int, like: Tree) -> Checkpoint:
+def load(path: Path, run: Run, seed: int, like: Callable[[], Tree]) -> Checkpoint:
     """Reads a checkpoint of a run and seed.
 
     Args:
-      like: a state with the structure, shapes and types of the run's; its values are not used.
+      like: returns a state with the structure, shapes and types of the run's; its values are not used.
 
     Raises:
       DamagedCheckpoint: it is not as it was written, or its arrays are not those of such a state.
@@ -187,8 +183,9 @@ def load(path: Path, run: Run, seed: int, like: Tree) -> Checkpoint:
     differing += [f"seed {about['seed']}, not {seed}"] if about["seed"] != seed else []
     if differing:
         raise UserError(f"{path} is of another run ({'; '.join(differing):.300}): move it away, or remove it")
-    state = _restored(path, state=args.StandardRestore(like)).state
-    alike = jax.tree.map(lambda one, other: (one.shape, one.dtype) == (other.shape, other.dtype), state, like)
+    expected = like()
+    state = _restored(path, state=args.StandardRestore(expected)).state
+    alike = jax.tree.map(lambda one, other: (one.shape, one.dtype) == (other.shape, other.dtype), state, expected)
     if not all(jax.tree.leaves(alike)):
         raise DamagedCheckpoint(f"{path}: its arrays are not those of this run's network")
     return Checkpoint(run, state=state, **about)
@@ -212,12 +209,6 @@ def _restored(path: Path, **items: Any) -> Any:
             return checkpointer.restore(path.resolve(), args=ocp.args.Composite(**items))
     except Exception as error:  # Orbax and TensorStore raise many kinds
         raise DamagedCheckpoint(f"{path}: {_first_line(error)}") from error
-
-
-def _about(checkpoint: Checkpoint) -> dict[str, Any]:
-    """Returns what is written as JSON."""
-    fields = {f.name: getattr(checkpoint, f.name) for f in dataclasses.fields(checkpoint) if f.name != "state"}
-    return fields | {"run": checkpoint.run.to_json(), "rows": list(checkpoint.rows), "timing": dict(checkpoint.timing)}
 
 
 def _digests(path: Path) -> dict[str, str]:

@@ -1,16 +1,12 @@
-"""From descriptions to result files: which runs are missing, and each of them from its lock to its result.
-
-`smith.train.places` says where a run under way is on disk.
-"""
+"""From descriptions to result files: which runs are missing, and each of them from its lock to its result."""
 
 import contextlib
 import itertools
 import math
-import os
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import InitVar, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -18,7 +14,7 @@ from smith import data, disk
 from smith.errors import UserError
 from smith.run import Run
 from smith.store import Store, results
-from smith.train import checkpoints, stopping, timing
+from smith.train import checkpoints, start_up, stopping, timing
 from smith.train.checkpoints import Checkpoint, DamagedCheckpoint, Keeper
 from smith.train.places import Job, Places
 from smith.train.progress import Display
@@ -101,7 +97,7 @@ def execute(
     summary = Summary(found=len(jobs) - len(todo))
     display.plan(len(todo), summary.found)
     if todo:
-        prepare(todo)
+        start_up.prepare(job.run for job in todo)
     owner = Owner(store, data_dir, display, deadline, checkpoint_every, force, todo)
     owner.tidy_finished(jobs)
     told = 0
@@ -121,26 +117,10 @@ def execute(
             time.sleep(POLL)
         todo = busy
     Places(store.folder).tidy()
-    summary.missing = {name: (reason, owner.without_data[name]) for name, reason in owner.unavailable.items()}
+    summary.missing = owner.missing
     if summary.missing and not summary.trained and not summary.found:
-        raise UserError("; ".join(owner.unavailable.values()))
+        raise UserError("; ".join(reason for reason, _ in summary.missing.values()))
     return summary
-
-
-def prepare(jobs: Iterable[Job]) -> None:
-    """Sets JAX up before it starts, and checks the names of the solvers. Raises UserError for an unknown one."""
-    from smith.networks import cpu
-
-    cpu.prepare_process()
-    import jax
-
-    from smith.train.optim import SOLVERS
-
-    for name in dict.fromkeys(job.run.solver for job in jobs):
-        SOLVERS[name]
-    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
-        home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-        jax.config.update("jax_compilation_cache_dir", str(home / "smith" / "xla"))
 
 
 class Outcome(NamedTuple):
@@ -157,35 +137,30 @@ class Outcome(NamedTuple):
     not_finite: Sequence[str] = ()
 
 
+@dataclass
 class Owner:
     """Has one job after another in hand, and keeps the dataset on the device from one to the next.
 
-    unavailable: dataset that is not to be had -> the reason
-    without_data: how many jobs needed it
+    every, todo: seconds between two checkpoints; the jobs to come
+    missing: dataset that is not to be had -> (reason, how many jobs needed it)
     """
 
-    def __init__(
-        self,
-        store: Store,
-        data_dir: Path,
-        display: Display,
-        deadline: Deadline,
-        every: float,
-        force: bool,
-        todo: Iterable[Job],
-    ) -> None:
-        """every: seconds between two checkpoints; todo: the jobs to come. The rest is as in `execute`."""
-        self._store, self._places = store, Places(store.folder)
-        self._data_dir, self._display = data_dir, display
-        self._deadline, self._every, self._force = deadline, every, force
+    store: Store
+    data_dir: Path
+    display: Display
+    deadline: Deadline
+    every: float
+    force: bool
+    todo: InitVar[Iterable[Job]]
+    missing: dict[str, tuple[str, int]] = field(default_factory=dict)
+
+    def __post_init__(self, todo: Iterable[Job]) -> None:
+        self._places, self._compiling = Places(self.store.folder), timing.compile_seconds(self.store)
         self._problem: tuple[data.Selection, Problem] | None = None
-        self._compiling = timing.compile_seconds(store)
         self._children: dict[Job, set[Job]] = defaultdict(set)  # parent -> the jobs to come that start from it
         for job in todo:
             if job.parent:
                 self._children[job.parent].add(job)
-        self.unavailable: dict[str, str] = {}
-        self.without_data: dict[str, int] = defaultdict(int)
 
     def attempt(self, job: Job) -> str:
         """Trains a job and writes its result, unless another process does.
@@ -196,31 +171,30 @@ class Owner:
           "found": it has a result. "missing": its dataset is not to be had.
           "busy": another process has it, or the run that it starts from, in hand.
         """
-        if self._deadline.passed(self._compiling.get(timing.program(job.run), 0.0)):
+        if self.deadline.passed(self._compiling.get(timing.program(job.run), 0.0)):
             return "left"
         with self._places.holding(job) as held:
             if not held:
                 return "busy"
-            if self._has_result(job) and not self._force:
+            if self._has_result(job) and not self.force:
                 self._tidy(job)
                 return "found"
             if not self._data(job.run):
-                self.without_data[job.run.data] += 1
                 return "missing"
-            self._display.begin(job.run, job.seed)
+            self.display.begin(job.run, job.seed)
             with stopping.run_in_hand():
                 return self._train(job)
 
     def _has_result(self, job: Job) -> bool:
         """Says whether a job has a result. A damaged one is told and set aside."""
-        if self._store.look_again(job.run, job.seed):
+        if self.store.look_again(job.run, job.seed):
             return True
-        path = results.path_of(self._store.folder, job.run, job.seed)
-        if path in self._store.damaged and path.exists():
-            line, kept = self._store.damaged[path], self._store.set_aside(path)
-            self._display.warn(f"damaged result: {line}; kept as {kept.name}, trained again")
+        path = results.path_of(self.store.folder, job.run, job.seed)
+        if path in self.store.damaged and path.exists():
+            line, kept = self.store.damaged[path], self.store.set_aside(path)
+            self.display.warn(f"damaged result: {line}; kept as {kept.name}, trained again")
         elif path.exists():
-            raise OSError(self._store.unreadable[path])
+            raise OSError(self.store.unreadable[path])
         return False
 
     def _data(self, run: Run) -> "Problem | None":
@@ -228,22 +202,22 @@ class Owner:
         from smith.train.step import Problem
 
         name, selection = run.data, run.selection
-        if name in self.unavailable:
-            return None
-        if not self._problem or self._problem[0] != selection:
+        if name not in self.missing and (not self._problem or self._problem[0] != selection):
             self._problem = None  # one at a time
             try:
-                train, test = (data.select(selection, split, self._data_dir) for split in data.SPLITS)
+                train, test = (data.select(selection, split, self.data_dir) for split in data.SPLITS)
+                self._problem = selection, Problem.put(name, train, test)
             except UserError as error:
-                self.unavailable[name] = str(error)
-                return None
-            self._problem = selection, Problem.put(name, train, test)
-        return self._problem[1]
+                self.missing[name] = str(error), 0
+        if name in self.missing:
+            self.missing[name] = self.missing[name][0], self.missing[name][1] + 1
+            return None
+        return self._problem[1] if self._problem else None
 
     def _train(self, job: Job) -> str:
         """Trains a job whose lock is held, and writes its result. Returns its status."""
         run = job.run
-        if self._force:
+        if self.force:
             checkpoints.remove(self._places.checkpoints(job))
         outcome = self._outcome(job)
         if not outcome or outcome.status == "stopped":
@@ -251,14 +225,14 @@ class Owner:
         rows = [{**dict.fromkeys(run.metrics, math.nan), **row} for row in outcome.rows]  # a parent may lack some
         told = {"non_finite": " ".join(outcome.not_finite)} if outcome.not_finite else {}
         facts = results.facts(**timing.facts(run, outcome.spent), **told)
-        self._store.add(results.write(self._store.folder, run, job.seed, outcome.status, rows, facts))
+        self.store.add(results.write(self.store.folder, run, job.seed, outcome.status, rows, facts))
         self._compiling[timing.program(run)] = 0.0
         self._tidy(job)
-        self._display.end(run, job.seed, outcome.status, rows[-1])
+        self.display.end(run, job.seed, outcome.status, rows[-1])
         return outcome.status
 
     def _outcome(self, job: Job) -> Outcome | None:
-        """Trains a job to its end. Returns None if another process has the run in hand that it starts from.
+        """Trains a job to its end. Returns None if another process has its parent in hand.
 
         A run also ends as diverged if its parent diverged before the snapshot.
         """
@@ -280,9 +254,9 @@ class Owner:
         place, folder = self._places.snapshot(parent, at), self._places.checkpoints(parent, at)
         try:
             if checkpoints.complete(place):
-                return checkpoints.load(place, parent.run, job.seed, _like(parent.run))
+                return checkpoints.load(place, parent.run, job.seed, lambda: _like(parent.run))
         except DamagedCheckpoint as error:
-            self._display.warn(f"damaged snapshot, made again: {error}")
+            self.display.warn(f"damaged snapshot, made again: {error}")
         with self._places.holding(parent) as held:
             if not held:
                 return None
@@ -291,15 +265,13 @@ class Owner:
             if outcome.status != "done":
                 return outcome
             checkpoints.remove(folder)
-            return checkpoints.load(place, parent.run, job.seed, _like(parent.run))
+            return checkpoints.load(place, parent.run, job.seed, lambda: _like(parent.run))
 
     def _newest(self, job: Job, folder: Path) -> Checkpoint | None:
         """Returns the newest checkpoint in a folder that can be read."""
-        if not checkpoints.saved(folder):
-            return None
-        found = checkpoints.newest(folder, job.run, job.seed, _like(job.run), self._display.warn)
+        found = checkpoints.newest(folder, job.run, job.seed, lambda: _like(job.run), self.display.warn)
         if found:
-            self._display.resumed(found.iteration)
+            self.display.resumed(found.iteration)
         return found
 
     def _run(self, job: Job, begin: Checkpoint | None, folder: Path, until: int | None = None) -> Outcome:
@@ -316,11 +288,11 @@ class Owner:
             rows, start = list(begin.rows), loop.Point(begin.iteration, begin.state, begin.last_test)
         wanted = self._wanted(job) if until is None else {until}
         points = loop.train(job.run, job.seed, problem, start, until)
-        keeper, snapshots = Keeper(folder, self._every), Keeper(self._places.snapshots(job), kept=None)
+        keeper, snapshots = Keeper(folder, self.every), Keeper(self._places.snapshots(job), kept=None)
         with contextlib.closing(keeper), contextlib.closing(snapshots):
             for point in itertools.chain([start] if start else [], points):
                 upcoming = clock.saw(point)
-                self._display.saw(point)
+                self.display.saw(point)
                 if point.row:
                     rows.append(point.row)
                 if point.diverged:
@@ -329,7 +301,7 @@ class Owner:
                 if point.iteration in wanted:
                     wanted.remove(point.iteration)
                     snapshots.keep(here)
-                stop = self._deadline.passed(upcoming)
+                stop = self.deadline.passed(upcoming)
                 if point.iteration > first and (stop or keeper.due()):
                     keeper.keep(here)
                 if stop:
@@ -337,15 +309,12 @@ class Owner:
         return Outcome("done", rows, clock.read())
 
     def _wanted(self, job: Job) -> set[int]:
-        """Returns the iterations at which the jobs to come start from this one, without those that have a snapshot."""
+        """Returns the iterations at which jobs to come start from this one and no snapshot is there."""
         at = {child.run.first_iteration for child in self._children[job]}
         return {iteration for iteration in at if not checkpoints.complete(self._places.snapshot(job, iteration))}
 
     def _tidy(self, job: Job) -> None:
-        """Removes what a job needed that has a result, and whose lock is held.
-
-        Its snapshot goes with the last job that starts from it, if nobody has the parent in hand.
-        """
+        """Removes what a job needed that has a result: its snapshot with the last job, if nobody has the parent."""
         checkpoints.remove(self._places.checkpoints(job))
         parent, at = job.parent, job.run.first_iteration
         if parent:
@@ -360,9 +329,9 @@ class Owner:
         """Tidies up after jobs that have a result: a process may have been killed before it did."""
         left = {path.name.partition("-to")[0] for path in self._places.under_way()}
         for job in jobs:
-            if {job.name, job.parent and job.parent.name} & left and self._store.find(job.run, job.seed):
+            if {job.name, job.parent and job.parent.name} & left and self.store.find(job.run, job.seed):
                 with self._places.holding(job) as held:
-                    if held and not self._force:
+                    if held and not self.force:
                         self._tidy(job)
 
 

@@ -43,7 +43,7 @@ def write(folder: Path, *kept: Checkpoint) -> list[Path]:
 
 
 def load(path: Path) -> Checkpoint:
-    return checkpoints.load(path, SMALL_RUN, 3, STATE)
+    return checkpoints.load(path, SMALL_RUN, 3, lambda: STATE)
 
 
 def same(one: Checkpoint, other: Checkpoint) -> bool:
@@ -77,9 +77,9 @@ def test_a_checkpoint_comes_back_as_it_was(original):
 
 
 def test_the_newest_is_found(folder):
-    found = checkpoints.newest(folder, SMALL_RUN, 3, STATE, warn=pytest.fail)
+    found = checkpoints.newest(folder, SMALL_RUN, 3, lambda: STATE, warn=pytest.fail)
     assert found and same(found, WHOLE)
-    assert checkpoints.newest(folder / "missing", SMALL_RUN, 3, STATE, warn=pytest.fail) is None
+    assert checkpoints.newest(folder / "missing", SMALL_RUN, 3, lambda: STATE, warn=pytest.fail) is None
 
 
 def test_what_is_kept_is_the_state_of_that_moment(tmp_path):
@@ -91,7 +91,7 @@ def test_what_is_kept_is_the_state_of_that_moment(tmp_path):
     for _ in range(20):
         x = step(x)
     keeper.close()
-    assert not checkpoints.load(tmp_path / "000000001", SMALL_RUN, 3, {"x": x}).state["x"].any()
+    assert not checkpoints.load(tmp_path / "000000001", SMALL_RUN, 3, lambda: {"x": x}).state["x"].any()
 
 
 def test_the_last_two_are_kept_or_all(tmp_path):
@@ -107,7 +107,7 @@ def test_a_half_written_one_is_not_read_and_goes_with_the_next(folder):
     """That is what a killed process leaves."""
     half = folder / "000000009.orbax-checkpoint-tmp"
     (folder / "000000005").rename(half)
-    found = checkpoints.newest(folder, SMALL_RUN, 3, STATE, warn=pytest.fail)
+    found = checkpoints.newest(folder, SMALL_RUN, 3, lambda: STATE, warn=pytest.fail)
     assert found and found.iteration == 8 and half.exists()
     assert [path.name for path in write(folder, at(10))] == ["000000008", "000000010"]
     assert sorted(os.listdir(folder)) == ["000000008", "000000010"]
@@ -163,7 +163,7 @@ def test_a_file_that_is_cut_short_missing_or_one_too_many_is_noticed(folder, how
 def test_a_damaged_one_is_told_and_removed_and_the_one_before_is_used(folder):
     flip(folder / "000000008" / "about" / "metadata", 20)
     told = []
-    found = checkpoints.newest(folder, SMALL_RUN, 3, STATE, told.append)
+    found = checkpoints.newest(folder, SMALL_RUN, 3, lambda: STATE, told.append)
     assert found and same(found, at(5))
     (line,) = told
     assert line.startswith(f"damaged checkpoint, removed: {folder}/000000008: ") and "\n" not in line
@@ -174,7 +174,7 @@ def test_arrays_of_another_network_are_not_used(original):
     """The same run may have them, in an older version of this program."""
     like = STATE._replace(params={"conv": {"kernel": jnp.zeros((3, 2)), "bias": jnp.zeros(2)}})
     with pytest.raises(DamagedCheckpoint, match="not those of this run's network"):
-        checkpoints.load(original / "000000008", SMALL_RUN, 3, jax.eval_shape(lambda: like))
+        checkpoints.load(original / "000000008", SMALL_RUN, 3, lambda: jax.eval_shape(lambda: like))
 
 
 @pytest.mark.parametrize(
@@ -191,7 +191,7 @@ def test_arrays_of_another_network_are_not_used(original):
 )
 def test_a_checkpoint_of_another_run_is_refused_with_what_differs(folder, run, seed, words):
     with pytest.raises(UserError) as caught:
-        checkpoints.newest(folder, run, seed, STATE, warn=pytest.fail)
+        checkpoints.newest(folder, run, seed, lambda: STATE, warn=pytest.fail)
     assert words in str(caught.value) and str(folder) in str(caught.value)
     assert len(checkpoints.saved(folder)) == 2
 

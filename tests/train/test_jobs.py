@@ -15,7 +15,7 @@ from smith.errors import UserError
 from smith.run import Run, Snapshot, iterations
 from smith.scales import SCALES
 from smith.store import Result, Store, results
-from smith.train import checkpoints, jobs, loop, stopping
+from smith.train import checkpoints, jobs, loop, start_up, stopping
 from smith.train.jobs import Job, Summary
 from smith.train.places import Places
 from smith.train.progress import Display
@@ -255,11 +255,11 @@ def test_jax_keeps_what_it_compiled_where_the_environment_says(monkeypatch, tmp_
 
     told = []
     monkeypatch.setattr(jax.config, "update", lambda name, value: told.append((name, value)))
-    jobs.prepare([PARENT])
+    start_up.prepare([SMALL_RUN])
     assert told == []  # the tests' own
     monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    jobs.prepare([PARENT])
+    start_up.prepare([SMALL_RUN])
     assert told == [("jax_compilation_cache_dir", str(tmp_path / "smith" / "xla"))]
 
 
