@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from smith.errors import UserError
 from smith.legends import settings, written
@@ -26,11 +26,9 @@ PAPER = Path(__file__).resolve().parent / "analysis" / "paper"  # the published 
 
 @dataclass(frozen=True)
 class Published:
-    """Where the paper's own curves of a panel are, and what makes the x of that file the true one.
+    """Where the paper's own curves of a panel are: "fig09a" for PAPER/fig09a.csv.
 
-    panel: the file's name in `PAPER` without its ending: "fig09a"
-    shift: added to x, in iterations
-    factor: multiplies x
+    shift, factor: what is added to x, in iterations, and what x is multiplied by, to make it the true one
     """
 
     panel: str
@@ -53,8 +51,7 @@ class Panel:
     x_factor: what the paper's printed x has to be multiplied by
     published: the paper's curves; if not given, those of the figure's name and the panel's letter, where there are any
 
-    Raises:
-      UserError: an unknown quantity.
+    Raises UserError: an unknown quantity.
     """
 
     label: str
@@ -80,8 +77,8 @@ class Panel:
         """Yields (name in the legend, quantity, run) for every curve."""
         for name, run in self.curves.items():
             for y in self.ys:
-                short = quantity(y).short
-                yield (name if len(self.ys) == 1 else f"{short}; {name}" if name else short), y, run
+                both = "; ".join(filter(None, (quantity(y).short, name)))
+                yield (name if len(self.ys) == 1 else both), y, run
 
     def runs(self) -> list[Run]:
         """Returns the panel's runs."""
@@ -129,7 +126,7 @@ class Sketch:
     texts: Mapping[float, str] = field(default_factory=dict)
 
     def runs(self) -> list[Run]:
-        """Returns the panel's runs: none."""
+        """Returns no runs."""
         return []
 
 
@@ -242,30 +239,21 @@ class Figure:
     def _assumed_note(self) -> str:
         """Returns a line such as "Assumed: batch size 512." """
         parts = []
-        for assumption in self.assumptions:
-            panel = next(panel for panel in self.panels if panel.label in assumption.panels)
-            where = "" if len(assumption.panels) == len(self.panels) else f" in {', '.join(assumption.panels)}"
-            parts.append(f"{assumption.words} {written(assumption.of(panel.runs()[0]))}{where}")
+        for one in self.assumptions:
+            panel = next(panel for panel in self.panels if panel.label in one.panels)
+            where = "" if len(one.panels) == len(self.panels) else f" in {', '.join(one.panels)}"
+            parts.append(f"{one.words} {written(one.of(panel.runs()[0]))}{where}")
         return f"Assumed: {', '.join(parts)}." if parts else ""
 
     def runs(self) -> list[Run]:
         """Returns the figure's runs, each once, parents of snapshots before their children."""
-        found: dict[Run, None] = {}
-        for panel in self.panels:
-            for run in panel.runs():
-                if run.start:
-                    found.setdefault(run.start.run)
-                found.setdefault(run)
-        return list(found)
+        runs = [run for panel in self.panels for run in panel.runs()]
+        return list(dict.fromkeys(one for run in runs for one in (run.start and run.start.run, run) if one))
 
 
 @dataclass(frozen=True)
 class Row:
-    """One row: a run, and the final test accuracy that the paper gives for it.
-
-    labels: what the run is, an entry for each of the table's columns
-    mean, deviation: the paper's mean and standard deviation over 4 runs, in %
-    """
+    """A run, a label for each column, and the paper's final test accuracy: mean and deviation of 4 runs, in %."""
 
     labels: tuple[str, ...]
     run: Run
@@ -282,8 +270,7 @@ class Table:
     columns: the names of the rows' labels
     notes: what a reader has to know beside it, such as a slip in the paper or an assumption
 
-    Raises:
-      UserError: a name that can not be that of a file.
+    Raises UserError: a name that can not be that of a file.
     """
 
     name: str
@@ -291,14 +278,10 @@ class Table:
     columns: tuple[str, ...]
     rows: tuple[Row, ...]
     notes: tuple[str, ...] = ()
+    letters: ClassVar[str] = ""  # of its panels
 
     def __post_init__(self) -> None:
         _check_name(self.name)
-
-    @property
-    def letters(self) -> str:
-        """The letters of its panels: none."""
-        return ""
 
     def runs(self) -> list[Run]:
         """Returns the table's runs, each once."""

@@ -1,7 +1,7 @@
 """Runs in the words of the paper's legends: names of curves, titles of panels, and `sweep`, which makes named runs."""
 
 import string
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from smith.errors import UserError
@@ -29,17 +29,13 @@ def sweep(base: Run, label: str, **fields: Sequence[Any] | Mapping[str, Any]) ->
     counts = {name: len(values) for name, values in fields.items()}
     if len(set(counts.values())) != 1:
         raise UserError(f"sweep {label!r}: give each field the same number of values, not {counts}")
-    runs = [base.replace(**dict(zip(fields, values, strict=True))) for values in _rows(fields, shown=False)]
-    names = [_Label().vformat(label, texts, {}) for texts in _rows(fields, shown=True)]
+    shown = zip(*fields.values(), strict=True)  # of a mapping, its keys
+    names = [_Label().vformat(label, texts, {}) for texts in shown]
+    values = [list(given.values() if isinstance(given, Mapping) else given) for given in fields.values()]
+    runs = [base.replace(**dict(zip(fields, row, strict=True))) for row in zip(*values, strict=True)]
     if len(set(names)) < len(runs):
         raise UserError(f"sweep {label!r}: two runs have the same name: {', '.join(names)}")
     return dict(zip(names, runs, strict=True))
-
-
-def _rows(fields: Mapping[str, Any], shown: bool) -> list[tuple[Any, ...]]:
-    """Returns the values of each run, or what its label shows of them."""
-    columns = [list(v if shown or not isinstance(v, Mapping) else v.values()) for v in fields.values()]
-    return list(zip(*columns, strict=True))
 
 
 class _Label(string.Formatter):
@@ -54,8 +50,7 @@ def written(value: Any) -> str:
     if isinstance(value, Constant):
         return written(value.value)
     if isinstance(value, CyclicalMomentum):
-        first, second = (value.low, value.high) if value.rising else (value.high, value.low)
-        return f"{first:g}-{second:g}"
+        return "-".join(f"{end:g}" for end in value.ends)
     if isinstance(value, OneCycle | Triangular):
         return f"{value.base:g}-{value.peak:g}"
     if isinstance(value, float) and 0 < value < 0.1:
@@ -68,14 +63,11 @@ def settings(runs: Sequence[Run]) -> str:
     """Returns what runs have in common: "CIFAR-10, shallow3; LR range test, Mom=0.9, TBS=512"."""
     if not runs:
         return ""
-    where = [_names(run.data for run in runs), _names(run.network for run in runs)]
+    names = [[NAMES.get(name, name) for name in found] for found in ([r.data for r in runs], [r.network for r in runs])]
+    where = ", ".join(" and ".join(dict.fromkeys(found)) for found in names)
     common = [_common([_setting(name, run) for run in runs]) for name in SHORT]
-    snapshot = "from a snapshot" if any(run.start for run in runs) else ""
-    return "; ".join(filter(None, (", ".join(where), ", ".join(filter(None, [*common, snapshot])))))
-
-
-def _names(known: Iterable[str]) -> str:
-    return " and ".join(dict.fromkeys(NAMES.get(name, name) for name in known))
+    common += ["from a snapshot"] * any(run.start for run in runs)
+    return "; ".join(filter(None, (where, ", ".join(filter(None, common)))))
 
 
 def _setting(name: str, run: Run) -> tuple[str, str]:

@@ -44,22 +44,18 @@ Loader = Callable[[Split, Path], Arrays]
 class DatasetInfo:
     """What there is to know about a dataset without reading it.
 
-    image_shape: (height, width, channels)
-    classes: how many; labels count from 0
     preprocessing: "mean_image" subtracts the mean training image from pixels in 0..255, "divide_256" divides them by
       256, "none" leaves them as they are
-    loader: (split, data_dir) -> Arrays
     """
 
-    image_shape: tuple[int, int, int]
-    classes: int
+    image_shape: tuple[int, int, int]  # height, width, channels
+    classes: int  # labels count from 0
     train_images: int
     test_images: int
     preprocessing: Preprocessing
     loader: Loader
 
     def count(self, split: Split) -> int:
-        """Returns the number of images in a split."""
         return self.train_images if split == "train" else self.test_images
 
     def check(self, split: Split, images: np.ndarray, labels: np.ndarray) -> None:
@@ -131,21 +127,20 @@ def load(name: str, split: Split, data_dir: Path) -> Arrays:
     info, folder = DATASETS[name], data_dir.expanduser()
     if split not in SPLITS:
         raise unknown("split", split, SPLITS)
-    check = functools.partial(info.check, split)
 
     def make() -> Arrays:
         try:
             arrays = info.loader(split, folder)
-            check(*arrays)
+            info.check(split, *arrays)
+            return arrays
         except (OSError, ValueError) as error:
             raise UserError(f"{name} {split} in {folder} is not right ({error}): mend it, or its function") from error
-        return arrays
 
-    return Arrays(*cache.kept(cache_file(name, split, folder), make, check))
+    return Arrays(*cache.kept(cache_file(name, split, folder), make, functools.partial(info.check, split)))
 
 
 class Selection(NamedTuple):
-    """A part of a dataset. For `classes`, `train_images` and `image_side` see `smith.run.Run`."""
+    """A part of a dataset (see `smith.run.Run`)."""
 
     name: str
     classes: int | None = None

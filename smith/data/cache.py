@@ -24,11 +24,9 @@ def kept(file: Path, make: Callable[[], Pair], check: Check) -> Pair:
 
     One process makes it while the others wait. A damaged cache is set aside. Raises UserError if it can not be opened.
     """
-    pair = _read(file, check)
-    if pair is None:
+    if (pair := _read(file, check)) is None:
         with disk.waiting(file.with_suffix(".lock")):
-            pair = _read(file, check)
-            if pair is None:
+            if (pair := _read(file, check)) is None:
                 pair = in_order(*make())
                 _write(file, *pair)
     return pair

@@ -12,14 +12,12 @@ Chosen = TypeVar("Chosen", bound=tuple[np.ndarray, np.ndarray])
 def derive(arrays: Chosen, *, classes: int | None, images: int | None, side: int | None) -> Chosen:
     """Returns a smaller split.
 
-    Args:
-      arrays: images (N, height, width, channels) uint8, labels (N,) int32.
-      classes: keeps the images with labels below this; None for all.
-      images: keeps so many, as many of each class, the first ones; None for all.
-      side: new height and width in pixels; each is the mean over a square of old ones, rounded. None as they are.
+    arrays: images (N, height, width, channels) uint8, labels (N,) int32
+    classes: keeps the images with labels below this; None for all
+    images: keeps so many, as many of each class, the first ones; None for all
+    side: new height and width in pixels (see `shrink`); None as they are
 
-    Raises:
-      UserError: a class has too few images, or the old side is no multiple of the new one.
+    Raises UserError: a class has too few images, or the old side is no multiple of the new one.
     """
     pixels, labels = arrays
     kept = np.flatnonzero(labels < classes) if classes else np.arange(len(labels))
@@ -42,7 +40,7 @@ def _balanced(labels: np.ndarray, count: int) -> np.ndarray:
 
 
 def shrink(images: np.ndarray, side: int) -> np.ndarray:
-    """Returns images of side x side pixels: (N, height, width, channels) uint8. Each is the mean of a square."""
+    """Returns images (N, side, side, channels) uint8, from (N, height, width, channels): rounded means of squares."""
     count, height, width, channels = images.shape
     if height % side or width % side:
         raise UserError(f"images of {height} x {width} pixels can not be shrunk to {side} x {side}: give a divisor")
