@@ -11,7 +11,6 @@ import pytest
 import smith
 from smith import cli, experiments
 from smith.errors import UserError
-from smith.figure import Table
 from smith.lengths import duration, seconds
 from smith.scales import SCALES
 from smith.store import Store, results
@@ -19,12 +18,7 @@ from smith.store.results import COLUMNS
 from smith.train import jobs, workers
 from smith.train.jobs import Summary
 
-ROOT = Path(cli.__file__).resolve().parent.parent
 ALL = [found.name for found in experiments.find(["all"])]
-
-
-def environment() -> dict[str, str]:
-    return os.environ | {"PYTHONPATH": str(ROOT)}
 
 
 def call(*args: object) -> None:
@@ -46,7 +40,7 @@ def ended(capsys):
 
 @pytest.fixture
 def refused(ended):
-    """Calls the command where it does not end well. Returns its one line."""
+    """As `ended`, for what is told in one line."""
 
     def with_status(status: int, *args: object) -> str:
         line = ended(status, *args)
@@ -138,10 +132,9 @@ def test_a_signal_or_a_full_disk_ends_the_command_with_one_line(act, status, wor
 
 
 def test_a_reader_that_has_seen_enough_is_no_error(tmp_path):
-    command = [sys.executable, "-m", "smith", "list"]
-    with subprocess.Popen(
-        command, cwd=tmp_path, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    ) as process:
+    command, pipe = [sys.executable, "-m", "smith", "list"], subprocess.PIPE
+    environment = os.environ | {"PYTHONPATH": str(Path(cli.__file__).parents[1])}
+    with subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=pipe, stderr=pipe) as process:
         process.stdout.close()
         assert process.stderr.read() == b""
 
@@ -221,12 +214,13 @@ def test_list_counts_what_is_done_and_says_how_long_the_rest_takes(capsys, tmp_p
 
 def test_draw_without_results_says_how_to_get_them(capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    call("draw", "fig09", "table1", "--scale", "smoke")
-    assert capsys.readouterr().out.splitlines() == [
-        "fig09: no results at scale smoke; smith run fig09 --scale smoke",
-        "table1: no results at scale smoke; smith run table1 --scale smoke",
-    ]
-    assert list(tmp_path.iterdir()) == []
+    write_results(tmp_path / "results", "fig14")
+    for recipe, name in (("seeds", "table1"), ("author", "fig14")):
+        call("draw", name, "--scale", "smoke", "--recipe", recipe)
+        words = " --recipe author" * (recipe == "author")
+        told = f"{name}: no results at scale smoke; smith run {name} --scale smoke{words}\n"
+        assert capsys.readouterr().out == told
+    assert [path.name for path in tmp_path.iterdir()] == ["results"]
 
 
 def test_what_is_damaged_is_told_when_figures_are_drawn(capsys, tmp_path):
@@ -235,13 +229,6 @@ def test_what_is_damaged_is_told_when_figures_are_drawn(capsys, tmp_path):
     call("draw", "fig14", "--scale", "smoke", "--results-dir", tmp_path, "--figures-dir", tmp_path)
     out, err = capsys.readouterr()
     assert f"damaged, not drawn: {damaged}" in err and "1 without a result" in out
-
-
-def test_a_recipe_is_drawn_apart(capsys, tmp_path):
-    write_results(tmp_path, "fig14")
-    folders = ("--results-dir", tmp_path, "--figures-dir", tmp_path / "figures")
-    call("draw", "fig14", "--scale", "smoke", "--recipe", "author", *folders)
-    assert "smith run fig14 --scale smoke --recipe author" in capsys.readouterr().out
 
 
 def test_status_says_which_figures_are_complete(capsys, tmp_path):
@@ -287,27 +274,16 @@ def test_the_version_and_help(capsys):
 
 
 def test_names_for_people_are_all_there():
-    for name in smith.__all__:
-        assert getattr(smith, name) is not None and name in dir(smith)
-    assert smith.Table is Table
+    assert all(getattr(smith, name) is not None and name in dir(smith) for name in smith.__all__)
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         smith.nothing  # noqa: B018
 
 
-# --- times ---
-
-
-@pytest.mark.parametrize(("text", "expected"), [("90s", 90), ("8m", 480), ("1.5h", 5400), (" 2m ", 120), ("0s", 0)])
-def test_seconds(text, expected):
-    assert seconds(text, "--budget") == expected
-
-
-@pytest.mark.parametrize("text", ["", "8", "8x", "m", "-1m", "1h30m", "1,5h", "8 m", "8M", "1e3s"])
-def test_seconds_refuses(text):
-    with pytest.raises(UserError, match="give a time such as"):
-        seconds(text, "--budget")
-
-
-def test_duration():
+def test_times():
+    given = {"90s": 90, "8m": 480, "1.5h": 5400, " 2m ": 120, "0s": 0}
+    assert {text: seconds(text, "--budget") for text in given} == given
+    for text in ("", "8", "8x", "m", "-1m", "1h30m", "1,5h", "8 m", "8M", "1e3s"):
+        with pytest.raises(UserError, match="--budget .*give a time such as"):
+            seconds(text, "--budget")
     told = ", ".join(duration(t) for t in (0, 45.4, 89, 480, 5399, 5400, 90_000))
     assert told == "0 s, 45 s, 89 s, 8 min, 90 min, 1.5 h, 25.0 h"

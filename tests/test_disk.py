@@ -55,25 +55,18 @@ def test_what_is_written_takes_the_targets_place_in_the_end(tmp_path, before, af
     assert target.read_text() == "new" if after == "file" else tree(target) == tree(expected)
 
 
-@pytest.mark.parametrize("error", [OSError, KeyboardInterrupt, Stopped], ids=lambda error: error.__name__)
 @pytest.mark.parametrize("kind", ["nothing", "file", "folder"])
-def test_a_target_is_as_before_if_the_writing_fails(tmp_path, error, kind):
+@pytest.mark.parametrize("failure", [OSError, KeyboardInterrupt, Stopped, "fsync", "replace"])
+def test_a_target_is_as_before_if_the_writing_fails(tmp_path, monkeypatch, failure, kind):
+    """failure: what is raised while it is written, or what fails afterwards because the disk is full."""
     fill(tmp_path / "target", kind, "old")
     old = tree(tmp_path)
-    with pytest.raises(error), whole(tmp_path / "target") as part:
-        fill(part, "folder" if kind == "folder" else "file", "new")
-        raise error
-    assert tree(tmp_path) == old
-
-
-@pytest.mark.parametrize("name", ["fsync", "replace"])
-@pytest.mark.parametrize("kind", ["nothing", "file"])
-def test_a_full_disk_is_told_and_leaves_the_target_as_before(tmp_path, monkeypatch, name, kind):
-    fill(tmp_path / "target", kind, "old")
-    old = tree(tmp_path)
-    monkeypatch.setattr(os, name, full)
-    with pytest.raises(OSError, match="No space left"), whole(tmp_path / "target") as part:
-        part.write_text("new")
+    if late := isinstance(failure, str):
+        monkeypatch.setattr(os, failure, full)
+    with pytest.raises(OSError if late else failure), whole(tmp_path / "target") as part:
+        fill(part, "file" if late or kind != "folder" else "folder", "new")
+        if not late:
+            raise failure
     assert tree(tmp_path) == old
 
 
@@ -117,12 +110,14 @@ def test_a_folder_is_not_under_its_name_while_it_is_removed(tmp_path, monkeypatc
     assert path.exists() and not there
 
 
-def test_only_an_empty_folder_is_removed_as_empty(tmp_path):
+def test_only_an_empty_folder_is_removed_as_empty_and_what_matches_in_one(tmp_path):
     fill(tmp_path / "full", "folder", "old")
     (tmp_path / "empty").mkdir()
     for name in ("full", "empty", "missing"):
         disk.remove_empty(tmp_path / name)
-    assert os.listdir(tmp_path) == ["full"]
+    assert disk.matching(tmp_path, "*") == [tmp_path / "full"]
+    assert disk.matching(tmp_path / "full", "*") == [tmp_path / "full" / "inner", tmp_path / "full" / "old"]
+    assert disk.matching(tmp_path / "missing", "*") == []
 
 
 @pytest.mark.parametrize("kind", ["file", "folder"])
@@ -141,13 +136,6 @@ def test_a_folder_that_can_not_be_written_is_told_with_its_option(tmp_path):
         disk.make_folder(tmp_path / "file" / "results", "--results-dir")
     disk.make_folder(tmp_path / "new" / "results", "--results-dir")
     assert os.listdir(tmp_path / "new" / "results") == []
-
-
-def test_what_matches_in_a_folder(tmp_path):
-    for name in ("b.x", "a.x", "a.y"):
-        (tmp_path / name).touch()
-    assert disk.matching(tmp_path, "*.x") == [tmp_path / "a.x", tmp_path / "b.x"]
-    assert disk.matching(tmp_path / "missing", "*") == []
 
 
 # --- locks ---
@@ -178,21 +166,14 @@ def elsewhere(path):
         process.kill()
 
 
-def test_a_lock_is_had_once_and_leaves_nothing_behind(path):
-    first, second = Lock(path), Lock(path)
+def test_a_lock_is_had_once_leaves_nothing_behind_and_stops_no_other_work(path):
+    first, second, elsewhere = Lock(path), Lock(path), Lock(path.with_name("other.lock"))
     for one, other in ((first, second), (second, first)):
-        assert one.acquire() and not other.acquire()
+        assert one.acquire() and not other.acquire() and elsewhere.acquire()
+        elsewhere.release()
         assert os.listdir(path.parent) == ["work.lock"]
         one.release()
         assert not path.parent.exists()
-
-
-def test_locks_of_other_work_are_independent(path):
-    one, other = Lock(path), Lock(path.with_name("other.lock"))
-    assert one.acquire() and other.acquire()
-    one.release()
-    assert os.listdir(path.parent) == ["other.lock"]
-    other.release()
 
 
 def test_a_killed_process_loses_its_lock_at_once(path, elsewhere):
@@ -244,12 +225,6 @@ def test_no_two_threads_are_inside_at_a_time(path):
     assert set(most) == {1} and len(times) >= 60
 
 
-def test_a_lock_that_can_not_be_made_is_an_error(tmp_path):
-    (tmp_path / "file").touch()
-    with pytest.raises(OSError):
-        Lock(tmp_path / "file" / "locks" / "work.lock").acquire()
-
-
 def test_waiting_goes_on_when_the_process_that_has_the_lock_ends(path, elsewhere, monkeypatch):
     monkeypatch.setattr(disk, "POLL", 0.01)
     threading.Timer(0.2, elsewhere.kill).start()
@@ -261,5 +236,7 @@ def test_waiting_goes_on_when_the_process_that_has_the_lock_ends(path, elsewhere
 
 def test_waiting_goes_on_without_where_no_lock_can_be_made(tmp_path):
     (tmp_path / "file").touch()
+    with pytest.raises(OSError):
+        Lock(tmp_path / "file" / "work.lock").acquire()
     with disk.waiting(tmp_path / "file" / "work.lock"):
         pass

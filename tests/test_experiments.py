@@ -28,32 +28,13 @@ PROTOCOL = {
     "fig04a": ("shallow3", 512, 20_000, (0, 0.01, 0.01), (0.9, 0.9), [1e-4, 4e-3, 1e-2]),
     "fig05a": ("resnet-56-relu", 1000, [80_000, 10_000], [(0.35, 0.35, 0.0035), (0.1, 3, 0.1)], (0.9, 0.9), 1e-4),
     "fig05b": ("resnet-56-relu", 1000, 10_000, (0.1, 3, 0.1), (0.9, 0.9), [1e-3, 1e-4, 1e-5, 1e-6]),
-    "fig06a": (
-        "resnet-56",
-        [1024, 512, 256, 128],
-        [5_859, 9_277, 13_671, 18_750],
-        [(0.1, 1, 1e-4), (0.08, 0.8, 8e-5), (0.06, 0.6, 6e-5), (0.04, 0.4, 4e-5)],
-        (0.95, 0.95),
-        1e-4,
-    ),
+    "fig06a": ("resnet-56", [1024, 512, 256, 128], [5_859, 9_277, 13_671, 18_750],
+               [(0.1, 1, 1e-4), (0.08, 0.8, 8e-5), (0.06, 0.6, 6e-5), (0.04, 0.4, 4e-5)], (0.95, 0.95), 1e-4),
     "fig07a": ("shallow3", 548, 10_000, (0.002, 0.02, 0.02), [(0.7, 0.7), (0.9, 0.9), (0.99, 0.99)], 4e-3),
     "fig07b": ("shallow3", 548, 10_000, (0.01, 0.01, 0.01), (0.7, 1), 4e-3),
-    "fig07c": (
-        "shallow3",
-        548,
-        10_000,
-        (0.002, 0.02, 0.02),
-        [(0.9, 0.9), (0.8, 1), (0.95, 0.8), (0.97, 0.7)],
-        4e-3,
-    ),
-    "fig07d": (
-        "shallow3",
-        536,
-        20_000,
-        [(0.007, 0.007, 6.98e-5), (0.001, 0.007, 6.98e-5)],
-        [(0.9, 0.9), (0.97, 0.7)],
-        4e-3,
-    ),
+    "fig07c": ("shallow3", 548, 10_000, (0.002, 0.02, 0.02), [(0.9, 0.9), (0.8, 1), (0.95, 0.8), (0.97, 0.7)], 4e-3),
+    "fig07d": ("shallow3", 536, 20_000, [(0.007, 0.007, 6.98e-5), (0.001, 0.007, 6.98e-5)], [(0.9, 0.9), (0.97, 0.7)],
+               4e-3),
     "fig08a": ("resnet-56", 1030, 20_000, (0.1, 1, 1e-4), [(0.9, 0.9), (0.85, 0.95), (0.95, 0.85)], 5e-5),
     "fig09a": ("shallow3", 512, 16_000, (0.005, 0.005, 4.985e-5), (0.95, 0.95), [1e-3, 1.8e-3, 3.2e-3, 1e-2]),
     "fig10a": ("shallow3", 512, 8_000, (0.001, 0.01, 0.01), (0.98, 0.8), [1e-3, 1.8e-3, 3.2e-3, 1e-2]),
@@ -68,39 +49,19 @@ PROTOCOL = {
     "fig14a": ("lenet", 512, 5_859, (0.01, 0.2, 0.2), [(0.9, 0.9), (0.95, 0.8)], 5e-4),
     "fig14b": ("lenet", 512, 5_859, (0.01, 0.4, 0.4), (0.95, 0.8), [1e-4, 5e-4, 1e-3, 3e-3]),
     "fig15a": ("resnet-56", 512, 4_882, (0.1, 1, 1), (0.95, 0.85), [1e-4, 1e-5, 3e-4]),
-    "fig15b": (
-        "resnet-56",
-        [256, 512, 1024],
-        [16_601, 9_765, 7_080],
-        [(0.05, 0.5, 5e-5), (0.09, 0.9, 9e-5), (0.1, 1.2, 1e-4)],
-        (0.95, 0.85),
-        1e-4,
-    ),
-}
+    "fig15b": ("resnet-56", [256, 512, 1024], [16_601, 9_765, 7_080],
+               [(0.05, 0.5, 5e-5), (0.09, 0.9, 9e-5), (0.1, 1.2, 1e-4)], (0.95, 0.85), 1e-4),
+}  # fmt: skip
 PROTOCOL |= {"fig06b": PROTOCOL["fig06a"], "fig09b": PROTOCOL["fig09a"], "fig10b": PROTOCOL["fig10a"]}
 PROTOCOL |= {"fig08b": (*PROTOCOL["fig06a"][:4], (0.95, 0.85), 1e-4)}
 
 # The runs of each experiment, by a digest of their keys. If one changes, its results are trained again.
 KEYS = {
-    "fig01": "ecde58b636",
-    "fig02": "e1f1d2fb97",
-    "fig03": "190cacac77",
-    "fig04": "9384db5a49",
-    "fig05": "e438aa0159",
-    "fig06": "e154e6ec64",
-    "fig07": "1dc2dfa4e1",
-    "fig08": "72dffde89b",
-    "fig09": "bfcadba758",
-    "fig10": "383a61fdc4",
-    "fig11": "7fefbf896f",
-    "fig12": "bbf9623c25",
-    "fig13": "5e57345869",
-    "fig14": "f90079b224",
-    "fig15": "4a843f0333",
-    "speed": "f10bc5cdf1",
-    "table1": "866026e23c",
-    "table2": "bb31e31113",
-}
+    "fig01": "ecde58b636", "fig02": "e1f1d2fb97", "fig03": "190cacac77", "fig04": "9384db5a49", "fig05": "e438aa0159",
+    "fig06": "e154e6ec64", "fig07": "1dc2dfa4e1", "fig08": "72dffde89b", "fig09": "bfcadba758", "fig10": "383a61fdc4",
+    "fig11": "7fefbf896f", "fig12": "bbf9623c25", "fig13": "5e57345869", "fig14": "f90079b224", "fig15": "4a843f0333",
+    "speed": "f10bc5cdf1", "table1": "866026e23c", "table2": "bb31e31113",
+}  # fmt: skip
 SCALED = {"fig14a": (0, 10), "fig15b": (100, 0.5)}  # shift and factor of the paper's horizontal axis
 DRAWN_AS_IT_IS = ("fig05a", "fig05b")  # of the panels over iterations: the first test is not drawn at 0
 
@@ -120,11 +81,10 @@ def each(expected, count: int) -> list:
 def test_the_runs_are_what_they_were():
     assert {name: digest(found.shows.runs()) for name, found in ALL.items()} == KEYS
     assert len({run.key for run in EVERY_RUN}) == len(EVERY_RUN) == 126
-
-
-def test_every_panel_is_in_the_protocol():
-    assert PUBLISHED.keys() == PROTOCOL.keys()
-    assert PANELS.keys() - PUBLISHED.keys() == {"speeda"}
+    assert PUBLISHED.keys() == PROTOCOL.keys() == PANELS.keys() - {"speeda"}
+    for runs in (found.shows.runs() for found in ALL.values()):
+        assert len(runs) == len(set(runs))
+        assert all(run.start is None or runs.index(run.start.run) < runs.index(run) for run in runs)
 
 
 @pytest.mark.parametrize("name", PROTOCOL)
@@ -214,20 +174,13 @@ def test_published_curves_have_the_names_and_the_axes_of_ours(name):
     first = 200 if panel.x == "iteration" and name not in DRAWN_AS_IT_IS else 0
     assert (source.panel, source.shift, source.factor) == (name, *SCALED.get(name, (first, 1)))
     assert panel.log == (panel.y not in ("test_accuracy",)) and panel.xlim and panel.ylim
+    for curve, _, run in panel.series() if panel.x == "iteration" else ():
+        left = run.iterations - theirs[curve][0][-1]  # figure 5a's points are means over several tests
+        assert 0 <= left < (3 if name == "fig05a" else 1) * run.count(run.test_every), curve
     for x, y in theirs.values():
         assert len(x) >= 9 and (np.diff(x) > 0).all()
         assert panel.xlim[0] <= x.min() and x.max() <= panel.xlim[1]
         assert ((y >= 0.97 * panel.ylim[0]) & (y <= 1.03 * panel.ylim[1])).mean() > 0.9
-
-
-@pytest.mark.parametrize("name", [name for name, panel in PUBLISHED.items() if panel.x == "iteration"])
-def test_published_curves_end_with_the_last_test_of_their_run(name):
-    panel = PUBLISHED[name]
-    theirs = published.curves(panel.published)
-    for curve, _, run in panel.series():
-        left = run.iterations - theirs[curve][0][-1]
-        # Figure 5a's points are means over several tests.
-        assert 0 <= left < (3 if name == "fig05a" else 1) * run.count(run.test_every), curve
 
 
 @pytest.mark.parametrize("name", PANELS)
@@ -270,13 +223,6 @@ def test_a_file_is_short_and_has_no_loop_no_training_and_no_drawing(found):
             assert node.module in ("smith", "smith.cli") or node.module.startswith("experiments.")
     kind = "FIGURE" if found.name in FIGURES else "TABLE"
     assert text.endswith(f'\nif __name__ == "__main__":\n    run_experiment({kind})\n')
-
-
-def test_an_experiments_runs_are_each_once_and_parents_come_first():
-    for found in ALL.values():
-        runs = found.shows.runs()
-        assert len(runs) == len(set(runs))
-        assert all(run.start is None or runs.index(run.start.run) < runs.index(run) for run in runs)
 
 
 def test_titles_say_what_the_curves_have_in_common_and_fit_above_a_panel():

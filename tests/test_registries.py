@@ -67,16 +67,8 @@ def my_margin(logits, labels):
     return jnp.take_along_axis(logits, labels[:, None], axis=1)[:, 0] - logits.mean(axis=1)
 
 
-BASE = Run(
-    "my_spots",
-    "my_linear",
-    batch_size=30,
-    length=iterations(60),
-    lr=MyRamp(0.1),
-    solver="my_sign",
-    metrics=("my_margin",),
-    test_every=iterations(20),
-)
+OWN = {"solver": "my_sign", "metrics": ("my_margin",), "test_every": iterations(20)}
+BASE = Run("my_spots", "my_linear", batch_size=30, length=iterations(60), lr=MyRamp(0.1), **OWN)
 RUNS = sweep(BASE, "WD={}", weight_decay=(1e-4, 1e-3))
 FIGURE = Figure("my_figure", "Squares [mine]", panels=(Panel("a", RUNS), Panel("b", RUNS, y="my_margin")))
 
@@ -90,10 +82,9 @@ FIGURE = Figure("{name}", "Mine", panels=(Panel("a", {{"": Run("mnist", "lenet",
 """
 
 
-def smith(*args: object, cwd: Path) -> "subprocess.CompletedProcess[str]":
-    """Runs the command in a process of its own, in some folder."""
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-m", "smith", *map(str, args)]
+def python(*args: object, cwd: Path) -> "subprocess.CompletedProcess[str]":
+    """Runs Python in a process of its own, in some folder."""
+    environment, command = os.environ | {"PYTHONPATH": str(ROOT)}, [sys.executable, *map(str, args)]
     return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=300)
 
 
@@ -139,18 +130,12 @@ def test_one_of_each_registry_is_trained_listed_drawn_and_reported(tmp_path, mon
 
     before = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "results" / "smoke").iterdir()}
     for args in (["status"], ["verify"], ["list"], ["draw", "fig14"]):  # in processes that know nothing of the file
-        done = smith(*args, cwd=tmp_path)
+        done = python("-m", "smith", *args, cwd=tmp_path)
         assert done.returncode == 0, done.stderr
         assert "damaged" not in done.stdout + done.stderr
         foreign = [line for line in done.stdout.splitlines() if line.startswith("foreign: ")]
         assert len(foreign) == (2 if args == ["status"] else 0)
-    done = subprocess.run(
-        [sys.executable, file, "--scale", "smoke", "--workers", "2"],
-        cwd=tmp_path,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-    )
+    done = python(file, "--scale", "smoke", "--workers", "2", cwd=tmp_path)
     assert done.returncode == 0 and "0 runs to train, 2 found" in done.stdout, done.stdout + done.stderr
     assert before == {path.name: path.stat().st_mtime_ns for path in (tmp_path / "results" / "smoke").iterdir()}
 
@@ -162,11 +147,7 @@ def test_experiments_go_by_the_name_of_their_figure_whatever_the_file_is_called(
     (tmp_path / "_draft.py").write_text("1 / 0")
     (tmp_path / "bases.py").write_text("BASE = 1")
     found = experiments.find(["all"])
-    assert {one.name: one.path.name for one in found} == {
-        "of_mine": "mine.py",
-        "of_mine_adam": "mine_adam.py",
-        "of_mine_sgd": "mine_sgd.py",
-    }
+    assert {one.name: one.path.stem for one in found} == {f"of_{n}": n for n in ("mine", "mine_adam", "mine_sgd")}
     assert [one.name for one in experiments.find(["of_mine_sgd", "of_mine", "of_mine"])] == ["of_mine_sgd", "of_mine"]
 
 
@@ -197,11 +178,8 @@ def test_a_file_that_can_not_be_loaded_is_told_in_one_line(text, words, tmp_path
     assert words in refused(capsys, "list", tmp_path / "mine.py")
 
 
-def test_a_file_that_is_not_there_is_told_in_one_line(tmp_path, capsys):
+def test_a_file_that_is_not_there_and_a_broken_one_among_the_experiments_are_named(tmp_path, folder, capsys):
     assert f"{tmp_path / 'mine.py'}: there is no such file" in refused(capsys, "run", tmp_path / "mine.py")
-
-
-def test_a_broken_file_among_the_experiments_is_named(tmp_path, folder, capsys):
     (folder(tmp_path) / "broken.py").write_text("1 / 0")
     assert f"{tmp_path / 'broken.py'}, line 1: ZeroDivisionError" in refused(capsys, "list")
 
