@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from types import MappingProxyType
 
 import numpy as np
 
@@ -89,9 +88,9 @@ class View:
     notes: Sequence[str] = ()
     points: bool = False
     across: bool = False
-    texts: Mapping[float, str] = MappingProxyType({})
+    texts: Mapping[float, str] = field(default_factory=dict)
     mark: tuple[float, str] | None = None
-    runs: Mapping[str, Run] = MappingProxyType({})
+    runs: Mapping[str, Run] = field(default_factory=dict)
 
     @property
     def heading(self) -> str:
