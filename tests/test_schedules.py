@@ -64,25 +64,14 @@ AUTHOR = {
     "cifar10_wide32_1cycle_50ep": (4_882, OneCycle(0.1, 1, WIDE32), CyclicalMomentum(0.95, 0.85, WIDE32)),
     "cifar10_densenet40_step_400ep": (39_062, Multistep(0.1, 0.316, DENSENET_AT), Constant(0.9)),
     "imagenet_resnet50_standard": (1_340_000, Exponential(0.1, 0.94, iterations(20_000)), Constant(0.9)),
-    "imagenet_resnet50_1cycle_wd1e-6": (
-        200_000,
-        OneCycle(0.05, 1, RESNET50_A),
-        CyclicalMomentum(0.95, 0.85, RESNET50_A),
-    ),
-    "imagenet_resnet50_1cycle_wd3e-6": (
-        200_000,
-        OneCycle(0.05, 1, RESNET50_B),
-        CyclicalMomentum(0.95, 0.85, RESNET50_B),
-    ),
-} | {
-    # The momentum's step size was set to ten times the rate's, beyond the run.
-    f"imagenet_inception_resnet_v2_1cycle_{name}": (
-        1_080_000,
-        OneCycle(0.05, 1, INCEPTION),
-        CyclicalMomentum(0.95, 0.85, iterations(1_080_000)),
-    )
-    for name in ("wd1e-5", "wd1e-6_1", "wd3e-6_1", "wd3e-6_2")
 }
+for decay, up in {"1e-6": RESNET50_A, "3e-6": RESNET50_B}.items():
+    both = OneCycle(0.05, 1, up), CyclicalMomentum(0.95, 0.85, up)
+    AUTHOR[f"imagenet_resnet50_1cycle_wd{decay}"] = (200_000, *both)
+for decay in ("1e-5", "1e-6_1", "3e-6_1", "3e-6_2"):
+    # The momentum's step size was set to ten times the rate's, beyond the run.
+    both = OneCycle(0.05, 1, INCEPTION), CyclicalMomentum(0.95, 0.85, iterations(1_080_000))
+    AUTHOR[f"imagenet_inception_resnet_v2_1cycle_wd{decay}"] = (1_080_000, *both)
 
 
 def logged(name: str) -> tuple[np.ndarray, list[str], list[str]]:
@@ -92,11 +81,7 @@ def logged(name: str) -> tuple[np.ndarray, list[str], list[str]]:
     return np.array([int(r["iteration"]) for r in rows]), [r["lr"] for r in rows], [r["momentum"] for r in rows]
 
 
-def test_every_log_is_compared():
-    assert {file.stem for file in LOGS.glob("*.csv")} == set(AUTHOR)
-
-
-@pytest.mark.parametrize("name", AUTHOR)
+@pytest.mark.parametrize("name", [file.stem for file in LOGS.glob("*.csv")])
 def test_every_digit_of_the_authors_logs(name):
     total, lr, momentum = AUTHOR[name]
     counts, rates, momenta = logged(name)
@@ -144,16 +129,8 @@ def test_lengths_in_iterations():
         (RangeTest(0.1, 1, iterations(10)), 25, {0: 0.1, 10: 1, 11: 0.91, 15: 0.55, 20: 0.1, 25: 0.1}),
         (Triangular(0.1, 3), 10_000, {0: 0.1, 5_000: 3, 10_000: 0.1}),
         (Triangular(0.1, 3, iterations(10)), 45, {10: 3, 20: 0.1, 30: 3, 40: 0.1, 45: 1.55}),
-        (
-            Multistep(0.35, 0.1, (iterations(50), iterations(70))),
-            80,
-            {0: 0.35, 49: 0.35, 50: 0.035, 69: 0.035, 70: 0.0035},
-        ),
-        (
-            Multistep(0.005, 0.316, (1 / 2, 3 / 4, 7 / 8, 15 / 16)),
-            16_000,
-            {7_999: 0.005, 8_000: 0.00158, 12_000: 0.00049928},
-        ),
+        (Multistep(0.35, 0.1, (iterations(50), iterations(70))), 80, {49: 0.35, 50: 0.035, 69: 0.035, 70: 0.0035}),
+        (Multistep(5, 0.316, (1 / 2, 3 / 4, 7 / 8, 15 / 16)), 16_000, {7_999: 5, 8_000: 1.58, 12_000: 0.49928}),
         (Exponential(0.1, 0.94, iterations(20)), 100, {19: 0.1, 20: 0.094, 39: 0.094, 40: 0.08836}),
         (Inverse(0.01, iterations(10_000)), 10_000, {0: 0.01, 10_000: 0.01 * 2**-0.75}),
         (Constant(0.95), 10, {0: 0.95, 10: 0.95}),

@@ -1,8 +1,6 @@
 """Datasets from any file, and their cache: checked, in order, made once, and made again where it is damaged."""
 
 import hashlib
-import subprocess
-import sys
 import threading
 import time
 from pathlib import Path
@@ -128,11 +126,6 @@ def test_default_data_dir(monkeypatch, tmp_path):
     assert data.default_data_dir() == tmp_path
     monkeypatch.delenv("TFDS_DATA_DIR")
     assert data.default_data_dir() == Path.home() / "tensorflow_datasets"
-
-
-def test_importing_the_data_imports_nothing_slow():
-    code = "import sys, smith.data; print({'jax', 'tensorflow_datasets', 'filelock'} & sys.modules.keys())"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "set()\n"
 
 
 # --- caches: old, damaged, out of reach ---
