@@ -22,7 +22,8 @@ from smith.train.stopping import Deadline
 if TYPE_CHECKING:
     from smith.train.jobs import Job, Summary
 
-    ScaleName = ReportedScale = str
+    ScaleName = str
+    ReportedScale = str
 else:
     ScaleName = tyro.extras.literal_type_from_choices(scales.SCALES)
     ReportedScale = tyro.extras.literal_type_from_choices([*scales.SCALES, "all"])
