@@ -294,7 +294,7 @@ class Verify(Results):
         good, wrong = verify(self.results_dir)
         print(f"{good} as they were written, {len(wrong)} not")
         for line in wrong:
-            print(f"damaged: {line}")
+            print(line)
         if wrong:
             raise Halted("damaged results are not drawn; smith run sets them aside and trains them again")
 

@@ -38,7 +38,7 @@ def report(root: Path, figures: "Iterable[Figure | Table]") -> None:
         lines += [f"begun: {line}" for line in _begun(store)]
         lines += [f"foreign: {line}" for line in store.foreign()]
         lines += [f"set aside: {path}" for path in store.aside()]
-        lines += [f"damaged: {line}" for line in _damaged(store)]
+        lines += _not_as_written(store)
     if table.row_count:
         console.print(table)
     elif not lines:
@@ -59,13 +59,13 @@ def verify(root: Path) -> tuple[int, list[str]]:
     good, wrong = 0, []
     for store in _stores(root):
         good += len(store.all())
-        wrong += _damaged(store)
+        wrong += _not_as_written(store)
         for path in _saved(store):
             try:
                 checkpoints.check(path)
             except checkpoints.DamagedCheckpoint as error:
                 if path.exists():  # else its run ended just then
-                    wrong.append(str(error))
+                    wrong.append(f"damaged: {error}")
             else:
                 good += 1
     return good, wrong
@@ -77,10 +77,11 @@ def _stores(root: Path) -> list[Store]:
     return [Store(root, scale) for scale in SCALES.values()]
 
 
-def _damaged(store: Store) -> list[str]:
-    """Returns a line for each result that can not be read."""
+def _not_as_written(store: Store) -> list[str]:
+    """Returns a line for each result that is damaged, or can not be read here: no permission, a newer version."""
     store.all()
-    return [*store.damaged.values(), *store.unreadable.values()]
+    damaged = [f"damaged: {line}" for line in store.damaged.values()]
+    return damaged + [f"not readable here: {line}" for line in store.unreadable.values()]
 
 
 def _saved(store: Store) -> list[Path]:

@@ -59,7 +59,13 @@ def test_what_is_damaged_is_told_with_its_path(root, capsys):
     flip(result)
     flip(checkpoint / "about" / "metadata")
     good, wrong = status.verify(root)
-    assert good == 1 and len(wrong) == 2 and str(result) in wrong[0] and str(checkpoint) in wrong[1]
+    assert (
+        good == 1
+        and len(wrong) == 2
+        and all(line.startswith("damaged: ") for line in wrong)
+        and str(result) in wrong[0]
+        and str(checkpoint) in wrong[1]
+    )
     assert any(line.startswith(f"damaged: {result}: ") for line in said(root, capsys))
 
 
