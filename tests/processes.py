@@ -145,9 +145,10 @@ class Place:
         return [path.parent for path in self.folder.glob("checkpoints/*/*/manifest.json")]
 
     def files(self) -> list[str]:
-        """Everything in the folders of results and figures but parts of killed processes, which go after an hour."""
-        found = [path for folder in (self.results, self.figures) for path in folder.rglob("*")]
-        return sorted(path.relative_to(self.root).as_posix() for path in found if path.suffix != ".part")
+        """The files of results and figures, without what a killed process left of a part, which goes after an hour."""
+        found = [path.relative_to(self.root) for path in self.root.rglob("*") if path.is_file()]
+        folders = self.results.name, self.figures.name
+        return sorted(str(p) for p in found if p.parts[0] in folders and not any(n.endswith(".part") for n in p.parts))
 
     def columns(self) -> dict[str, tuple]:
         """The results: their status and the bytes of all columns."""
@@ -156,7 +157,7 @@ class Place:
 
     def assert_as(self, undisturbed: "Place") -> None:
         """The results are all there, equal to the bit, so are the figures, and nothing else is."""
-        assert self.files() == undisturbed.files()
+        assert self.files() == undisturbed.files(), {*self.files()} ^ {*undisturbed.files()}
         assert self.columns() == undisturbed.columns()
         for path in undisturbed.figures.rglob("*.*"):
             assert (self.figures / path.relative_to(undisturbed.figures)).read_bytes() == path.read_bytes()
