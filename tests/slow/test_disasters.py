@@ -65,10 +65,10 @@ def test_a_command_killed_again_and_again_at_a_later_change_ends_as_if_it_had_no
 
 
 def test_a_command_killed_at_random_moments_ends_as_if_it_had_not_been(place, undisturbed):
-    rng, killed = random.Random(20), 0
-    while killed < 20:
+    rng, killed = random.Random(12), 0
+    while killed < 12:
         process = place.start(*FAMILY, more=ALWAYS, often=[], slow=[0.05])
-        time.sleep(rng.uniform(0.5, 8))
+        time.sleep(rng.uniform(0.5, 6))
         process.send(signal.SIGKILL)
         if process.wait() == 0:
             place.assert_as(undisturbed)
