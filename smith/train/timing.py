@@ -10,8 +10,8 @@ from smith.run import Run
 from smith.store import Store
 
 if TYPE_CHECKING:
-    from smith.train.jobs import Job
     from smith.train.loop import Point
+    from smith.train.places import Job
 
 AHEAD = 3  # iterations that are under way or begin before the next point
 
