@@ -131,6 +131,15 @@ class Run:
         """0, or the iteration of the snapshot that the run starts from."""
         return self.start.run.count(self.start.at) if self.start else 0
 
+    def when_tested(self) -> list[int]:
+        """Returns the iterations after which the run is tested: every `test_every`, and at its end.
+
+        A run that starts from a snapshot is tested there too, as the author's are.
+        """
+        first, last, every = self.first_iteration, self.iterations, self.count(self.test_every)
+        regular = [t for t in range(every, last, every) if t > first]
+        return [first] * bool(self.start) + regular + [last]
+
     @property
     def selection(self) -> Selection:
         """The part of the dataset that the run sees."""

@@ -27,9 +27,7 @@ def guess(run: Run, column: str) -> float:
 
 def planned_tests(run: Run) -> np.ndarray:
     """Returns the iterations at which a run is tested if it does not diverge: (tests,) float64."""
-    every, first = run.count(run.test_every), run.first_iteration
-    regular = np.arange(every, run.iterations, every, dtype=float)
-    return np.r_[[float(first)] if run.start else [], regular[regular > first], float(run.iterations)]
+    return np.array(run.when_tested(), float)
 
 
 def padded(result: Result, column: str, x: str = "iteration") -> Line:

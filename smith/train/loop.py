@@ -70,7 +70,7 @@ def train(
     program, keys = step.program_of(run), step.keys_of(seed)
     point = begin or _fresh(run, program, keys.init)
     point = Point(point.iteration, jax.tree.map(jnp.array, point.state), point.last_test)  # a copy, to be used up
-    hyper, tests, end = hyperparameters(run), when_tested(run), run.iterations if until is None else until
+    hyper, tests, end = hyperparameters(run), set(run.when_tested()), run.iterations if until is None else until
     batches = Batches(keys.order, len(problem.train_images), run.batch_size)
     ahead: deque[Array] = deque()
     most_ahead = STEPS_AHEAD.get(step.platform(), 64)
@@ -104,16 +104,6 @@ def _values(schedule: Schedule, iterations: int, iterations_per_epoch: float) ->
     """Returns a schedule at every iteration. Kept: each is compiled, and curves and seeds share most."""
     steps = jnp.arange(iterations + 1)
     return np.asarray(jax.jit(jax.vmap(schedule.build(iterations, iterations_per_epoch)))(steps))
-
-
-def when_tested(run: Run) -> set[int]:
-    """Returns the iterations after which the run is tested: every `test_every`, and at its end.
-
-    A run that starts from a snapshot is tested there too, as the author's are.
-    """
-    first, last, every = run.first_iteration, run.iterations, run.count(run.test_every)
-    regular = {t for t in range(every, last, every) if t > first}
-    return regular | {last} | ({first} if run.start else set())
 
 
 class Batches:
