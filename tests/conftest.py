@@ -5,6 +5,7 @@ compiled programs, which stays for the next test run.
 """
 
 import os
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
@@ -17,7 +18,8 @@ os.environ |= {"NPROC": "1", "OPENBLAS_NUM_THREADS": "1"} if "PYTEST_XDIST_WORKE
 import filelock
 import hypothesis
 import pytest
-from small import SMALL_RUN, made_up
+from processes import Place
+from small import FAMILY, SMALL_RUN, made_up
 
 from smith.data import DATASETS, SPLITS, cache, cache_file
 from smith.networks.cpu import prepare_process
@@ -60,3 +62,20 @@ def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def small_run() -> Run:
     return SMALL_RUN
+
+
+@pytest.fixture
+def place(tmp_path: Path, data_dir: Path) -> Iterator[Place]:
+    """A place for real processes, which are ended with the test."""
+    place = Place(tmp_path, data_dir)
+    yield place
+    for process in place.processes:
+        process.end()
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory, data_dir: Path) -> Place:
+    """A place where a run and its child were trained and drawn in peace."""
+    place = Place(tmp_path_factory.mktemp("undisturbed"), data_dir)
+    place.finish(*FAMILY)
+    return place

@@ -19,6 +19,7 @@ from pathlib import Path
 from smith.run import Run
 from smith.store import results
 
+ALWAYS = ("--checkpoint-every", "0s")  # a checkpoint whenever one can be made
 ROOT = Path(__file__).resolve().parent.parent
 EXPERIMENT = """
 from smith.figure import Figure, Panel

@@ -3,7 +3,7 @@
 import numpy as np
 
 from smith.data import DATASETS, Arrays, Split
-from smith.run import Run, iterations
+from smith.run import Run, Snapshot, iterations
 from smith.schedules import Constant
 from smith.train.step import Problem
 
@@ -19,6 +19,7 @@ SMALL_RUN = Run(
     test_every=iterations(4),
     test_images=100,
 )  # a second: 12 iterations of 16 images, tested every 4 on 100 images
+FAMILY = (SMALL_RUN, SMALL_RUN.replace(weight_decay=1e-2, start=Snapshot(SMALL_RUN, at=iterations(5))))
 
 
 def made_up(name: str, split: Split, count: int) -> Arrays:

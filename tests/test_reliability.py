@@ -4,34 +4,11 @@ import errno
 import os
 import shutil
 import signal
-from collections.abc import Iterator
 
 import pytest
-from processes import Place
-from small import SMALL_RUN
+from processes import ALWAYS
 
-from smith.run import Snapshot, iterations
-
-CHILD = SMALL_RUN.replace(weight_decay=1e-2, start=Snapshot(SMALL_RUN, at=iterations(5)))
-FAMILY = (SMALL_RUN, CHILD)
-ALWAYS = ("--checkpoint-every", "0s")
 STOPPED = "smith: stopped; finished results are kept, and the same command goes on from here"
-
-
-@pytest.fixture
-def place(tmp_path, data_dir) -> Iterator[Place]:
-    place = Place(tmp_path, data_dir)
-    yield place
-    for process in place.processes:
-        process.end()
-
-
-@pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory, data_dir) -> Place:
-    """A place where a run and its child were trained and drawn in peace."""
-    place = Place(tmp_path_factory.mktemp("undisturbed"), data_dir)
-    place.finish(*FAMILY)
-    return place
 
 
 def test_a_killed_command_ends_as_if_it_had_not_been(place, undisturbed):

@@ -10,31 +10,12 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 
 import pytest
-from processes import ROOT, Place
-from small import SMALL_RUN
+from processes import ALWAYS, ROOT
+from small import FAMILY, SMALL_RUN
 
-from smith.run import Run, Snapshot, iterations
-
-FAMILY = (SMALL_RUN, SMALL_RUN.replace(weight_decay=1e-2, start=Snapshot(SMALL_RUN, at=iterations(5))))
-ALWAYS = ("--checkpoint-every", "0s")
-
-
-@pytest.fixture
-def place(tmp_path, data_dir) -> Iterator[Place]:
-    place = Place(tmp_path, data_dir)
-    yield place
-    for process in place.processes:
-        process.end()
-
-
-@pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory, data_dir) -> Place:
-    place = Place(tmp_path_factory.mktemp("undisturbed"), data_dir)
-    place.finish(*FAMILY)
-    return place
+from smith.run import Run, iterations
 
 
 @pytest.mark.parametrize("more", [(), ALWAYS], ids=["without checkpoints", "with checkpoints"])
