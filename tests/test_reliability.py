@@ -7,6 +7,7 @@ import signal
 
 import pytest
 from processes import ALWAYS
+from small import FAMILY
 
 STOPPED = "smith: stopped; finished results are kept, and the same command goes on from here"
 
