@@ -35,7 +35,7 @@ def draw(table: Table, store: Store, target: Path, published: bool = True) -> st
     disk.make_folder(folder)
     head = (*table.columns, *HEAD)
     lost = ("A seed that diverged counts as guessing.",) if any(one.diverged for one in rows) else ()
-    caption = f"{table.title}. Scale {scale.name}: {scale.what}."
+    caption = f"{table.title}. Scale {scale.name}: {scale.describe(table.runs())}."
     for kind, write in (("md", markdown), ("tex", latex)):
         with disk.whole(folder / f"{table.name}.{kind}") as part:
             part.write_text(write(caption, head, body(rows), (*lost, *table.notes)), encoding="utf-8")

@@ -9,21 +9,29 @@ import subprocess
 import sys
 import threading
 from collections.abc import Sequence
+from pathlib import Path
 
 from smith.errors import UserError
+from smith.scales import Scale
 
 
-def check(workers: int, *, alone: Sequence[str] = ()) -> int:
-    """Returns `workers` if it is a number of workers.
-
-    Raises:
-      UserError: it is not, or it is more than one and there is an option, in `alone`, that needs one run at a time.
-    """
-    if workers < 1:
+def check(workers: int, alone: Sequence[str] = ()) -> None:
+    """Raises UserError for a negative number, or if an option, in `alone`, needs one run at a time."""
+    if workers < 0:
         raise UserError(f"--workers {workers}: give a number of at least 1")
     if workers > 1 and alone:
         raise UserError(f"{alone[0]} goes from run to run in order: leave --workers out")
-    return workers
+
+
+def by_itself(scale: Scale, todo: int) -> int:
+    """Returns how many workers train so many runs if nobody says: one a core in miniature, else one.
+
+    A run in miniature does not fill two cores. Where a GPU is there, or cores can not be assigned, it is one too.
+    """
+    gpu = Path("/dev/nvidia0").exists() and os.environ.get("JAX_PLATFORMS") != "cpu"
+    if scale.name != "mini" or gpu or not hasattr(os, "sched_getaffinity"):
+        return 1
+    return max(1, min(len(os.sched_getaffinity(0)), todo))
 
 
 def execute(workers: int, arguments: Sequence[str]) -> int:
@@ -33,10 +41,11 @@ def execute(workers: int, arguments: Sequence[str]) -> int:
     """
     processes: list[subprocess.Popen[str]] = []
     readers: list[threading.Thread] = []
+    said: set[str] = set()
     try:
         for number in range(workers):
             processes.append(_start(number, workers, arguments))
-            readers.append(threading.Thread(target=_pass_on, args=(processes[-1], number)))
+            readers.append(threading.Thread(target=_pass_on, args=(processes[-1], number, said)))
             readers[-1].start()
         statuses = [process.wait() for process in processes]
     finally:
@@ -67,9 +76,13 @@ def cores(every: Sequence[int], number: int, workers: int) -> set[int]:
     return set(every[number::workers]) or {every[number % len(every)]}
 
 
-def _pass_on(process: "subprocess.Popen[str]", number: int) -> None:
-    """Prints the lines of a process until it has ended."""
+def _pass_on(process: "subprocess.Popen[str]", number: int, said: set[str]) -> None:
+    """Prints the lines of a process until it has ended; what went wrong once, though every process says it."""
     assert process.stdout
     with process.stdout as lines:
         for line in lines:
-            print(f"[{number}] {line}", end="", flush=True)
+            if not line.startswith("smith: "):
+                print(f"[{number}] {line}", end="", flush=True)
+            elif line not in said:
+                said.add(line)
+                print(line, end="", file=sys.stderr, flush=True)

@@ -41,11 +41,12 @@ def test_each_worker_has_its_share_of_the_cores(every, expected):
 
 
 def test_a_number_of_workers_is_at_least_one_and_one_for_what_needs_order():
-    assert workers.check(1, alone=["--force"]) == 1 and workers.check(3) == 3
-    with pytest.raises(UserError, match="--workers 0: give a number of at least 1"):
-        workers.check(0)
+    workers.check(1, ["--force"])
+    workers.check(3)
+    with pytest.raises(UserError, match="--workers -1: give a number of at least 1"):
+        workers.check(-1)
     with pytest.raises(UserError, match="--force goes from run to run in order: leave --workers out"):
-        workers.check(2, alone=["--force"])
+        workers.check(2, ["--force"])
 
 
 def test_lines_are_passed_on_and_the_worst_status_is_told(fake, capsys, monkeypatch):
