@@ -44,7 +44,7 @@ from smith.scales import MINIATURES, Miniature, Scale
 from smith.store import Store
 
 BASELINES, TESTED = 2, 4  # seeds of the baselines and of the range tests
-RATES = (1.0, 1 / 4, 1 / 2, 2.0)
+RATES = (1.0, 1 / 2, 2.0)
 TIMES_GUESSING = 4
 NEARER = 0.1  # of the axis
 TESTS = 5  # that the best is a mean of

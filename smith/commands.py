@@ -198,11 +198,15 @@ def _draw(
     """Draws as many figures as there is time for."""
     from smith.figures import draw
 
-    for number, one in enumerate(found):
+    there = [one for one in found if any(map(store.results, one.shows.runs()))]
+    there = there if len(found) > 1 else found
+    for number, one in enumerate(there):
         if deadline and deadline.passed():
-            print(f"{len(found) - number} not drawn; smith draw draws what there is")
+            print(f"{len(there) - number} not drawn; smith draw draws what there is")
             break
         print(draw(one.shows, store, target, published))
+    if absent := [one.shows.name for one in found if one not in there]:
+        print(f"no results at scale {store.scale.name}: {' '.join(absent)}; {store.command('NAME')}")
     for what, lines in (("damaged", store.damaged), ("not readable here", store.unreadable)):
         for line in lines.values():
             print(f"{what}, not drawn: {line}", file=sys.stderr)

@@ -104,7 +104,7 @@ class Miniature:
         )
 
 
-MOST_TESTS = 32  # of a run in miniature
+MOST_TESTS = 40  # of a run in miniature
 
 # By the network and the dataset of the protocol. scripts/choose_miniature.py has the criteria, docs/miniature.md what
 # was tried.
@@ -124,7 +124,9 @@ def miniature_of(run: Run) -> Miniature:
     if found := MINIATURES.get((run.network, run.data)):
         return found
     known = ", ".join(f"{network} on {data}" for network, data in MINIATURES)
-    raise UserError(f"there is no miniature of {run.network} on {run.data}, only of {known}: try --scale smoke")
+    raise UserError(
+        f"there is no miniature of {run.network} on {run.data}, only of {known}: --scale paper trains it whole, --scale smoke for six iterations"
+    )
 
 
 # --- smoke ---

@@ -184,6 +184,25 @@ def test_a_divergence_that_is_to_stop_everything_ends_with_status_1(execute, ref
     assert told[0][1]["stop_on_divergence"]
 
 
+def test_pack_says_where_the_results_are_now(monkeypatch, tmp_path, capsys, refused):
+    monkeypatch.chdir(tmp_path)
+    write_results(tmp_path / "results", "fig14")
+    call("pack", "--scale", "smoke")
+    assert capsys.readouterr().out.startswith("results/smoke: 6 results in packs, 0.0 MB")
+    assert [path.name for path in (tmp_path / "results" / "smoke").glob("*.parquet")] == ["fig14.parquet"]
+    assert "results/paper is not there" in refused(2, "pack", "--scale", "paper")
+
+
+def test_several_experiments_without_results_are_named_in_one_line(monkeypatch, tmp_path, capsys):
+    monkeypatch.chdir(tmp_path)
+    write_results(tmp_path / "results", "fig14")
+    call("draw", "fig14", "fig09", "table1", "--scale", "smoke")
+    drawn, absent = capsys.readouterr().out.splitlines()
+    assert drawn.startswith("fig14: ") and absent == (
+        "no results at scale smoke: fig09 table1; smith run NAME --scale smoke"
+    )
+
+
 def test_workers_are_the_same_command_without_the_drawing(monkeypatch, tmp_path, capsys):
     monkeypatch.chdir(tmp_path)
     told = []
