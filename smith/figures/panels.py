@@ -255,11 +255,13 @@ class Measured:
 
     values: by seed; a seed that diverged counts as guessing
     diverged: how many did
+    as_published: whether the run is the paper's, so that the values can be compared
     """
 
     row: Row
     values: Mapping[int, float]
     diverged: int
+    as_published: bool = True
 
     @property
     def mean(self) -> float:
@@ -278,7 +280,8 @@ def measured(table: Table, store: Store) -> list[Measured]:
     for row in table.rows:
         found = store.results(row.run)
         values = {result.seed: 100 * _end(result, "test_accuracy") for result in found}
-        rows.append(Measured(row, values, sum(result.status == "diverged" for result in found)))
+        lost = sum(result.status == "diverged" for result in found)
+        rows.append(Measured(row, values, lost, store.as_published(row.run)))
     return rows
 
 
