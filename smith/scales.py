@@ -125,7 +125,7 @@ def miniature_of(run: Run) -> Miniature:
         return found
     known = ", ".join(f"{network} on {data}" for network, data in MINIATURES)
     raise UserError(
-        f"there is no miniature of {run.network} on {run.data}, only of {known}: --scale paper trains it whole, --scale smoke for six iterations"
+        f"there is no miniature of {run.network} on {run.data}, only of {known}: try --scale smoke or paper"
     )
 
 

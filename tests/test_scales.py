@@ -121,7 +121,7 @@ def test_a_run_shorter_than_its_miniature_is_not_made_longer():
 
 
 def test_a_network_without_a_miniature_is_named_with_those_that_have_one():
-    words = "no miniature of resnet-20 on cifar10, only of shallow3 on cifar10.*: --scale paper trains it whole, --scale smoke for six"
+    words = "no miniature of resnet-20 on cifar10, only of shallow3 on cifar10.*: try --scale smoke or paper"
     with pytest.raises(UserError, match=words):
         MINI.apply(DEEP.replace(network="resnet-20"))
 
