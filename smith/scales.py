@@ -39,7 +39,7 @@ class Scale:
         """Returns what the scale is for these runs of the protocol, for the face of a figure."""
         if self.name != "mini":
             return self.what
-        return "; ".join(dict.fromkeys(miniature_of(run).what for run in runs))
+        return "; ".join([*dict.fromkeys(miniature_of(run).what for run in runs), "settings are named as in the paper"])
 
 
 # --- in miniature ---
@@ -115,7 +115,7 @@ MINIATURES: dict[tuple[str, str], Miniature] = {
     ("resnet-56-relu", "cifar10"): Miniature("resnet-8-relu", 1 / 2, 2_500, epochs=1 / 4),
     ("wide-32", "cifar10"): Miniature("wide-8", 1 / 4, 2_500, epochs=1 / 4, rate=1 / 2),
     ("densenet-40", "cifar10"): Miniature("densenet-10", 1 / 2, 2_500, epochs=1 / 4, rate=1 / 2),
-    ("lenet", "mnist"): Miniature("lenet", 1 / 2, 6_000, epochs=1 / 2, side=None),
+    ("lenet", "mnist"): Miniature("lenet", 1 / 2, 6_000, epochs=1 / 2, rate=1 / 2, side=None),
 }
 
 

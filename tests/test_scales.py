@@ -128,7 +128,7 @@ def test_a_network_without_a_miniature_is_named_with_those_that_have_one():
 
 def test_figures_say_what_is_shrunk_once_for_each_network():
     said = MINI.describe([DEEP, DEEP.replace(batch_size=1024, ghost_batch_size=256), RUN])
-    assert said.count(";") == 1 and "resnet-8 at 1/2 width, 16 x 16 pixels, 2,500 images" in said
+    assert said.count(";") == 2 and "resnet-8 at 1/2 width, 16 x 16 pixels, 2,500 images" in said
     assert re.search(r"1/8 of the batch, 1/\d of the epochs", said)
     assert PAPER.describe([RUN]) == PAPER.what
     assert "2 times the learning rate" in Miniature(**{**vars(THIRD), "rate": 2.0}).what
