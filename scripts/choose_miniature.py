@@ -15,8 +15,8 @@ What was changed after the first candidates: the best is read off the mean of fo
 because that of single tests moved by half the axis from seed to seed. shallow3 got half of the epochs instead of a
 third, and its baseline is figure 9's of 164 epochs instead of table 1's of 25, which stays below four times guessing at
 any size that is cheap enough (0.27 with a third of the epochs, 0.31 with half, 0.36 with all). wide-32 and densenet-40
-got a quarter of the epochs instead of a third, for the time. The seconds below were measured while other work ran on the
-machine, so they are too high; the README has the time of a whole seed.
+got a quarter of the epochs instead of a third, for the time. The seconds below were measured while other work ran on
+the machine, so they are too high; the README has the time of a whole seed.
 """
 
 import argparse
