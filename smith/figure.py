@@ -156,16 +156,19 @@ class Assumption:
 
     field: the field of Run, such as "batch_size", or one inside it, such as "lr.factor"
     values: what it may be, the experiment's own value among them
-    panels: the letters of the panels in which every curve has the experiment's own value
+    panels: the letters of the panels in which every curve that has the field has the experiment's own value
     """
 
     field: str
     values: tuple[float, ...]
     panels: str
 
-    def of(self, run: Run) -> float:
-        """Returns the value that a run has."""
-        value = operator.attrgetter(self.field)(run)
+    def of(self, run: Run) -> float | None:
+        """Returns the value that a run has; None if it has no such field."""
+        try:
+            value = operator.attrgetter(self.field)(run)
+        except AttributeError:
+            return None
         return value.value if isinstance(value, Constant) else value
 
     @property
@@ -225,16 +228,15 @@ class Figure:
         return tuple(self._assumption(name, tuple(values)) for name, values in self.assumed.items())
 
     def _assumption(self, name: str, values: tuple[float, ...]) -> Assumption:
-        runs = {panel.label: panel.runs() for panel in self.panels if isinstance(panel, Panel)}
         anywhere = Assumption(name, values, "")
-        try:
-            own = next(anywhere.of(run) for of in runs.values() for run in of)
-            letters = [letter for letter, of in runs.items() if all(anywhere.of(run) == own for run in of)]
-        except (AttributeError, StopIteration) as error:
-            raise UserError(f"{self.name}: {name} is assumed, and no run has it") from error
+        panels = [panel for panel in self.panels if isinstance(panel, Panel)]
+        found = {panel.label: {anywhere.of(run) for run in panel.runs()} - {None} for panel in panels}
+        own = next((value for of in found.values() for value in of), None)
+        if own is None:
+            raise UserError(f"{self.name}: {name} is assumed, and no run has it")
         if own not in values:
             raise UserError(f"{self.name}: {name} is {own:g}, which is not among the assumed values {values}")
-        return replace(anywhere, panels="".join(letters))
+        return replace(anywhere, panels="".join(letter for letter, of in found.items() if of == {own}))
 
     def _assumed_note(self) -> str:
         """Returns a line such as "Assumed: batch size 512." """
@@ -242,7 +244,8 @@ class Figure:
         for one in self.assumptions:
             panel = next(panel for panel in self.panels if panel.label in one.panels)
             where = "" if len(one.panels) == len(self.panels) else f" in {', '.join(one.panels)}"
-            parts.append(f"{one.words} {written(one.of(panel.runs()[0]))}{where}")
+            value = next(value for run in panel.runs() if (value := one.of(run)) is not None)
+            parts.append(f"{one.words} {written(value)}{where}")
         return f"Assumed: {', '.join(parts)}." if parts else ""
 
     def runs(self) -> list[Run]:

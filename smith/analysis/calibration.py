@@ -102,15 +102,22 @@ def panels_of(figure: Figure, assumption: Assumption) -> list[Panel]:
     return [panel for panel in panels if panel.label in assumption.panels]
 
 
+def concerned(figure: Figure, assumption: Assumption) -> list[tuple[str, Run]]:
+    """Returns the names and the runs of the curves that have an assumed setting."""
+    named = [pair for panel in panels_of(figure, assumption) for pair in panel.curves.items()]
+    return [(name, run) for name, run in named if assumption.of(run) is not None]
+
+
 def present(figure: Figure, assumption: Assumption) -> float:
     """Returns the value that the experiment has."""
-    return assumption.of(panels_of(figure, assumption)[0].runs()[0])
+    value = assumption.of(concerned(figure, assumption)[0][1])
+    assert value is not None
+    return value
 
 
 def names_of(figure: Figure) -> list[str]:
     """Returns the names of the curves that have an assumed setting."""
-    panels = [panel for assumption in figure.assumptions for panel in panels_of(figure, assumption)]
-    return list(dict.fromkeys(name for panel in panels for name in panel.curves))
+    return list(dict.fromkeys(name for one in figure.assumptions for name, _ in concerned(figure, one)))
 
 
 def check(
@@ -144,7 +151,7 @@ def check(
 
 def told_apart(figure: Figure, assumption: Assumption, store: Store) -> bool:
     """Says whether the values make different runs at a scale; some scales choose the batch size themselves."""
-    run = panels_of(figure, assumption)[0].runs()[0]
+    run = concerned(figure, assumption)[0][1]
     found = {store.trained(with_value(run, assumption.field, value)) for value in assumption.values}
     return len(found) == len(assumption.values)
 
@@ -156,8 +163,7 @@ def runs(figure: Figure, store: Store, names: Sequence[str] = ()) -> list[Run]:
         for assumption in figure.assumptions
         if told_apart(figure, assumption, store)
         for value in assumption.values
-        for panel in panels_of(figure, assumption)
-        for name, run in panel.curves.items()
+        for name, run in concerned(figure, assumption)
         if not names or name in names
     }
     return list(found)
@@ -172,7 +178,9 @@ def curves(
         theirs = published.curves(panel.published)
         plain = [name for name in panel.curves for _ in panel.ys]  # without the quantity
         for name, (legend, column, run) in zip(plain, panel.series(), strict=True):
-            if legend in theirs and column != "loss_gap" and (not names or name in names):
+            if legend not in theirs or column == "loss_gap" or assumption.of(run) is None:
+                continue
+            if not names or name in names:
                 x, y = published.inside(theirs, legend, panel)[0]
                 label, trained = f"{panel.label}  {legend}".strip(), store.trained(run)
                 line = x * published.stretch(panel.x, run, trained), y

@@ -59,7 +59,10 @@ def test_every_assumption_gives_valid_runs_that_are_told_apart(chosen: Figure, a
     panels = calibration.panels_of(chosen, assumption)
     assert "".join(panel.label for panel in panels) == assumption.panels
     assert calibration.present(chosen, assumption) in assumption.values
-    for run in (run for panel in panels for run in panel.runs()):
+    concerned = dict(calibration.concerned(chosen, assumption))
+    without = [run for panel in panels for name, run in panel.curves.items() if name not in concerned]
+    assert concerned and all(assumption.of(run) is None for run in without)
+    for run in concerned.values():
         for value in assumption.values:
             changed = with_value(run, assumption.field, value)
             assert assumption.of(changed) == value
