@@ -112,7 +112,7 @@ def test_the_overview_has_the_pictures_first_then_the_claims(written, shelf, exp
     page = written()["index.html"]
     assert "figures/mini/fig09.png" in page.links and page.tags.index("img") < page.tags.index("dl")
     for text in (
-        "Of its 1 claims: at the paper's scale 0 reproduced, 0 not reproduced, 1 inconclusive; in miniature 0 holds",
+        "Its 1 claims, at the paper's scale: reproduced 0, not reproduced 0, inconclusive 1; in miniature: holds 0",
         "The paper: says so.",
     ):
         assert text in page.text
@@ -270,7 +270,7 @@ def test_a_claim_that_holds_says_its_numbers(written, decided, shelf):
     for text in ("Left out: nobody knows: no data", "– not asked", "Because.", "Remark 0", "fig16a (not here)"):
         assert text in pages["claims.html"].text, text
     assert shelf.line.startswith(
-        f"{shelf.root}/report/index.html: at the paper's scale 1 reproduced, 0 not reproduced, 0 "
+        f"{shelf.root}/report/index.html: at the paper's scale: reproduced 1, not reproduced 0, "
     )
 
 

@@ -34,7 +34,8 @@ def _note(x: float, words: str, side: str) -> dict[str, Any]:
 
 
 def _axis(axis: Axis) -> dict[str, Any]:
-    found: dict[str, Any] = {"title": {"text": shown(axis.label), "standoff": 6}, "automargin": True, "zeroline": False}
+    label = axis.label + (f" ({axis.papers[0].lower()}: {axis.papers[1]:.3g} times that)" if axis.papers else "")
+    found: dict[str, Any] = {"title": {"text": shown(label), "standoff": 6}, "automargin": True, "zeroline": False}
     if axis.log:
         found |= {"type": "log", "tickformat": "~g"}
     if axis.range:

@@ -26,8 +26,8 @@ def summary(claims: Sequence[Decisions]) -> str:
     """Returns how many claims have each verdict, scale by scale."""
     said = []
     for decisions in zip(*claims, strict=True):
-        counts = [f"{sum(d.verdict == word for d in decisions)} {word}" for word in WORDS[decisions[0].scale]]
-        said.append(f"{AT[decisions[0].scale]} {', '.join(counts)}")
+        counts = [f"{word} {sum(d.verdict == word for d in decisions)}" for word in WORDS[decisions[0].scale]]
+        said.append(f"{AT[decisions[0].scale]}: {', '.join(counts)}")
     return "; ".join(said)
 
 
