@@ -143,7 +143,7 @@ class Place:
 
     def checkpoints(self) -> list[Path]:
         """The complete checkpoints."""
-        return [path.parent for path in self.folder.glob("checkpoints/*/*/manifest.json")]
+        return [path.parent for path in self.folder.glob("checkpoints/*/[0-9]*/manifest.json")]
 
     def files(self) -> list[str]:
         """The files of results and figures, without what a killed process left of a part, which goes after an hour."""

@@ -10,8 +10,8 @@ from smith.errors import UserError
 from smith.figure import Figure, Panel
 from smith.scales import SCALES
 from smith.store import COLUMNS, Store, results
-from smith.train import status
-from smith.train.checkpoints import Checkpoint, Keeper
+from smith.train import checkpoints, status
+from smith.train.checkpoints import Checkpoint
 from smith.train.places import Job, Places
 
 OTHER = SMALL_RUN.replace(lr=0.02)
@@ -27,10 +27,9 @@ def root(tmp_path) -> Path:
     folder = tmp_path / "paper"
     folder.mkdir()
     results.write(folder, SMALL_RUN, 0, "done", [dict.fromkeys(COLUMNS, 0.5)], {})
-    keeper = Keeper(Places(folder).checkpoints(Job(OTHER, 1)))
     for iteration in (4, 6):
-        keeper.keep(Checkpoint(OTHER, 1, iteration, {"x": jnp.zeros(3)}))
-    keeper.close()
+        one = Checkpoint(OTHER, 1, iteration, {"x": jnp.zeros(3)})
+        checkpoints.write(Places(folder).checkpoints(Job(OTHER, 1)), one)
     return tmp_path
 
 
