@@ -17,7 +17,7 @@ FLOORS = [  # from the ground up: the rooms of a floor, each with the paths of i
     {"store": r"store/.*"},
     {"train": r"train/.*", "analysis": r"analysis/.*"},
     {"figures": r"figures/.*"},
-    {"command": r"cli|commands|experiments|__main__|__init__"},
+    {"command": r"cli|commands|experiments|names|__main__|__init__"},
 ]
 
 
