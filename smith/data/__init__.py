@@ -14,7 +14,7 @@ function. `smith.data.tfds.read` reads the datasets of TensorFlow Datasets.
 import functools
 import os
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass, field
 from pathlib import Path
 from typing import Literal, NamedTuple, get_args
 
@@ -40,20 +40,36 @@ class Arrays(NamedTuple):
 Loader = Callable[[Split, Path], Arrays]
 
 
-@dataclass(frozen=True)
+DATASETS: Registry["DatasetInfo"] = Registry("dataset")
+
+
+@dataclass(eq=False)
 class DatasetInfo:
-    """What there is to know about a dataset without reading it.
+    """What there is to know about a dataset without reading it; `dataset` decorates the function that reads it.
 
     preprocessing: "mean_image" subtracts the mean training image from pixels in 0..255, "divide_256" divides them by
       256, "none" leaves them as they are
+
+    Raises:
+      UserError: the name belongs to another dataset, or the preprocessing is not known.
     """
 
+    name: str
+    _: KW_ONLY
     image_shape: tuple[int, int, int]  # height, width, channels
     classes: int  # labels count from 0
     train_images: int
     test_images: int
-    preprocessing: Preprocessing
-    loader: Loader
+    preprocessing: Preprocessing = "mean_image"
+    loader: Loader = field(init=False)
+
+    def __post_init__(self) -> None:
+        if self.preprocessing not in get_args(Preprocessing):
+            raise unknown("preprocessing", self.preprocessing, get_args(Preprocessing))
+
+    def __call__(self, loader: Loader) -> Loader:
+        self.loader = loader
+        return DATASETS.add(self.name, self, loader)
 
     def count(self, split: Split) -> int:
         return self.train_images if split == "train" else self.test_images
@@ -69,28 +85,7 @@ class DatasetInfo:
             raise ValueError(f"labels {labels.min()} to {labels.max()}, not 0 to {self.classes - 1}")
 
 
-DATASETS: Registry[DatasetInfo] = Registry("dataset")
-
-
-def dataset(
-    name: str,
-    *,
-    image_shape: tuple[int, int, int],
-    classes: int,
-    train_images: int,
-    test_images: int,
-    preprocessing: Preprocessing = "mean_image",
-) -> Callable[[Loader], Loader]:
-    """Registers a function as a dataset (see `DatasetInfo`). Raises UserError if the name belongs to another one."""
-    if preprocessing not in get_args(Preprocessing):
-        raise unknown("preprocessing", preprocessing, get_args(Preprocessing))
-
-    def register(loader: Loader) -> Loader:
-        info = DatasetInfo(image_shape, classes, train_images, test_images, preprocessing, loader)
-        DATASETS.add(name, info, loader)
-        return loader
-
-    return register
+dataset = DatasetInfo  # as a decorator
 
 
 @dataset("cifar10", image_shape=(32, 32, 3), classes=10, train_images=50_000, test_images=10_000)

@@ -113,28 +113,20 @@ def faster(double: Callable[..., Any], when: Callable[..., bool] = lambda *_, **
 # Batch normalisation
 
 
-def normalise(x: Array, scale: Array, bias: Array, *, epsilon: float) -> tuple[Array, Array, Array]:
-    """The double of `smith.networks.batch_norm.normalise`: a gradient that reads x and dy twice each."""
-    return _normalise(x, scale, bias, epsilon)
-
-
 @partial(jax.custom_vjp, nondiff_argnums=(3,))
-def _normalise(x: Array, scale: Array, bias: Array, epsilon: float) -> tuple[Array, Array, Array]:
+def normalise(x: Array, scale: Array, bias: Array, epsilon: float) -> tuple[Array, Array, Array]:
+    """The double of `smith.networks.batch_norm.normalise`: a gradient that reads x and dy twice each."""
     return _normalise_forward(x, scale, bias, epsilon)[0]
 
 
-def _normalise_forward(
-    x: Array, scale: Array, bias: Array, epsilon: float
-) -> tuple[tuple[Array, Array, Array], tuple[Array, ...]]:
+def _normalise_forward(x: Array, scale: Array, bias: Array, epsilon: float) -> tuple[Any, tuple[Array, ...]]:
     mean = x.mean(1, keepdims=True)
     variance = jnp.square(x - mean).mean(1, keepdims=True)
     deviation = lax.rsqrt(variance + epsilon)
     return ((x - mean) * (deviation * scale) + bias, mean, variance), (x, mean, deviation, scale)
 
 
-def _normalise_backward(
-    _: float, saved: tuple[Array, ...], cotangents: tuple[Array, Array, Array]
-) -> tuple[Array, Array, Array]:
+def _normalise_backward(_: float, saved: tuple[Array, ...], cotangents: tuple[Array, ...]) -> tuple[Array, ...]:
     x, mean, deviation, scale = saved
     dy = cotangents[0]
     normal = (x - mean) * deviation
@@ -143,7 +135,7 @@ def _normalise_backward(
     return dx, dscale.sum((0, 1)) * x.shape[1], dbias.sum((0, 1)) * x.shape[1]
 
 
-_normalise.defvjp(_normalise_forward, _normalise_backward)
+normalise.defvjp(_normalise_forward, _normalise_backward)
 
 
 def _keep(x: Array) -> Array:
@@ -163,27 +155,20 @@ def computed_once(x: Array) -> Array:
 # Convolutions of few channels
 
 
-def few_channels(x: Array, kernel: Array, *, padding: Any, strides: Any = (1, 1)) -> bool:
+def few_channels(x: Array, kernel: Array, padding: Any, strides: Any = (1, 1)) -> bool:
     """Says whether `convolve_few_channels` can be used, and is likely to be faster."""
     rows, columns, channels, _ = kernel.shape
     same = padding == "SAME" and tuple(strides) == (1, 1) and rows % 2 == columns % 2 == 1
     return same and channels <= 3
 
 
-def convolve_few_channels(x: Array, kernel: Array, *, strides: Any = (1, 1), padding: Any = "SAME") -> Array:
-    """A convolution with "SAME" padding of images with few channels.
+@partial(jax.custom_vjp, nondiff_argnums=(2, 3))
+def convolve_few_channels(x: Array, kernel: Array, padding: Any, strides: Any = (1, 1)) -> Array:
+    """A convolution of images with few channels, for which `few_channels` holds.
 
-    x: (batch, height, width, channels); kernel: (rows, columns, channels, filters), rows and columns odd
-    Returns (batch, height, width, filters).
     The pixels under a row of the kernel become the channels of one pixel, with zeros up to whole registers, which XLA
     gathers from faster than from 3 channels; the kernel then has one column. The gradients are those of the plain one.
     """
-    del strides, padding  # see `few_channels`
-    return _convolve_by_rows(x, kernel)
-
-
-@jax.custom_vjp
-def _convolve_by_rows(x: Array, kernel: Array) -> Array:
     rows, columns, channels, filters = kernel.shape
     x = jnp.pad(x, ((0, 0), (rows // 2, rows // 2), (columns // 2, columns // 2), (0, 0)))
     width, empty = x.shape[2] - columns + 1, -columns * channels % LANES
@@ -193,13 +178,14 @@ def _convolve_by_rows(x: Array, kernel: Array) -> Array:
     return lax.conv_general_dilated(under_row, kernel, (1, 1), "VALID", dimension_numbers=NHWC)
 
 
-def _convolve_same(x: Array, kernel: Array) -> Array:
-    return lax.conv_general_dilated(x, kernel, (1, 1), "SAME", dimension_numbers=NHWC)
+def _few_channels_backward(padding: Any, strides: Any, saved: tuple[Array, Array], dy: Array) -> tuple[Array, ...]:
+    plain = partial(lax.conv_general_dilated, window_strides=strides, padding=padding, dimension_numbers=NHWC)
+    return jax.vjp(plain, *saved)[1](dy)
 
 
-_convolve_by_rows.defvjp(
-    lambda x, kernel: (_convolve_by_rows(x, kernel), (x, kernel)),
-    lambda saved, dy: jax.vjp(_convolve_same, *saved)[1](dy),
+convolve_few_channels.defvjp(
+    lambda x, kernel, padding, strides: (convolve_few_channels(x, kernel, padding, strides), (x, kernel)),
+    _few_channels_backward,
 )
 
 
@@ -269,18 +255,14 @@ def _sum_backward(axis: int, size: int, window: int, stride: int, _: None, dy: A
 _sum_windows.defvjp(_sum_forward, _sum_backward)
 
 
-def lrn_within_channel(x: Array, *, size: int = 3, alpha: float = 5e-5, beta: float = 0.75) -> Array:
-    """The double of `smith.networks.layers.lrn_within_channel`. Its gradient saves x only."""
-    return _lrn(x, size, alpha, beta)
-
-
 @partial(jax.custom_vjp, nondiff_argnums=(1, 2, 3))
-def _lrn(x: Array, size: int, alpha: float, beta: float) -> Array:
+def lrn_within_channel(x: Array, size: int = 3, alpha: float = 5e-5, beta: float = 0.75) -> Array:
+    """The double of `smith.networks.layers.lrn_within_channel`. Its gradient saves x only."""
     return x * _power(_lrn_scale(x, size, alpha), beta)
 
 
 def _lrn_forward(x: Array, size: int, alpha: float, beta: float) -> tuple[Array, Array]:
-    return _lrn(x, size, alpha, beta), x
+    return lrn_within_channel(x, size, alpha, beta), x
 
 
 def _lrn_backward(size: int, alpha: float, beta: float, x: Array, dy: Array) -> tuple[Array]:
@@ -290,7 +272,7 @@ def _lrn_backward(size: int, alpha: float, beta: float, x: Array, dy: Array) -> 
     return (direct - (2 * alpha * beta / size**2) * x * sum_around(direct * x / scale, size),)
 
 
-_lrn.defvjp(_lrn_forward, _lrn_backward)
+lrn_within_channel.defvjp(_lrn_forward, _lrn_backward)
 
 
 def _lrn_scale(x: Array, size: int, alpha: float) -> Array:

@@ -81,8 +81,8 @@ class Conv(nnx.Conv):
 
 
 @cpu.faster(cpu.convolve_few_channels, when=cpu.few_channels)
-def convolve(x: jax.Array, kernel: jax.Array, *, strides: Any = (1, 1), padding: Any) -> jax.Array:
-    """x: (batch, height, width, inputs); kernel: (rows, columns, inputs, outputs); strides, padding: as in `Conv`.
+def convolve(x: jax.Array, kernel: jax.Array, *, padding: Any, strides: Any = (1, 1)) -> jax.Array:
+    """x: (batch, height, width, inputs); kernel: (rows, columns, inputs, outputs); padding, strides: as in `Conv`.
 
     Returns (batch, new height, new width, outputs).
     """

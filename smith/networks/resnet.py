@@ -118,7 +118,7 @@ class ResNet(Residual):
     Depth 6n + 8: a convolution, 3n + 2 blocks of two, the two projections, the dense layer.
     """
 
-    def __init__(self, classes: int, depth: int, options: Options, *, rngs: nnx.Rngs) -> None:
+    def __init__(self, classes: int, options: Options, *, rngs: nnx.Rngs, depth: int) -> None:
         n = (depth - 8) // 6
         blocks = [(16, 1)] * n + [(32, 2)] + [(32, 1)] * n + [(64, 2)] + [(64, 1)] * n
         super().__init__(Block, blocks, classes, "msra", options, rngs=rngs)
@@ -133,7 +133,7 @@ class ResNetReLU(Residual):
     biases.)
     """
 
-    def __init__(self, classes: int, depth: int, options: Options, *, rngs: nnx.Rngs) -> None:
+    def __init__(self, classes: int, options: Options, *, rngs: nnx.Rngs, depth: int) -> None:
         n = (depth - 2) // 6
         blocks = [(16, 1)] * n + [(32, 2)] + [(32, 1)] * (n - 1) + [(64, 2)] + [(64, 1)] * (n - 1)
         super().__init__(PoolBlock, blocks, classes, "xavier", options, rngs=rngs)
@@ -142,7 +142,7 @@ class ResNetReLU(Residual):
 class WideResNet(Residual):
     """wide-32: three groups of n blocks, 16, 64, 256 channels. Depth 6n + 2, which leaves the projections out."""
 
-    def __init__(self, classes: int, depth: int, options: Options, *, rngs: nnx.Rngs) -> None:
+    def __init__(self, classes: int, options: Options, *, rngs: nnx.Rngs, depth: int) -> None:
         n = (depth - 2) // 6
         blocks = [(16, 1)] * n + [(64, 2)] + [(64, 1)] * (n - 1) + [(256, 2)] + [(256, 1)] * (n - 1)
         super().__init__(Block, blocks, classes, "msra", options, rngs=rngs)

@@ -145,11 +145,7 @@ def solver(name: str) -> Callable[[Any], Any]:
       UserError: the name is taken.
     """
 
-    def register(factory: Any) -> Any:
-        SOLVERS.add(name, factory, factory)
-        return factory
-
-    return register
+    return lambda factory: SOLVERS.add(name, factory, factory)
 
 
 def driven(name: str, lr_multipliers: Multipliers, decay_multipliers: Multipliers) -> optax.GradientTransformation:

@@ -21,10 +21,9 @@ CALLS: list[str] = []
 
 
 @pytest.fixture
-def own(monkeypatch: pytest.MonkeyPatch):
+def own():
     """Registers a dataset of 40 training and 10 test images in 300 classes; returns the function that does so."""
-    for table in ("_entries", "_origins"):
-        monkeypatch.setattr(DATASETS, table, dict(getattr(DATASETS, table)))
+    before = [(table, dict(table)) for table in (DATASETS, DATASETS.origins)]
     CALLS.clear()
 
     def register(images=PIXELS, labels=LABELS, classes=300, pause=0.0):
@@ -35,7 +34,10 @@ def own(monkeypatch: pytest.MonkeyPatch):
             return Arrays(images, labels) if split == "train" else Arrays(images[:10], labels[:10])
 
     register()
-    return register
+    yield register
+    for table, entries in before:
+        table.clear()
+        table.update(entries)
 
 
 def same(one: Arrays, other: tuple[np.ndarray, np.ndarray]) -> bool:

@@ -265,7 +265,7 @@ def test_a_solver_and_a_metric_of_a_users_own(run, mnist):
     try:
         rows = rows_of(train(run.replace(solver="sign", lr=1e-3, metrics=("top3",)), 0, mnist))
     finally:
-        del SOLVERS._entries["sign"], METRICS._entries["top3"]
+        del SOLVERS["sign"], METRICS["top3"]
     assert [list(row) for row in rows] == [[*COLUMNS, "top3"]] * 3
     assert all(row["test_accuracy"] <= row["top3"] <= 1 for row in rows)
     assert rows[-1]["train_loss"] < rows[0]["train_loss"]
