@@ -21,20 +21,13 @@ from typing import Literal, NamedTuple, get_args
 import numpy as np
 
 from smith.data import cache, tfds
-from smith.data.derive import derive
+from smith.data.arrays import Arrays, derive
 from smith.errors import UserError, unknown
 from smith.registry import Registry
 
 Split = Literal["train", "test"]
 Preprocessing = Literal["mean_image", "divide_256", "none"]
 SPLITS: tuple[Split, ...] = get_args(Split)
-
-
-class Arrays(NamedTuple):
-    """One split: images (N, height, width, channels) uint8, labels (N,) int32. A function may return any integers."""
-
-    images: np.ndarray
-    labels: np.ndarray
 
 
 Loader = Callable[[Split, Path], Arrays]
@@ -90,18 +83,18 @@ dataset = DatasetInfo  # as a decorator
 
 @dataset("cifar10", image_shape=(32, 32, 3), classes=10, train_images=50_000, test_images=10_000)
 def cifar10(split: Split, data_dir: Path) -> Arrays:
-    return Arrays(*tfds.read("cifar10", split, data_dir))
+    return tfds.read("cifar10", split, data_dir)
 
 
 @dataset("cifar100", image_shape=(32, 32, 3), classes=100, train_images=50_000, test_images=10_000)
 def cifar100(split: Split, data_dir: Path) -> Arrays:
-    return Arrays(*tfds.read("cifar100", split, data_dir))
+    return tfds.read("cifar100", split, data_dir)
 
 
 @dataset("mnist", image_shape=(28, 28, 1), classes=10, train_images=60_000, test_images=10_000,
          preprocessing="divide_256")  # fmt: skip
 def mnist(split: Split, data_dir: Path) -> Arrays:
-    return Arrays(*tfds.read("mnist", split, data_dir))
+    return tfds.read("mnist", split, data_dir)
 
 
 def default_data_dir() -> Path:
@@ -125,13 +118,13 @@ def load(name: str, split: Split, data_dir: Path) -> Arrays:
 
     def make() -> Arrays:
         try:
-            arrays = info.loader(split, folder)
+            arrays = Arrays(*info.loader(split, folder))
             info.check(split, *arrays)
             return arrays
         except (OSError, ValueError) as error:
             raise UserError(f"{name} {split} in {folder} is not right ({error}): mend it, or its function") from error
 
-    return Arrays(*cache.kept(cache_file(name, split, folder), make, functools.partial(info.check, split)))
+    return cache.kept(cache_file(name, split, folder), make, functools.partial(info.check, split))
 
 
 class Selection(NamedTuple):
@@ -155,8 +148,3 @@ def prepare(names: Iterable[str], data_dir: Path) -> None:
         for split in SPLITS:
             load(name, split, data_dir)
         print(f"{name}: {info.train_images} training and {info.test_images} test images in {data_dir}", flush=True)
-
-
-def mean_image(images: np.ndarray) -> np.ndarray:
-    """Returns the mean over the images, (N, H, W, C) uint8 -> (H, W, C) float32. The sum is exact in float64."""
-    return images.mean(axis=0, dtype=np.float64).astype(np.float32)

@@ -42,7 +42,7 @@ UNDECAYED = {"dense/bias": 0.0}
 
 
 def _paper(name: str, path: str, **facts: Any) -> None:
-    """Registers a network of the paper, whose class is imported when one is built. path: as in "resnet:ResNet"."""
+    """Registers a network of the paper, which is imported when one is built. path: as in "lenet:LeNet"."""
 
     def build(*args: Any, **options: Any) -> nnx.Module:
         return pkgutil.resolve_name(f"smith.networks.{path}")(*args, **options)
@@ -67,9 +67,9 @@ _paper(
     lr_multipliers={f"{layer}/bias": 2.0 for layer in ("conv1", "conv2", "dense1", "dense2")},
     cached_batch=128,
 )
-_paper("resnet-56", "resnet:ResNet", parameters=858_778, depths=(8, 6), decay_multipliers=UNDECAYED, **DEEP)
-_paper("resnet-56-relu", "resnet:ResNetReLU", parameters=806_746, depths=(8, 6), **DEEP)
-_paper("wide-32", "resnet:WideResNet", parameters=5_899_930, depths=(8, 6), decay_multipliers=UNDECAYED, **DEEP)
+_paper("resnet-56", "resnet:resnet", parameters=858_778, depths=(8, 6), decay_multipliers=UNDECAYED, **DEEP)
+_paper("resnet-56-relu", "resnet:resnet_relu", parameters=806_746, depths=(8, 6), **DEEP)
+_paper("wide-32", "resnet:wide", parameters=5_899_930, depths=(8, 6), decay_multipliers=UNDECAYED, **DEEP)
 _paper("densenet-40", "densenet:DenseNet", parameters=1_019_722, depths=(7, 3), **DEEP)
 
 

@@ -13,7 +13,6 @@ Images are (batch, height, width, channels), but for LeNet's (see `convolve_and_
 """
 
 import ctypes
-import importlib.util
 import mmap
 import os
 from collections.abc import Callable
@@ -23,6 +22,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import jaxlib
 import numpy as np
 from jax import Array, lax
 
@@ -58,15 +58,11 @@ def xla_knows(flag: str) -> bool:
 
     The names of flags are C strings there, between two zero bytes.
     """
-    spec = importlib.util.find_spec("jaxlib")
-    if spec is None or spec.origin is None:
-        return False
-    return any(_contains(file, f"\0{flag}\0".encode()) for file in Path(spec.origin).parent.glob("*.so"))
-
-
-def _contains(file: Path, content: bytes) -> bool:
-    with file.open("rb") as opened, mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
-        return mapped.find(content) >= 0
+    for path in Path(jaxlib.__file__).parent.glob("*.so"):
+        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+            if content.find(f"\0{flag}\0".encode()) >= 0:
+                return True
+    return False
 
 
 def keep_freed_memory() -> bool:

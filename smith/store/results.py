@@ -128,7 +128,6 @@ def read(path: Path) -> Result:
     """
     content = path.read_bytes()
     try:
-        _check_signature(content)
         result, version = _decode(content)
     except (ValueError, KeyError) as error:  # ArrowInvalid is a ValueError
         raise DamagedResult(f"{path}: {(str(error) or repr(error)).splitlines()[0]}") from error
@@ -137,20 +136,16 @@ def read(path: Path) -> Result:
     return result
 
 
-def _check_signature(content: bytes) -> None:
-    """Raises ValueError if a byte of a file was altered."""
+def _decode(content: bytes) -> tuple[Result, str]:
+    """Returns the result in a file, and the file's schema version. Raises ValueError if a byte was altered."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
     signatures = re.findall(rb"sha256:[0-9a-f]{64}", content)
     if len(signatures) != 1:
         raise ValueError("not a result of this program, or altered")
     if _signed(content.replace(signatures[0], UNSIGNED)) != content:
         raise ValueError("sha256 differs: the file was altered")
-
-
-def _decode(content: bytes) -> tuple[Result, str]:
-    """Returns the result in a file, and the file's schema version."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
     table = pq.ParquetFile(pa.BufferReader(content)).read(use_threads=False)  # read_table imports pandas
     facts = {k.decode(): v.decode() for k, v in (table.schema.metadata or {}).items() if not k.startswith(b"ARROW")}
     del facts["digest"]
@@ -184,11 +179,12 @@ def _processor() -> str:
 
 def _git_commit() -> str:
     """Returns the commit of the code, with "+" if files were changed since; "unknown" outside a checkout."""
-    git = functools.partial(
-        subprocess.check_output, cwd=Path(__file__).parents[1], stderr=subprocess.DEVNULL, timeout=10
-    )
+
+    def git(*words: str) -> str:
+        command, quiet = ["git", "-C", str(Path(__file__).parents[1]), *words], subprocess.DEVNULL
+        return subprocess.check_output(command, stderr=quiet, timeout=10, text=True)
+
     try:
-        changed = git(["git", "status", "--porcelain", "--", "*.py"])
-        return git(["git", "rev-parse", "HEAD"]).decode().strip() + "+" * bool(changed)
+        return git("rev-parse", "HEAD").strip() + "+" * bool(git("status", "--porcelain", "--", "*.py"))
     except (OSError, subprocess.SubprocessError):
         return "unknown"

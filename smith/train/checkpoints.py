@@ -96,8 +96,7 @@ def write(folder: Path, checkpoint: Checkpoint) -> None:
                 orbax.save((part / "state").resolve(), args=args.StandardSave(arrays))
             (part / MANIFEST).write_text(json.dumps(_digests(part)))
     except Exception as error:  # Orbax and TensorStore raise many kinds
-        reason = isinstance(error, OSError) and error.strerror or _first_line(error)
-        number = isinstance(error, OSError) and error.errno or errno.EIO
+        number, reason = getattr(error, "errno", None) or errno.EIO, getattr(error, "strerror", None) or _line(error)
         raise OSError(number, f"no checkpoint can be written ({reason})", str(folder)) from error
 
 
@@ -135,7 +134,7 @@ def load(path: Path, run: Run, seed: int, like: Like) -> Checkpoint:
         with _orbax() as (orbax, args):
             state = orbax.restore((path / "state").resolve(), args=args.StandardRestore(expected))
     except Exception as error:
-        raise DamagedCheckpoint(f"{path}: {_first_line(error)}") from error
+        raise DamagedCheckpoint(f"{path}: {_line(error)}") from error
     alike = jax.tree.map(lambda one, other: (one.shape, one.dtype) == (other.shape, other.dtype), state, expected)
     if not all(jax.tree.leaves(alike)):
         raise DamagedCheckpoint(f"{path}: its arrays are not those of this run's network")
@@ -168,7 +167,7 @@ def _orbax() -> Iterator[tuple[Any, Any]]:
         yield checkpointer, ocp.args
 
 
-def _first_line(error: Exception) -> str:
+def _line(error: Exception) -> str:
     return (str(error).strip() or repr(error)).splitlines()[0]
 
 

@@ -4,6 +4,7 @@ import itertools
 import math
 import os
 import time
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -42,14 +43,6 @@ class Summary:
     begun: int = 0
     missing: dict[str, tuple[str, int]] = field(default_factory=dict)
     halted: str = ""
-
-    def count(self, status: str) -> None:
-        """Adds what became of a job (see `Owner.attempt`)."""
-        self.trained += status in ("done", "diverged")
-        self.diverged += status == "diverged"
-        self.found += status == "found"
-        self.left += status in ("left", "stopped")
-        self.begun += status == "stopped"
 
 
 def plan(runs: Iterable[Run], store: Store, seeds: int) -> list[Job]:
@@ -93,21 +86,21 @@ def execute(
     deadline, places = Deadline(budget), Places(store.folder)
     disk.make_folder(store.folder, "--results-dir")
     todo = list(jobs) if force else missing(jobs, store)
-    summary = Summary(found=len(jobs) - len(todo))
-    display.plan(len(todo), summary.found)
+    found = len(jobs) - len(todo)
+    display.plan(len(todo), found)
     if todo:
         prepare(job.run for job in todo)
     owner = Owner(store, places, data_dir, display, deadline, checkpoint_every, force, set(todo))
-    told = 0
+    count, halted, told = Counter[str](), "", 0
     while todo:
         busy = []
         for job in todo:
-            status = "left" if summary.halted else owner.attempt(job)
-            summary.count(status)
+            status = "left" if halted else owner.attempt(job)
             if status == "busy":
                 busy.append(job)
             if status == "diverged" and stop_on_divergence:
-                summary.halted = f"{job.run.key} seed {job.seed}"
+                halted = f"{job.run.key} seed {job.seed}"
+            count[status] += 1
         if len(busy) == len(todo):
             if len(busy) != told:
                 display.waiting(len(busy))
@@ -115,10 +108,11 @@ def execute(
             time.sleep(POLL)
         todo = busy
     places.tidy(set(jobs) - owner.todo, owner.todo)
-    summary.missing = owner.missing
-    if summary.missing and not summary.trained and not summary.found:
-        raise UserError("; ".join(reason for reason, _ in summary.missing.values()))
-    return summary
+    trained, found = count["done"] + count["diverged"], found + count["found"]
+    if owner.missing and not trained and not found:
+        raise UserError("; ".join(reason for reason, _ in owner.missing.values()))
+    left = count["left"] + count["stopped"]
+    return Summary(trained, count["diverged"], found, left, count["stopped"], owner.missing, halted)
 
 
 def prepare(runs: Iterable[Run]) -> None:
@@ -140,14 +134,14 @@ def prepare(runs: Iterable[Run]) -> None:
 class Outcome(NamedTuple):
     """How a training ended.
 
-    status: "done", "diverged" or "stopped"
+    status: "done", "diverged" or "stopped"; "busy" if it did not begin, because another process has the parent in hand
     spent: seconds by kind, and the iterations that were timed (see `smith.train.timing.Clock`)
     not_finite: which losses, parameters and batch statistics were not finite
     """
 
     status: str
-    rows: Sequence[Mapping[str, float]]
-    spent: dict[str, float]
+    rows: Sequence[Mapping[str, float]] = ()
+    spent: Mapping[str, float] = {}
     not_finite: Sequence[str] = ()
 
 
@@ -227,13 +221,17 @@ class Owner:
         return self._problem[1] if self._problem else None
 
     def _train(self, job: Job) -> str:
-        """Trains a job whose lock is held, and writes its result. Returns its status."""
+        """Trains a job whose lock is held, and writes its result. Returns its status.
+
+        A run also ends as diverged if its parent diverged before the snapshot.
+        """
         run, folder = job.run, self.places.checkpoints(job)
         if self.force:
             checkpoints.remove(folder)
-        outcome = self._outcome(job, folder)
-        if not outcome or outcome.status == "stopped":
-            return outcome.status if outcome else "busy"
+        begin = self._newest(job, folder) or self._snapshot(job)
+        outcome = begin if isinstance(begin, Outcome) else self._run(job, begin, folder)
+        if outcome.status not in ("done", "diverged"):
+            return outcome.status
         rows = [{**dict.fromkeys(run.metrics, math.nan), **row} for row in outcome.rows]  # a parent may lack some
         told = {"non_finite": " ".join(outcome.not_finite)} if outcome.not_finite else {}
         facts = results.facts(**timing.facts(run, outcome.spent), **told)
@@ -244,39 +242,30 @@ class Owner:
         self.display.end(run, job.seed, outcome.status, rows[-1])
         return outcome.status
 
-    def _outcome(self, job: Job, folder: Path) -> Outcome | None:
-        """Trains a job to its end. Returns None if another process has its parent in hand.
+    def _snapshot(self, job: Job) -> Checkpoint | Outcome | None:
+        """Returns the snapshot that a job starts from, after training its parent up to there if need be.
 
-        A run also ends as diverged if its parent diverged before the snapshot.
+        Returns the parent's outcome if there is none, and None if the job has no parent.
         """
-        begin = self._newest(job, folder)
-        if not begin and job.parent:
-            found = self._snapshot(job.parent, job.run.first_iteration)
-            if not isinstance(found, Checkpoint):
-                return found
-            begin = Checkpoint(job.run, job.seed, found.iteration, found.state)
-        return self._run(job, begin, folder)
-
-    def _snapshot(self, parent: Job, at: int) -> Checkpoint | Outcome | None:
-        """Returns the snapshot of a job at an iteration, after training it up to there if need be.
-
-        Returns the job's outcome if there is none, or None if another process has the job in hand.
-        """
+        parent, at, found = job.parent, job.run.first_iteration, None
+        if not parent:
+            return None
         place, folder = self.places.snapshot(parent, at), self.places.checkpoints(parent, at)
         try:
             if checkpoints.complete(place):
-                return checkpoints.load(place, parent.run, parent.seed, _like)
+                found = checkpoints.load(place, parent.run, job.seed, _like)
         except DamagedCheckpoint as error:
             self.display.warn(f"damaged snapshot, made again: {error}")
-        with self.places.holding(parent) as held:
-            if not held:
-                return None
-            checkpoints.remove(place)
-            outcome = self._run(parent, self._newest(parent, folder), folder, until=at)
-            if outcome.status != "done":
-                return outcome
-            checkpoints.remove(folder)
-            return checkpoints.load(place, parent.run, parent.seed, _like)
+        if not found:
+            with self.places.holding(parent) as held:
+                if not held:
+                    return Outcome("busy")
+                outcome = self._run(parent, self._newest(parent, folder), folder, until=at)
+                if outcome.status != "done":
+                    return outcome
+                checkpoints.remove(folder)
+                found = checkpoints.load(place, parent.run, job.seed, _like)
+        return Checkpoint(job.run, job.seed, found.iteration, found.state)
 
     def _newest(self, job: Job, folder: Path) -> Checkpoint | None:
         """Returns the newest checkpoint in a folder that can be read."""

@@ -59,10 +59,10 @@ class Places:
         """Holds a job's lock, if nobody else does. Gives whether it is held."""
         return disk.holding(self._locks / f"{job.name}.lock")
 
-    def under_way(self) -> list[Path]:
-        """Returns the folders with checkpoints and snapshots."""
-        folders = self._checkpoints, self._snapshots
-        return [path for folder in folders for path in disk.matching(folder, "[!.]*-seed*")]
+    def saved(self) -> list[Path]:
+        """Returns every checkpoint and snapshot."""
+        folders = [*disk.matching(self._checkpoints, "[!.]*"), *disk.matching(self._snapshots, "[!.]*")]
+        return [path for folder in folders for path in checkpoints.saved(folder)]
 
     def tidy(self, finished: Iterable[Job], others: Iterable[Job]) -> None:
         """Removes what finished jobs needed, if no other job does and nobody has it in hand, and what is empty."""

@@ -13,17 +13,12 @@ from collections.abc import Sequence
 from smith.errors import UserError
 
 
-def check(workers: int, *, alone: Sequence[str] = ()) -> int:
-    """Returns `workers` if it is a number of workers.
-
-    Raises:
-      UserError: it is not, or it is more than one and there is an option, in `alone`, that needs one run at a time.
-    """
+def check(workers: int, *, alone: Sequence[str] = ()) -> None:
+    """Raises UserError for a wrong number of workers, or more than one and an option, in `alone`, that needs order."""
     if workers < 1:
         raise UserError(f"--workers {workers}: give a number of at least 1")
     if workers > 1 and alone:
         raise UserError(f"{alone[0]} goes from run to run in order: leave --workers out")
-    return workers
 
 
 def execute(workers: int, arguments: Sequence[str]) -> int:

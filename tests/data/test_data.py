@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from smith import data
-from smith.data import DATASETS, SPLITS, Arrays, cache_file, dataset, load, mean_image, prepare
+from smith.data import DATASETS, SPLITS, Arrays, cache_file, dataset, load, prepare
 from smith.data.cache import in_order
 from smith.errors import UserError
 
@@ -115,12 +115,6 @@ def test_the_order_is_by_digest_with_one_byte_for_a_label_below_256():
     digests = [hashlib.sha256(image.tobytes() + end).digest() for image, end in zip(images, suffixes, strict=True)]
     assert digests == sorted(digests)
     assert same(Arrays(*in_order(PIXELS[::-1], LABELS[::-1])), (images, labels))
-
-
-def test_mean_image():
-    mean = mean_image(PIXELS)
-    assert mean.dtype == np.float32
-    np.testing.assert_array_equal(mean, (PIXELS.astype(np.int64).sum(0) / 40).astype(np.float32))
 
 
 def test_default_data_dir(monkeypatch, tmp_path):

@@ -168,7 +168,9 @@ def test_a_path_that_is_not_there_is_an_error(kind, path):
 def test_the_multipliers_of_every_network_name_parameters_that_it_has(name):
     info = networks.info(name)
     shapes = jax.eval_shape(lambda: networks.create(name, jax.random.key(0), 10, networks.Options())[1])
-    jax.eval_shape(driven("sgd", info.lr_multipliers, info.decay_multipliers).init, shapes)
+    jax.eval_shape(
+        driven("sgd", lr_multipliers=info.lr_multipliers, decay_multipliers=info.decay_multipliers).init, shapes
+    )
 
 
 def test_the_decay_of_shallow3s_classifier_is_250_times_that_of_its_other_kernels():
@@ -231,4 +233,4 @@ def test_a_name_is_registered_once_and_an_unknown_one_has_a_hint():
     with pytest.raises(UserError, match="solver 'sgd' is .* already"):
         solver("sgd")(lambda *_, **__: optax.sgd(0.1))
     with pytest.raises(UserError, match="did you mean 'nesterov'"):
-        driven("nestrov", {}, {})
+        driven("nestrov")
