@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from smith.names import *  # noqa: F403
+    from smith.train.optim import caffe_sgd, solver  # noqa: F401
 
 __version__ = "0.1.0"
 
@@ -18,4 +19,5 @@ def __getattr__(name: str) -> Any:
     """Imports all names when the first is asked for: the program hears signals before. Modules come by themselves."""
     if importlib.util.find_spec(f"smith.{name}"):
         raise AttributeError(name)
-    return getattr(importlib.import_module("smith.names"), name)
+    module = "smith.train.optim" if name in ("caffe_sgd", "solver") else "smith.names"
+    return getattr(importlib.import_module(module), name)

@@ -2,8 +2,6 @@
 
 # ruff: noqa: F401
 
-from typing import TYPE_CHECKING, Any
-
 from smith.data import Arrays, dataset
 from smith.errors import UserError
 from smith.figure import Figure, Finals, Panel, Row, Sketch, Table
@@ -30,14 +28,3 @@ from smith.schedules import (
     Triangular,
 )
 from smith.store import Result, Store, read
-
-if TYPE_CHECKING:
-    from smith.train.optim import caffe_sgd, solver
-
-
-def __getattr__(name: str) -> Any:
-    if name not in ("caffe_sgd", "solver"):
-        raise AttributeError(f"module 'smith' has no attribute {name!r}")
-    from smith.train import optim
-
-    return getattr(optim, name)

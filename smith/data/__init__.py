@@ -1,14 +1,7 @@
 """The datasets by name, as arrays in memory.
 
-A dataset is a function that returns one of its splits. It may be written in any file:
-
-    @dataset("stripes", image_shape=(32, 32, 3), classes=2, train_images=1_000, test_images=200)
-    def stripes(split: Split, data_dir: Path) -> Arrays:
-        content = np.load(data_dir / f"stripes-{split}.npz")
-        return Arrays(content["images"], content["labels"])
-
-It is called once: what it returns is checked, and kept in DATA_DIR/smith-cache. Delete that file after changing the
-function. `smith.data.tfds.read` reads the datasets of TensorFlow Datasets.
+A dataset is a function that returns one of its splits. It may be in any file: see docs/extending.md. It is called once:
+what it returns is checked, and kept in DATA_DIR/smith-cache. Delete that file after changing the function.
 """
 
 import functools

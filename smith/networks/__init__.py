@@ -3,19 +3,10 @@
     graphdef, params, rest = create("resnet-56", jax.random.key(0), classes=10)
     logits, rest = apply(graphdef, params, rest, images, train=True)
 
-A network is a Flax module whose call takes (images, *, train, key) and returns logits. It may be written in any file:
-
-    @network("linear", lr_multipliers={"dense/bias": 2.0})
-    class Linear(nnx.Module):
-        def __init__(self, classes: int, options: Options, *, rngs: nnx.Rngs) -> None:
-            self.dense = nnx.Linear(32 * 32 * 3, classes, rngs=rngs)
-
-        def __call__(self, images: Array, *, train: bool = False, key: Array | None = None) -> Array:
-            return self.dense(images.reshape(len(images), -1))
-
-The six of the paper are below. Their modules have a file for each family; `layers` and `batch_norm` are what they are
-made of, and `cpu` what makes them fast on a CPU. Importing this package imports neither JAX nor Flax; `create` and
-`apply` do, when they are called.
+A network is a Flax module whose call takes (images, *, train, key) and returns logits. It may be in any file: see
+docs/extending.md. The six of the paper are below. Their modules have a file for each family; `layers` and `batch_norm`
+are what they are made of, and `cpu` what makes them fast on a CPU. Importing this package imports neither JAX nor Flax;
+`create` and `apply` do, when they are called.
 """
 
 from __future__ import annotations

@@ -25,8 +25,10 @@ import jax.numpy as jnp
 import jaxlib
 import numpy as np
 from jax import Array, lax
+from jax.custom_derivatives import linear_call
 
-from smith.networks.windows import HEIGHT, WIDTH, gather, pad, pixels_inside, sum_around
+from smith.networks import windows
+from smith.networks.windows import HEIGHT, WIDTH, gather, lrn_scale, pad
 
 NHWC = ("NHWC", "HWIO", "NHWC")  # images, kernel, output
 LANES = 16  # float32 numbers in a CPU's widest registers
@@ -179,10 +181,7 @@ def _few_channels_backward(padding: Any, strides: Any, saved: tuple[Array, Array
     return jax.vjp(plain, *saved)[1](dy)
 
 
-convolve_few_channels.defvjp(
-    lambda x, kernel, padding, strides: (convolve_few_channels(x, kernel, padding, strides), (x, kernel)),
-    _few_channels_backward,
-)
+convolve_few_channels.defvjp(lambda *args: (convolve_few_channels(*args), args[:2]), _few_channels_backward)
 
 
 # Pools and local response normalisation. The gradient of a pool asks of every input pixel which windows it is in, where
@@ -198,9 +197,9 @@ def max_pool(x: Array, *, window: int, stride: int) -> Array:
 
 def avg_pool(x: Array, *, window: int, stride: int) -> Array:
     """The double of `smith.networks.layers.avg_pool`."""
-    inside = pixels_inside(x.shape[1:3], window, stride)
+    inside = windows.pixels_inside(x.shape[1:3], window, stride)
     for axis in (WIDTH, HEIGHT):
-        x = _sum_windows(x, axis, x.shape[axis], window, stride)
+        x = _sum_windows(x, axis, window, stride)
     return x * (1 / inside).astype(x.dtype)
 
 
@@ -235,49 +234,35 @@ def _max_backward(axis: int, size: int, window: int, stride: int, place: Array, 
 _max_windows.defvjp(_max_forward, _max_backward)
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(1, 2, 3, 4))
-def _sum_windows(x: Array, axis: int, size: int, window: int, stride: int) -> Array:
-    return reduce(jnp.add, gather(x, axis, window, stride, 0))
+def _sum_windows(x: Array, axis: int, window: int, stride: int) -> Array:
+    size = x.shape[axis]
+    return linear_call(
+        lambda _, x: reduce(jnp.add, gather(x, axis, window, stride, 0)),
+        lambda _, dy: _spread([dy] * window, axis, stride, size),
+        (),
+        x,
+    )
 
 
-def _sum_forward(x: Array, axis: int, size: int, window: int, stride: int) -> tuple[Array, None]:
-    return _sum_windows(x, axis, size, window, stride), None
-
-
-def _sum_backward(axis: int, size: int, window: int, stride: int, _: None, dy: Array) -> tuple[Array]:
-    return (_spread([dy] * window, axis, stride, size),)
-
-
-_sum_windows.defvjp(_sum_forward, _sum_backward)
-
-
-@partial(jax.custom_vjp, nondiff_argnums=(1, 2, 3))
-def lrn_within_channel(x: Array, size: int = 3, alpha: float = 5e-5, beta: float = 0.75) -> Array:
+@jax.custom_vjp
+def lrn_within_channel(x: Array) -> Array:
     """The double of `smith.networks.layers.lrn_within_channel`. Its gradient saves x only."""
-    return x * _power(_lrn_scale(x, size, alpha), beta)
+    return x * _power(lrn_scale(x))
 
 
-def _lrn_forward(x: Array, size: int, alpha: float, beta: float) -> tuple[Array, Array]:
-    return lrn_within_channel(x, size, alpha, beta), x
-
-
-def _lrn_backward(size: int, alpha: float, beta: float, x: Array, dy: Array) -> tuple[Array]:
+def _lrn_backward(x: Array, dy: Array) -> tuple[Array]:
     # With s the scale: dx = dy s^-beta - 2 (alpha / size^2) beta x * (sum over the window of dy x s^(-beta - 1)).
-    scale = _lrn_scale(x, size, alpha)
-    direct = dy * _power(scale, beta)
-    return (direct - (2 * alpha * beta / size**2) * x * sum_around(direct * x / scale, size),)
+    scale = lrn_scale(x)
+    direct = dy * _power(scale)
+    return (direct - windows.LRN_FACTOR * x * windows.sum_around(direct * x / scale),)
 
 
-lrn_within_channel.defvjp(_lrn_forward, _lrn_backward)
+lrn_within_channel.defvjp(lambda x: (lrn_within_channel(x), x), _lrn_backward)
 
 
-def _lrn_scale(x: Array, size: int, alpha: float) -> Array:
-    return 1 + (alpha / size**2) * sum_around(jnp.square(x), size)
-
-
-def _power(scale: Array, beta: float) -> Array:
-    """Returns scale^-beta; Caffe's 0.75 by square roots, which a CPU does many times faster than a power."""
-    return lax.rsqrt(scale) * jnp.sqrt(lax.rsqrt(scale)) if beta == 0.75 else scale**-beta
+def _power(scale: Array) -> Array:
+    """Returns scale^-0.75, LRN_BETA, by square roots, which a CPU does many times faster than a power."""
+    return lax.rsqrt(scale) * jnp.sqrt(lax.rsqrt(scale))
 
 
 # LeNet, with the batch last: the slices of which a convolution's matrix is made are then long and contiguous, and

@@ -1,7 +1,7 @@
 """Checkpoints: runs under way, on disk. Orbax writes and reads the arrays.
 
     FOLDER/<iteration>/state/           the arrays
-    FOLDER/<iteration>/about/metadata   as JSON: the run, the seed, the rows so far
+    FOLDER/<iteration>/about/metadata   as JSON: the rows so far, and what they took
     FOLDER/<iteration>/manifest.json    the SHA-256 of every other file, which is compared before any is read
 
 Each is written beside its place and then renamed: it is there whole or not at all. Nothing that is read is executed.
@@ -20,16 +20,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from smith import disk
-from smith.errors import UserError
-from smith.run import Run, differences
 
 Tree = Any  # a pytree of arrays
-Like = Callable[[Run], Tree]  # returns a state with the structure, shapes and types of a run's; its values are not used
+Like = Callable[[], Tree]  # returns a state with the run's structure, shapes and types; its values are not used
 
 KEPT = 2  # checkpoints of a run; the older ones are removed
 SHARE = 0.01  # of the training time, which checkpoints may cost
 MARGIN = 2**20  # bytes that a checkpoint may need beyond its arrays
-MANIFEST = "manifest.json"
+MANIFEST, ABOUT = "manifest.json", ("iteration", "last_test", "rows", "timing")
 
 
 class DamagedCheckpoint(OSError):
@@ -46,8 +44,6 @@ class Checkpoint(NamedTuple):
     timing: seconds spent so far, by kind, and iterations timed
     """
 
-    run: Run
-    seed: int
     iteration: int
     state: Tree
     last_test: int | None = None
@@ -82,8 +78,7 @@ def write(folder: Path, checkpoint: Checkpoint) -> None:
     import jax
 
     arrays = jax.device_get(checkpoint.state)
-    about = checkpoint._asdict() | {"run": checkpoint.run.to_json(), "rows": list(checkpoint.rows)}
-    del about["state"]
+    about = {name: getattr(checkpoint, name) for name in ABOUT}
     try:
         with disk.whole(folder / name(checkpoint.iteration)) as part:
             with contextlib.suppress(FileNotFoundError):
@@ -100,36 +95,30 @@ def write(folder: Path, checkpoint: Checkpoint) -> None:
         raise OSError(number, f"no checkpoint can be written ({reason})", str(folder)) from error
 
 
-def newest(folder: Path, run: Run, seed: int, like: Like, warn: Callable[[str], None]) -> Checkpoint | None:
+def newest(folder: Path, like: Like, warn: Callable[[str], None]) -> Checkpoint | None:
     """Returns the newest checkpoint in a folder that can be read. Damaged ones are told, and removed.
 
-    Only who holds the run's lock may do this. Arguments and errors as in `load`.
+    Only who holds the run's lock may do this.
     """
     for path in reversed(saved(folder)):
         try:
-            return load(path, run, seed, like)
+            return load(path, like)
         except DamagedCheckpoint as error:
             warn(f"damaged checkpoint, removed: {error}")
             disk.remove(path)
     return None
 
 
-def load(path: Path, run: Run, seed: int, like: Like) -> Checkpoint:
-    """Reads a checkpoint of a run and seed.
+def load(path: Path, like: Like) -> Checkpoint:
+    """Reads a checkpoint.
 
     Raises:
-      DamagedCheckpoint: it is not as it was written, or its arrays are not those of such a run.
-      UserError: it is of another run or seed. The message says what differs.
+      DamagedCheckpoint: it is not as it was written, or its arrays are not those that the run has now.
     """
     import jax
 
     check(path)
-    about = json.loads((path / "about" / "metadata").read_text())
-    differing = differences(Run.from_json(about.pop("run")), run)
-    differing += [f"seed {about['seed']}, not {seed}"] if about["seed"] != seed else []
-    if differing:
-        raise UserError(f"{path} is of another run ({'; '.join(differing):.300}): move it away, or remove it")
-    expected = like(run)
+    about, expected = json.loads((path / "about" / "metadata").read_text()), like()
     try:
         with _orbax() as (orbax, args):
             state = orbax.restore((path / "state").resolve(), args=args.StandardRestore(expected))
@@ -138,7 +127,7 @@ def load(path: Path, run: Run, seed: int, like: Like) -> Checkpoint:
     alike = jax.tree.map(lambda one, other: (one.shape, one.dtype) == (other.shape, other.dtype), state, expected)
     if not all(jax.tree.leaves(alike)):
         raise DamagedCheckpoint(f"{path}: its arrays are not those of this run's network")
-    return Checkpoint(run, state=state, **about)
+    return Checkpoint(state=state, **{name: about[name] for name in ABOUT})
 
 
 def check(path: Path) -> None:

@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -79,7 +80,7 @@ def execute(
     Runs on a dataset that is not to be had are left out and counted, as long as there are others.
 
     Raises:
-      UserError: an unknown solver; no data for any of the jobs; a checkpoint of another run in the place of one's own.
+      UserError: an unknown solver; no data for any of the jobs.
       OSError: no room or no permission to write.
       Stopped: a signal came (see `smith.train.stopping`).
     """
@@ -253,7 +254,7 @@ class Owner:
         place, folder = self.places.snapshot(parent, at), self.places.checkpoints(parent, at)
         try:
             if checkpoints.complete(place):
-                found = checkpoints.load(place, parent.run, job.seed, _like)
+                found = checkpoints.load(place, partial(_like, parent.run))
         except DamagedCheckpoint as error:
             self.display.warn(f"damaged snapshot, made again: {error}")
         if not found:
@@ -264,12 +265,12 @@ class Owner:
                 if outcome.status != "done":
                     return outcome
                 checkpoints.remove(folder)
-                found = checkpoints.load(place, parent.run, job.seed, _like)
-        return Checkpoint(job.run, job.seed, found.iteration, found.state)
+                found = checkpoints.load(place, partial(_like, parent.run))
+        return Checkpoint(found.iteration, found.state)
 
     def _newest(self, job: Job, folder: Path) -> Checkpoint | None:
         """Returns the newest checkpoint in a folder that can be read."""
-        found = checkpoints.newest(folder, job.run, job.seed, _like, self.display.warn)
+        found = checkpoints.newest(folder, partial(_like, job.run), self.display.warn)
         if found:
             self.display.resumed(found.iteration)
         return found
@@ -286,7 +287,8 @@ class Owner:
         rows, clock, kept = [], timing.Clock(begin.timing if begin else {}), begin.iteration if begin else 0
         if begin:
             rows, start = list(begin.rows), loop.Point(begin.iteration, begin.state, begin.last_test)
-        wanted = self._wanted(job) if until is None else {until}
+        wanted = {child.run.first_iteration for child in self.todo if child.parent == job} if until is None else {until}
+        wanted = {at for at in wanted if until or not checkpoints.complete(self.places.snapshot(job, at))}
         keeper, points = Keeper(folder, self.every), loop.train(job.run, job.seed, problem, start, until)
         for point in itertools.chain([start] if start else [], points):
             upcoming = clock.saw(point)
@@ -295,7 +297,7 @@ class Owner:
                 rows.append(point.row)
             if point.diverged:
                 return Outcome("diverged", rows, clock.read(), point.diverged)
-            here = Checkpoint(job.run, job.seed, point.iteration, point.state, point.last_test, rows, clock.read())
+            here = Checkpoint(point.iteration, point.state, point.last_test, rows, clock.read())
             if point.iteration in wanted:
                 wanted.remove(point.iteration)
                 checkpoints.write(self.places.snapshots(job), here)
@@ -306,11 +308,6 @@ class Owner:
             if stop:
                 return Outcome("stopped", rows, clock.read())
         return Outcome("done", rows, clock.read())
-
-    def _wanted(self, job: Job) -> set[int]:
-        """Returns the iterations at which jobs to come start from this one and no snapshot is there."""
-        at = {child.run.first_iteration for child in self.todo if child.parent == job}
-        return {iteration for iteration in at if not checkpoints.complete(self.places.snapshot(job, iteration))}
 
 
 def _like(run: Run) -> "TrainState":

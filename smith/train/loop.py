@@ -140,14 +140,11 @@ def make_test(
         **dict(zip(program.metrics, (sums / total).tolist(), strict=True)),
     }
     losses = [name for name in ("train_loss", "test_loss")[not since :] if not math.isfinite(row[name])]
-    diverged = (*losses, *not_finite({"params": state.params, "rest": state.rest}))
+    arrays = {"params": state.params, "rest": state.rest}
+    paths = [jax.tree_util.keystr(path, simple=True, separator="/") for path, _ in jax.tree.leaves_with_path(arrays)]
+    fine = np.asarray(step.finite(arrays))
+    diverged = (*losses, *(path for path, is_fine in zip(paths, fine, strict=True) if not is_fine))
     state = state._replace(loss_sum=jnp.zeros(()))
     point = Point(t, state, last_test=t, loss=point.loss, row=row, diverged=diverged)
     yield point
     return point
-
-
-def not_finite(tree: Tree) -> list[str]:
-    """Returns the paths of the arrays with a value that is not finite, such as "params/conv1/kernel"."""
-    paths = [jax.tree_util.keystr(path, simple=True, separator="/") for path, _ in jax.tree.leaves_with_path(tree)]
-    return [path for path, fine in zip(paths, np.asarray(step.finite(tree)), strict=True) if not fine]

@@ -11,12 +11,8 @@ part ways as soon as it changes, which is what this paper is about.
 Learning rate, momentum and weight decay act together (paper, section 4.3): what regularises is about
 lr * weight_decay / ((1 - momentum) * batch size).
 
-Caffe's in a program of your own, with Flax:
-
-    rate = OneCycle(0.08, 0.8, epochs(41)).build(iterations, iterations_per_epoch)
-    solver = caffe_sgd(rate, 0.9, 1e-4, lr_multipliers={"dense/bias": 2.0})
-    optimizer = nnx.Optimizer(model, solver, wrt=nnx.Param)
-    optimizer.update(model, nnx.grad(loss)(model, images, labels))
+It is plain Optax, for loops of your own too, as in `nnx.Optimizer(model, caffe_sgd(rate, 0.9, 1e-4), wrt=nnx.Param)`.
+docs/extending.md has a solver of your own.
 """
 
 from collections.abc import Callable, Mapping
@@ -34,8 +30,6 @@ from smith.registry import Registry
 Tree = Any  # a pytree of arrays: nested dictionaries, or an nnx.State
 Scalar = float | Array
 Multipliers = Mapping[str, float] | None  # the path of a parameter, such as "dense/bias", to its factor
-
-HYPERPARAMETERS = ("learning_rate", "momentum", "weight_decay")
 
 
 class CaffeState(NamedTuple):
@@ -125,26 +119,6 @@ def solver(name: str) -> Callable[[Any], Any]:
       UserError: the name is taken.
     """
     return lambda factory: SOLVERS.add(name, factory, factory)
-
-
-def driven(name: str, **multipliers: Multipliers) -> optax.GradientTransformation:
-    """Returns a solver that takes its hyper-parameters from its state (see `with_hyperparameters`).
-
-    Raises:
-      UserError: an unknown name.
-    """
-    factory = SOLVERS[name]
-
-    def make(learning_rate: Array, momentum: Array, weight_decay: Array) -> optax.GradientTransformation:
-        return factory(learning_rate, momentum, weight_decay, **multipliers)
-
-    return optax.inject_hyperparams(make)(0.0, 0.0, 0.0)  # pyright: ignore[reportArgumentType]
-
-
-def with_hyperparameters(state: optax.OptState, values: Array) -> optax.OptState:
-    """Returns the state of a `driven` solver, with which its next update uses these values: (3,) float32."""
-    named = dict(zip(HYPERPARAMETERS, values, strict=True))
-    return state._replace(hyperparams=named)  # pyright: ignore[reportAttributeAccessIssue]
 
 
 for name, nesterov in {"nesterov": True, "sgd": False}.items():

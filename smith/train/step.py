@@ -95,11 +95,10 @@ class Program:
         """The network's structure."""
         return _graphdef(self.network, self.classes, self.options)
 
-    @property
-    def optimizer(self) -> optax.GradientTransformation:
-        """The solver with the network's multipliers."""
-        info = networks.info(self.network)
-        return optim.driven(self.solver, lr_multipliers=info.lr_multipliers, decay_multipliers=info.decay_multipliers)
+    def optimizer(self, hyper: Array) -> optax.GradientTransformation:
+        """The solver with the network's multipliers. hyper: (3,) float32, learning rate, momentum and weight decay."""
+        info, factory = networks.info(self.network), optim.SOLVERS[self.solver]
+        return factory(*hyper, lr_multipliers=info.lr_multipliers, decay_multipliers=info.decay_multipliers)
 
 
 def program_of(run: Run) -> Program:
@@ -138,7 +137,7 @@ class TrainState(NamedTuple):
 def init(program: Program, key: Array) -> TrainState:
     """Returns a state with freshly drawn parameters."""
     _, params, rest = networks.create(program.network, key, program.classes, program.options)
-    return TrainState(params, rest, program.optimizer.init(params), jnp.zeros(()))
+    return TrainState(params, rest, program.optimizer(jnp.zeros(3)).init(params), jnp.zeros(()))
 
 
 def mirrored(images: Array, key: Array) -> Array:
@@ -196,8 +195,7 @@ def train_step(
     if program.mirror:
         images = mirrored(images, flips)
     loss, rest, grads = gradient(state.params, state.rest, program, images, labels, noise)
-    opt_state = optim.with_hyperparameters(state.opt_state, hyper)
-    updates, opt_state = program.optimizer.update(grads, opt_state, state.params)
+    updates, opt_state = program.optimizer(hyper).update(grads, state.opt_state, state.params)
     return TrainState(optax.apply_updates(state.params, updates), rest, opt_state, state.loss_sum + loss), loss
 
 

@@ -12,9 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from small import SMALL_RUN
 
-from smith.errors import UserError
 from smith.train import checkpoints
 from smith.train.checkpoints import Checkpoint, DamagedCheckpoint, Keeper
 
@@ -27,11 +25,11 @@ class State(NamedTuple):
 
 STATE = State({"conv": {"kernel": jnp.arange(6.0).reshape(2, 3), "bias": jnp.array([jnp.nan, 0.1])}}, jnp.int32(7))
 ROWS = [{"iteration": 4, "train_loss": 0.1 + 0.2, "test_loss": float("nan")}, {"iteration": 8, "train_loss": 1e-30}]
-WHOLE = Checkpoint(SMALL_RUN, 3, 8, STATE, last_test=8, rows=ROWS, timing={"seconds": 1.25, "timed_iterations": 7})
+WHOLE = Checkpoint(8, STATE, last_test=8, rows=ROWS, timing={"seconds": 1.25, "timed_iterations": 7})
 
 
 def at(iteration: int) -> Checkpoint:
-    return Checkpoint(SMALL_RUN, 3, iteration, STATE)
+    return Checkpoint(iteration, STATE)
 
 
 def write(folder: Path, *kept: Checkpoint) -> list[Path]:
@@ -42,14 +40,14 @@ def write(folder: Path, *kept: Checkpoint) -> list[Path]:
 
 
 def load(path: Path) -> Checkpoint:
-    return checkpoints.load(path, SMALL_RUN, 3, lambda _: STATE)
+    return checkpoints.load(path, lambda: STATE)
 
 
 def same(one: Checkpoint, other: Checkpoint) -> bool:
     """Says whether two are equal, to the bit, nan included."""
     trees = [jax.tree.map(lambda leaf: np.asarray(leaf).tobytes(), found.state) for found in (one, other)]
     about = [json.dumps([found.rows, dict(found.timing), found.iteration, found.last_test]) for found in (one, other)]
-    return trees[0] == trees[1] and about[0] == about[1] and (one.run, one.seed) == (other.run, other.seed)
+    return trees[0] == trees[1] and about[0] == about[1]
 
 
 @pytest.fixture(scope="module")
@@ -76,9 +74,9 @@ def test_a_checkpoint_comes_back_as_it_was(original):
 
 
 def test_the_newest_is_found(folder):
-    found = checkpoints.newest(folder, SMALL_RUN, 3, lambda _: STATE, warn=pytest.fail)
+    found = checkpoints.newest(folder, lambda: STATE, warn=pytest.fail)
     assert found and same(found, WHOLE)
-    assert checkpoints.newest(folder / "missing", SMALL_RUN, 3, lambda _: STATE, warn=pytest.fail) is None
+    assert checkpoints.newest(folder / "missing", lambda: STATE, warn=pytest.fail) is None
 
 
 def test_the_last_two_are_kept_or_all(tmp_path):
@@ -104,7 +102,7 @@ def test_removing_the_last_removes_the_folder_around_it(folder):
     assert not folder.exists()
 
 
-# --- damaged, or of another run ---
+# --- damaged ---
 
 
 def flip(path: Path, position: int) -> None:
@@ -147,7 +145,7 @@ def test_a_file_that_is_cut_short_missing_or_one_too_many_is_noticed(folder, how
 def test_a_damaged_one_is_told_and_removed_and_the_one_before_is_used(folder):
     flip(folder / "000000008" / "about" / "metadata", 20)
     told = []
-    found = checkpoints.newest(folder, SMALL_RUN, 3, lambda _: STATE, told.append)
+    found = checkpoints.newest(folder, lambda: STATE, told.append)
     assert found and same(found, at(5))
     (line,) = told
     assert line.startswith(f"damaged checkpoint, removed: {folder}/000000008: ") and "\n" not in line
@@ -158,26 +156,7 @@ def test_arrays_of_another_network_are_not_used(original):
     """The same run may have them, in an older version of this program."""
     like = STATE._replace(params={"conv": {"kernel": jnp.zeros((3, 2)), "bias": jnp.zeros(2)}})
     with pytest.raises(DamagedCheckpoint, match="not those of this run's network"):
-        checkpoints.load(original / "000000008", SMALL_RUN, 3, lambda _: jax.eval_shape(lambda: like))
-
-
-@pytest.mark.parametrize(
-    ("run", "seed", "words"),
-    [
-        (SMALL_RUN, 4, "seed 3, not 4"),
-        (SMALL_RUN.replace(lr=0.02), 3, "lr 0.01, not 0.02"),
-        (
-            SMALL_RUN.replace(network="shallow3", data="cifar10"),
-            3,
-            "network lenet, not shallow3",
-        ),
-    ],
-)
-def test_a_checkpoint_of_another_run_is_refused_with_what_differs(folder, run, seed, words):
-    with pytest.raises(UserError) as caught:
-        checkpoints.newest(folder, run, seed, lambda _: STATE, warn=pytest.fail)
-    assert words in str(caught.value) and str(folder) in str(caught.value)
-    assert len(checkpoints.saved(folder)) == 2
+        checkpoints.load(original / "000000008", lambda: jax.eval_shape(lambda: like))
 
 
 def test_reading_unpickles_nothing(original, monkeypatch):

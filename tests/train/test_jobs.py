@@ -303,16 +303,6 @@ def test_a_damaged_checkpoint_costs_only_time(execute, stopped, undisturbed, res
     assert same(result(SMALL_RUN), undisturbed(SMALL_RUN))
 
 
-def test_a_checkpoint_of_another_run_is_refused(execute, stopped, folder):
-    stopped(5, SMALL_RUN)
-    other = SMALL_RUN.replace(weight_decay=0.125)
-    mine = Places(folder).checkpoints(Job(other, 0))
-    Places(folder).checkpoints(PARENT).rename(mine)
-    with pytest.raises(UserError, match="weight_decay 0.0005, not 0.125"):
-        execute(other)
-    assert checkpoints.saved(mine)
-
-
 def test_a_signal_stops_a_run_with_a_checkpoint(execute, folder, monkeypatch):
     class CtrlC(Seen):
         def saw(self, point) -> None:

@@ -28,7 +28,7 @@ def root(tmp_path) -> Path:
     folder.mkdir()
     results.write(folder, SMALL_RUN, 0, "done", [dict.fromkeys(COLUMNS, 0.5)], {})
     for iteration in (4, 6):
-        one = Checkpoint(OTHER, 1, iteration, {"x": jnp.zeros(3)})
+        one = Checkpoint(iteration, {"x": jnp.zeros(3)})
         checkpoints.write(Places(folder).checkpoints(Job(OTHER, 1)), one)
     return tmp_path
 

@@ -83,7 +83,7 @@ def compare_with_hand(run: Run, problem: Problem) -> None:
     state = state_after(run, 5, problem, 3)
     params, velocity, losses = by_hand(run, 5, problem, 3)
     close(state.params, params, 1e-4)
-    close(state.opt_state.inner_state.velocity, velocity, 1e-4)
+    close(state.opt_state.velocity, velocity, 1e-4)
     assert float(state.loss_sum) == pytest.approx(sum(losses), rel=1e-5)
 
 
