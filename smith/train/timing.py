@@ -24,7 +24,6 @@ class Clock:
         self._before = before
         self._start = self._last = time.perf_counter()
         self._running: float | None = None  # since the end of the first iteration
-        self._iteration: int | None = None
         self._test: float | None = None  # since when a test is made
         self._tests, self._iterations, self._pace = 0.0, 0, 0.0
 

@@ -74,7 +74,7 @@ def test_what_is_foreign_or_was_set_aside_is_told_and_is_no_damage(root, capsys)
     kept = results.write(store.folder, SMALL_RUN, 3, "done", [dict.fromkeys(COLUMNS, 0.5)], {})
     foreign = results.Result(kept.description.replace("lenet", "nobodys"), 3, "done", kept.columns, {})
     next(store.folder.glob("*.parquet")).unlink()
-    (store.folder / f"nobodys{results.suffix(foreign.description, 3)}").write_bytes(results._encode(foreign, {}))
+    (store.folder / f"nobodys{results.suffix(foreign.description, 3)}").write_bytes(results._encode(foreign))
     lines = said(root, capsys)
     assert f"set aside: {aside}" in lines
     assert any(line.startswith("foreign: ") and "unknown network 'nobodys'" in line for line in lines)
