@@ -125,7 +125,7 @@ def prepare(runs: Iterable[Run]) -> None:
 
     from smith.train.optim import SOLVERS
 
-    for name in {run.solver: None for run in runs}:
+    for name in dict.fromkeys(run.solver for run in runs):
         SOLVERS[name]
     if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
         home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
