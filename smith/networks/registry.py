@@ -118,10 +118,9 @@ def find(name: str) -> tuple[NetworkInfo, int | None]:
 
 
 def _family_of(name: str) -> str | None:
-    """Returns the registered name that a name equals but for its depth, None if there is none."""
-    if name in NETWORKS:
-        return name
-    return next((known for known in NETWORKS if NETWORKS[known].depths and _no_depth(known) == _no_depth(name)), None)
+    """Returns the registered name that a name equals, but for its depth if there are depths; None if there is none."""
+    alike = (known for known, entry in NETWORKS.items() if entry.depths and _no_depth(known) == _no_depth(name))
+    return name if name in NETWORKS else next(alike, None)
 
 
 def _no_depth(name: str) -> str:

@@ -7,8 +7,8 @@ processes share the work as any others do: through the locks in the results' fol
 import os
 import subprocess
 import sys
-import threading
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 from smith.errors import UserError
 
@@ -27,19 +27,14 @@ def execute(workers: int, arguments: Sequence[str]) -> int:
     A signal stops them all in good order. Each ends by itself then, at the latest after `stopping.GRACE` seconds.
     """
     processes: list[subprocess.Popen[str]] = []
-    readers: list[threading.Thread] = []
-    try:
-        for number in range(workers):
-            processes.append(_start(number, workers, arguments))
-            readers.append(threading.Thread(target=_pass_on, args=(processes[-1], number)))
-            readers[-1].start()
-        statuses = [process.wait() for process in processes]
-    finally:
-        for process in processes:
-            process.terminate()  # does nothing to one that has ended
-        for process, reader in zip(processes, readers, strict=False):
-            reader.join()
-            process.wait()
+    with ThreadPoolExecutor(workers) as pool:
+        try:
+            for number in range(workers):
+                processes.append(_start(number, workers, arguments))
+            statuses = list(pool.map(_pass_on, processes, range(workers)))
+        finally:
+            for process in processes:
+                process.terminate()  # does nothing to one that has ended
     return max(status if status >= 0 else 128 - status for status in statuses)  # negative: the number of a signal
 
 
@@ -62,9 +57,10 @@ def cores(every: Sequence[int], number: int, workers: int) -> set[int]:
     return set(every[number::workers]) or {every[number % len(every)]}
 
 
-def _pass_on(process: "subprocess.Popen[str]", number: int) -> None:
-    """Prints the lines of a process until it has ended."""
+def _pass_on(process: "subprocess.Popen[str]", number: int) -> int:
+    """Prints the lines of a process until it has ended. Returns its status."""
     assert process.stdout
     with process.stdout as lines:
         for line in lines:
             print(f"[{number}] {line}", end="", flush=True)
+    return process.wait()
