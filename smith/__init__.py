@@ -21,3 +21,7 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(name)
     module = "smith.train.optim" if name in ("caffe_sgd", "solver") else "smith.names"
     return getattr(importlib.import_module(module), name)
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *vars(importlib.import_module("smith.names")), "caffe_sgd", "solver"]
