@@ -4,7 +4,7 @@ The paper: falling cyclical momentum gives a lower test loss, and over a wider r
 constant momentum (a); weight decays separate in one short run (b).
 
 Run:     smith run fig14
-Cost:    quick 30 s a seed on 2 CPU cores; paper about 25 min a curve and seed on one core
+Cost:    mini XX a seed on 2 CPU cores; paper about 25 min a curve and seed on one core
 Expect:  published minima in b: 0.032 (WD=1e-3), 0.036 (5e-4), 0.041 (3e-3), 0.043 (1e-4)
 Note:    with the rates that the paper's panel a prints (0.001-0.02) LeNet never diverges, and its early loss is three
          times the published one. The true ones are ten times as large.

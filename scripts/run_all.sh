@@ -1,18 +1,21 @@
 #!/usr/bin/env bash
 # Runs every experiment and draws every figure, from nothing: environment, data, training, figures.
 #
-#   scripts/run_all.sh [smoke|quick|short|paper] [options of `smith run`]
+#   scripts/run_all.sh [smoke|mini|paper] [options of `smith run`]
 #
-# What is done is not done again, so the same command goes on after an interruption.
+# The figures of the results that are here already are drawn first. What is trained is not trained again, so the same
+# command goes on after an interruption; with `--results-dir FOLDER` everything is trained anew.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-scale=quick
+scale=mini
 if [ $# -gt 0 ] && [[ $1 != -* ]]; then scale=$1 && shift; fi
+case $scale in smoke | mini | paper) ;; *) echo "run_all: unknown scale '$scale': smoke, mini or paper" >&2 && exit 2 ;; esac
 
 scripts/setup.sh
 venv=${VENV:-.venv}
 export PATH="$PWD/$venv/bin:$PATH"
 case $venv in /*) export PATH="$venv/bin:$PATH" ;; esac
+smith draw all --scale "$scale"
 
 # TensorFlow is installed only if TFDS has to prepare a dataset.
 if ! smith data >/dev/null 2>&1; then

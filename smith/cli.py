@@ -21,6 +21,7 @@ COMMANDS = {
     "calibrate": commands.Calibrate,
     "status": commands.Status,
     "verify": commands.Verify,
+    "pack": commands.Pack,
     "data": commands.Data,
 }
 

@@ -50,7 +50,7 @@ class Results:
 
 @dataclass(frozen=True, kw_only=True)
 class Drawing(Results):
-    scale: ScaleName = "quick"  # how much of the paper's training is done
+    scale: ScaleName = "mini"  # how much of the paper's training is done
     recipe: Literal["seeds", "author"] = "seeds"  # how the runs of a curve differ: the seed alone, or as the author's
     figures_dir: Folder = Path("figures")  # where the figures go
 
@@ -70,21 +70,24 @@ class Training(Drawing):
         """Returns the budget in seconds."""
         return seconds(self.budget, "--budget") if self.budget else None
 
+    def times(self) -> dict[str, float | None]:
+        """Returns the budget and the time between checkpoints, in seconds."""
+        return {"budget": self.limit(), "checkpoint_every": seconds(self.checkpoint_every, "--checkpoint-every")}
+
     def train(self, jobs: "Sequence[Job]", store: Store, **options: bool) -> None:
         """Trains jobs and says what was done."""
         from smith.train import jobs as training
         from smith.train.progress import Display
 
-        times = {"budget": self.limit(), "checkpoint_every": seconds(self.checkpoint_every, "--checkpoint-every")}
         with Display() as display:
-            done = training.execute(jobs, store, self.data_dir, display, **times, **options)
+            done = training.execute(jobs, store, self.data_dir, display, **self.times(), **options)
         _say_what_was_done(done)
 
 
 def _seeds(given: int, store: Store) -> int:
     if given < 0:
         raise UserError(f"--seeds {given}: give a number of at least 1")
-    return given or store.scale.seeds
+    return given or store.scale.trained
 
 
 def _say_what_was_done(done: "Summary") -> None:
@@ -148,7 +151,7 @@ class Run(Training):
     """
 
     names: Names = ()
-    workers: Number = 1  # how many runs to train at the same time, each on its share of the cores
+    workers: Number = 0  # how many runs to train at a time, each on its share of the cores; 0: one a core in miniature
     on_divergence: Literal["record", "stop"] = "record"  # record it as the result and go on, or record it and stop
     force: bool = False  # train again what has a result
     draw: bool = True  # draw the figures at the end
@@ -158,21 +161,24 @@ class Run(Training):
 
         found, store, deadline = experiments.find(self.names), self.store(), Deadline(self.limit())
         stop = self.on_divergence == "stop"
-        workers.check(self.workers, alone=["--force"] * self.force + ["--on-divergence stop"] * stop)
+        alone = ["--force"] * self.force + ["--on-divergence stop"] * stop
+        workers.check(self.workers, alone)
+        self.times()  # a mistake is told once, not by every worker
         disk.make_folder(self.figures_dir, "--figures-dir")
         planned = jobs.plan([run for one in found for run in one.shows.runs()], store, _seeds(self.seeds, store))
-        if self.workers == 1:
+        count = self.workers or (1 if alone else workers.by_itself(store.scale, len(jobs.missing(planned, store))))
+        if count == 1:
             self.train(planned, store, force=self.force, stop_on_divergence=stop)
-        elif status := workers.execute(self.workers, self._arguments()):
+        elif status := workers.execute(count, self._arguments()):
             sys.exit(status)
         if self.draw:
-            _draw(found, store if self.workers == 1 else self.store(), self.figures_dir, deadline=deadline)
+            _draw(found, store if count == 1 else self.store(), self.figures_dir, deadline=deadline)
 
     def _arguments(self) -> list[str]:
         """Returns the command line of a worker."""
         given = {field.name: getattr(self, field.name) for field in dataclasses.fields(Training)}
         options = [[f"--{name.replace('_', '-')}", str(value)] for name, value in given.items() if value]
-        return ["run", *self.names, "--no-draw", *itertools.chain(*options)]
+        return ["run", *self.names, "--no-draw", "--workers", "1", *itertools.chain(*options)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -192,11 +198,15 @@ def _draw(
     """Draws as many figures as there is time for."""
     from smith.figures import draw
 
-    for number, one in enumerate(found):
+    there = [one for one in found if any(map(store.results, one.shows.runs()))]
+    there = there if len(found) > 1 else found
+    for number, one in enumerate(there):
         if deadline and deadline.passed():
-            print(f"{len(found) - number} not drawn; smith draw draws what there is")
+            print(f"{len(there) - number} not drawn; smith draw draws what there is")
             break
         print(draw(one.shows, store, target, published))
+    if absent := [one.shows.name for one in found if one not in there]:
+        print(f"no results at scale {store.scale.name}: {' '.join(absent)}; {store.command('NAME')}")
     for what, lines in (("damaged", store.damaged), ("not readable here", store.unreadable)):
         for line in lines.values():
             print(f"{what}, not drawn: {line}", file=sys.stderr)
@@ -220,8 +230,7 @@ class Report(Drawing):
 
         found = experiments.find(["all", *self.names])
         shown, docs = [one.shows for one in found], {one.name: one.doc for one in found}
-        there = [name for name in reversed(scales.SCALES) if name != "smoke" and (self.results_dir / name).is_dir()]
-        chosen = (there or ["paper"]) if self.scale == "all" else [self.scale]
+        chosen = ["paper", "mini"] if self.scale == "all" else [self.scale]
         stores = [Store(self.results_dir, scales.named(name), self.recipe) for name in chosen]
         if self.readme:
             changed = report.update_readme(Path("README.md"), shown, CLAIMS, stores)
@@ -255,7 +264,7 @@ class Calibrate(Training):
     """
 
     names: Names = ()  # figures with assumed settings, such as fig09
-    scale: ScaleName = "short"  # how much of the paper's training is done
+    scale: ScaleName = "paper"  # how much of the paper's training is done
     curves: tuple[str, ...] = ()  # train and score only these curves, such as WD=1e-3
 
     def __call__(self) -> None:
@@ -297,6 +306,17 @@ class Verify(Results):
             print(line)
         if wrong:
             raise Halted("damaged results are not drawn; smith run sets them aside and trains them again")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pack(Drawing):
+    """Move a scale's results into one file per experiment, for keeping. They read back the same."""
+
+    def __call__(self) -> None:
+        store = self.store()
+        if not store.folder.is_dir():
+            raise UserError(f"{store.folder} is not there: give the folder of results with --results-dir")
+        print(store.pack({one.shows.name: one.shows.runs() for one in experiments.find(["all"])}))
 
 
 @dataclass(frozen=True, kw_only=True)

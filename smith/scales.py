@@ -1,133 +1,191 @@
 """Scales: how much of the paper's training is done. Each turns a run of the protocol into the run that is trained.
 
-Everything is cut in proportion: step sizes, the times of drops, snapshots. Learning rates and other values stay.
+Everything with a time is cut in proportion: step sizes, the times of drops, snapshots, the distance of tests, and the
+memory of BatchNorm's running averages. Values stay, but for one factor on the learning rates of a miniature.
 """
 
 import dataclasses
-import functools
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any
 
-from smith.errors import unknown
+from smith.data import DATASETS
+from smith.errors import UserError, unknown
 from smith.lengths import Length, iterations
 from smith.run import Run, Snapshot
+from smith.schedules import Scaled
 
 
 @dataclass(frozen=True)
 class Scale:
     """One scale.
 
-    name, what: what it is called, and what it is, in a few words for the figures and the help text
-    seeds: how many seeds it trains unless told otherwise
-    length: run of the protocol -> iterations trained
-    batch_size: run of the protocol -> batch size trained
-    network: name of a network -> name of the one trained
-    width: run of the protocol -> width of the network trained
-    tests: at most how many tests a run makes
-    test_images: how many test images a test uses; None for all
+    name, what: what it is called, and what it is, in a few words
+    seeds: how many seeds a verdict is given at
+    trained: how many seeds are trained unless told otherwise
+    apply: run of the protocol -> run that is trained; UserError if the scale has no place for it
     """
 
     name: str
     what: str
     seeds: int
-    length: Callable[[Run], int] = lambda run: run.iterations
-    batch_size: Callable[[Run], int] = lambda run: run.batch_size
-    network: Callable[[str], str] = lambda name: name
-    width: Callable[[Run], float] = lambda run: run.width
-    tests: int | None = None
-    test_images: int | None = None
+    trained: int
+    apply: Callable[[Run], Run]
+
+    def describe(self, runs: Iterable[Run]) -> str:
+        """Returns what the scale is for these runs of the protocol, for the face of a figure."""
+        if self.name != "mini":
+            return self.what
+        return "; ".join(dict.fromkeys(miniature_of(run).what for run in runs))
+
+
+# --- in miniature ---
+
+
+@dataclass(frozen=True)
+class Miniature:
+    """How a network on a dataset is shrunk.
+
+    network: the network that is trained in its place
+    width, batch, epochs, rate: times the width, the batch size, the number of epochs, the learning rate
+    train_images, test_images: how many images
+    side: their height and width in pixels; None as they are
+    classes: how many classes; None for all
+    """
+
+    network: str
+    width: float
+    train_images: int
+    epochs: float
+    side: int | None = 16
+    batch: float = 1 / 8
+    rate: float = 1.0
+    classes: int | None = None
+    test_images: int = 2_000
+
+    @property
+    def what(self) -> str:
+        """What is shrunk, in a few words."""
+        parts = [
+            f"{self.network} at {Fraction(self.width)} width",
+            f"{self.side} x {self.side} pixels" if self.side else "",
+            f"{self.classes} classes" if self.classes else "",
+            f"{self.train_images:,} images",
+            f"{Fraction(self.batch)} of the batch",
+            f"{Fraction(self.epochs).limit_denominator(100)} of the epochs",
+            f"{self.rate:g} times the learning rate" if self.rate != 1 else "",
+        ]
+        return ", ".join(filter(None, parts))
 
     def apply(self, run: Run) -> Run:
-        """Returns the run at this scale. Raises UserError if a step size is cut to less than an iteration."""
-        if self.name == "paper":
-            return run
-        target = min(run.iterations, self.length(run))
-        cut = functools.partial(self._cut, run, target)
-        every = max(cut(run.test_every).value, math.ceil(target / (self.tests or target)))
-        batch_size = self.batch_size(run)
-        changes = {
-            "network": self.network(run.network),
-            "width": self.width(run),
-            "length": iterations(target),
-            "batch_size": batch_size,
-            "ghost_batch_size": _ghost_batch_size(run, batch_size),
-            "test_every": iterations(every),
-            "test_images": min((n for n in (run.test_images, self.test_images) if n), default=None),
-        }
-        return Run(**{f.name: cut(getattr(run, f.name)) for f in dataclasses.fields(run)} | changes)
+        """Returns a run of the protocol, shrunk. Raises UserError where nothing is left of it."""
+        ghosts = run.batch_size // run.ghost_batch_size if run.ghost_batch_size else 1
+        batch_size = max(1, round(run.batch_size * self.batch / ghosts)) * ghosts  # as many ghost batches
+        epochs = self.epochs * run.iterations / run.iterations_per_epoch
+        length = min(run.iterations, max(1, round(epochs * self.train_images / batch_size)))
+        cut = _Cut(run, length, self.apply)
+        lr = cut(run.lr)
+        kept = self.epochs * self.train_images / self.batch / DATASETS[run.data].train_images  # of the iterations
+        return cut.run_with(
+            network=self.network,
+            width=run.width * self.width,
+            train_images=self.train_images,
+            test_images=self.test_images,
+            image_side=self.side,
+            classes=self.classes,
+            batch_size=batch_size,
+            ghost_batch_size=run.ghost_batch_size and batch_size // ghosts,
+            lr=lr if self.rate == 1 else Scaled(lr, self.rate),
+            test_every=iterations(max(cut(run.test_every).value, math.ceil(length / MOST_TESTS))),
+            memory=run.memory * kept if run.ghost_batch_size else run.memory,
+        )
 
-    def _cut(self, run: Run, target: int, value: Any) -> Any:
-        """Cuts all lengths in a description, at any depth, to iterations of the shorter run."""
-        cut = functools.partial(self._cut, run, target)
+
+MOST_TESTS = 40  # of a run in miniature
+
+# By the network and the dataset of the protocol. scripts/choose_miniature.py has the criteria, docs/miniature.md what
+# was tried.
+MINIATURES: dict[tuple[str, str], Miniature] = {
+    ("shallow3", "cifar10"): Miniature("shallow3", 1 / 4, 2_500, epochs=1 / 2, rate=2),
+    ("resnet-56", "cifar10"): Miniature("resnet-8", 1 / 2, 2_500, epochs=1 / 3, rate=1 / 2),
+    ("resnet-56", "cifar100"): Miniature("resnet-8", 1 / 2, 5_000, epochs=1 / 3, rate=2, classes=20),
+    ("resnet-56-relu", "cifar10"): Miniature("resnet-8-relu", 1 / 2, 2_500, epochs=1 / 4),
+    ("wide-32", "cifar10"): Miniature("wide-8", 1 / 4, 2_500, epochs=1 / 4, rate=1 / 2),
+    ("densenet-40", "cifar10"): Miniature("densenet-10", 1 / 2, 2_500, epochs=1 / 4, rate=1 / 2),
+    ("lenet", "mnist"): Miniature("lenet", 1 / 2, 6_000, epochs=1 / 2, side=None),
+}
+
+
+def miniature_of(run: Run) -> Miniature:
+    """Returns how a run of the protocol is shrunk. Raises UserError if there is no miniature of its network."""
+    if found := MINIATURES.get((run.network, run.data)):
+        return found
+    known = ", ".join(f"{network} on {data}" for network, data in MINIATURES)
+    raise UserError(
+        f"there is no miniature of {run.network} on {run.data}, only of {known}: try --scale smoke or paper"
+    )
+
+
+# --- smoke ---
+
+
+def _for_smoke(run: Run) -> Run:
+    """Returns a run of 6 iterations of 16 images, of a deep network at its least depth."""
+    batch_size, length = min(16, run.batch_size), min(run.iterations, 6)
+    ghosts = run.batch_size // run.ghost_batch_size if run.ghost_batch_size else 1
+    cut = _Cut(run, length, _for_smoke)
+    return cut.run_with(
+        network=re.sub(r"-\d+", "-10" if run.network.startswith("densenet") else "-8", run.network),
+        batch_size=batch_size,
+        ghost_batch_size=run.ghost_batch_size
+        and batch_size // max(k for k in range(1, ghosts + 1) if batch_size % k == 0),
+        test_every=iterations(max(cut(run.test_every).value, math.ceil(length / 2))),
+        test_images=min(run.test_images or 100, 100),
+    )
+
+
+@dataclass(frozen=True)
+class _Cut:
+    """Cuts all lengths in a description, at any depth, to iterations of a shorter run.
+
+    run: of the protocol
+    target: iterations of the shorter run
+    apply: what shortens the run that it starts from
+    """
+
+    run: Run
+    target: int
+    apply: Callable[[Run], Run]
+
+    def run_with(self, **changes: Any) -> Run:
+        """Returns the run, cut and changed."""
+        fields = {f.name: self(getattr(self.run, f.name)) for f in dataclasses.fields(self.run)}
+        return Run(**fields | {"length": iterations(self.target)} | changes)
+
+    def __call__(self, value: Any) -> Any:
         if isinstance(value, Length):
-            return iterations(max(1, run.count(value) * target // run.iterations))
+            return iterations(max(1, self.run.count(value) * self.target // self.run.iterations))
         if isinstance(value, Snapshot):
-            return Snapshot(self.apply(value.run), cut(value.at))
+            return Snapshot(self.apply(value.run), self(value.at))
         if isinstance(value, tuple):
-            return tuple(map(cut, value))
+            return tuple(map(self, value))
         if dataclasses.is_dataclass(value) and not isinstance(value, type):
-            changes = {f.name: cut(getattr(value, f.name)) for f in dataclasses.fields(value)}
-            return dataclasses.replace(value, **changes)
+            return dataclasses.replace(
+                value, **{f.name: self(getattr(value, f.name)) for f in dataclasses.fields(value)}
+            )
         return value
 
 
-def _ghost_batch_size(run: Run, batch_size: int) -> int | None:
-    """Returns the ghost batch size of a smaller batch: as many ghost batches, or as nearly as divides it."""
-    if run.ghost_batch_size is None:
-        return None
-    ghosts = run.batch_size // run.ghost_batch_size
-    return batch_size // max(k for k in range(1, ghosts + 1) if batch_size % k == 0)
-
-
-def _shallow(network: str) -> str:
-    """Returns the network that stands for a deep one at the scales that a CPU trains in seconds."""
-    return re.sub(r"-\d+", "-10" if network.startswith("densenet") else "-8", network)
-
-
-def _deep(run: Run) -> bool:
-    return _shallow(run.network) != run.network
-
-
-def _quick_length(run: Run) -> int:
-    return min(max(run.iterations // 200, 40), 80) if _deep(run) else min(max(run.iterations // 60, 120), 300)
-
-
-def _quick_batch_size(run: Run) -> int:
-    """Returns the power of two nearest to a fraction of the batch size."""
-    if run.network == "lenet":
-        return 256
-    whole = 2 ** round(math.log2(run.batch_size))
-    return min(max(whole // 16 if _deep(run) else min(whole // 8, 64), 2), run.batch_size)
-
-
-_SMOKE = Scale(
-    "smoke",
-    "6 iterations of 16 images, deep networks at depth 8 or 10: a test of the code, not of the paper",
-    seeds=1,
-    length=lambda run: 6,
-    batch_size=lambda run: 16,
-    network=_shallow,
-    tests=2,
-    test_images=100,
-)
-_QUICK = Scale(
-    "quick",
-    "1/60 of the iterations (120 to 300), batches of 64 or fewer (LeNet 256), 1,000 test images; for the deep "
-    "networks resnet-8, wide-8 (half as wide) and densenet-10, 40 to 80 iterations, 1/16 of the batch",
-    seeds=1,
-    length=_quick_length,
-    batch_size=_quick_batch_size,
-    network=_shallow,
-    width=lambda run: run.width / 2 if run.network.startswith("wide") else run.width,
-    tests=10,
-    test_images=1000,
-)
-_SHORT = Scale("short", "a tenth of the iterations", seeds=2, length=lambda run: run.iterations // 10, tests=40)
-_PAPER = Scale("paper", "the paper's protocol", seeds=4)
-SCALES: dict[str, Scale] = {scale.name: scale for scale in (_SMOKE, _QUICK, _SHORT, _PAPER)}
+_SMOKE = "6 iterations of 16 images, deep networks at depth 8 or 10: a test of the code, not of the paper"
+_MINI = "the paper in miniature: fewer pixels, images, channels, layers and epochs, smaller batches"
+SCALES: dict[str, Scale] = {
+    "smoke": Scale("smoke", _SMOKE, 1, 1, _for_smoke),
+    "mini": Scale("mini", _MINI, 12, 1, lambda run: miniature_of(run).apply(run)),
+    "paper": Scale("paper", "the paper's protocol", 4, 4, lambda run: run),
+}
 
 
 def named(name: str) -> Scale:

@@ -76,7 +76,7 @@ def write_results(root: Path, name: str, scale: str = "smoke", seed: int = 0) ->
         ("list --seeds 5 --recipe author", "has 4 runs"),
         ("run fig14 --budget 8x", "--budget 8x: give a time such as 90s, 8m or 1.5h"),
         ("run fig14 --checkpoint-every 2", "--checkpoint-every 2: give a time"),
-        ("run fig14 --workers 0", "--workers 0"),
+        ("run fig14 --workers -1", "--workers -1: give a number of at least 1"),
         ("run fig14 --workers 2 --force", "--force goes from run to run in order"),
         ("calibrate fig05", "fig05 has no assumed settings to calibrate; these have: fig01 "),
         ("fidelity table1", "name a figure"),
@@ -128,7 +128,7 @@ def test_folders_that_can_not_be_written(refused, tmp_path):
 def test_a_signal_or_a_full_disk_ends_the_command_with_one_line(act, status, words, refused, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(jobs, "execute", lambda *_, **__: act())
-    assert words in refused(status, "run", "fig14")
+    assert words in refused(status, "run", "fig14", "--workers", "1")
 
 
 def test_a_reader_that_has_seen_enough_is_no_error(tmp_path):
@@ -170,7 +170,7 @@ def test_run_plans_trains_and_draws(execute, capsys, tmp_path):
 
 def test_run_says_what_is_left_and_what_has_no_data(execute, capsys):
     execute(Summary(trained=1, left=2, begun=1, missing={"cifar10": ("no network", 3)}))
-    call("run", "fig14", "--no-draw")
+    call("run", "fig14", "--no-draw", "--workers", "1")
     assert capsys.readouterr().out.splitlines() == [
         "1 run trained, 0 diverged; 0 were there; 2 left (1 begun)",
         "cifar10: 3 runs not trained: no network",
@@ -184,16 +184,38 @@ def test_a_divergence_that_is_to_stop_everything_ends_with_status_1(execute, ref
     assert told[0][1]["stop_on_divergence"]
 
 
+def test_pack_says_where_the_results_are_now(monkeypatch, tmp_path, capsys, refused):
+    monkeypatch.chdir(tmp_path)
+    write_results(tmp_path / "results", "fig14")
+    call("pack", "--scale", "smoke")
+    assert capsys.readouterr().out.startswith("results/smoke: 6 results in packs, 0.0 MB")
+    assert [path.name for path in (tmp_path / "results" / "smoke").glob("*.parquet")] == ["fig14.parquet"]
+    assert "results/paper is not there" in refused(2, "pack", "--scale", "paper")
+
+
+def test_several_experiments_without_results_are_named_in_one_line(monkeypatch, tmp_path, capsys):
+    monkeypatch.chdir(tmp_path)
+    write_results(tmp_path / "results", "fig14")
+    call("draw", "fig14", "fig09", "table1", "--scale", "smoke")
+    drawn, absent = capsys.readouterr().out.splitlines()
+    assert drawn.startswith("fig14: ") and absent == (
+        "no results at scale smoke: fig09 table1; smith run NAME --scale smoke"
+    )
+
+
 def test_workers_are_the_same_command_without_the_drawing(monkeypatch, tmp_path, capsys):
     monkeypatch.chdir(tmp_path)
     told = []
     monkeypatch.setattr(workers, "execute", lambda count, arguments: told.append((count, arguments)) or 0)
-    call("run", "fig14", "--workers", "3", "--scale", "short", "--seeds", "2", "--budget", "1h")
+    call("run", "fig14", "--workers", "3", "--scale", "mini", "--seeds", "2", "--budget", "1h")
     ((count, arguments),) = told
-    assert count == 3 and arguments[:3] == ["run", "fig14", "--no-draw"] and "--workers" not in arguments
+    assert count == 3 and arguments[:3] == ["run", "fig14", "--no-draw"]
     options = dict(zip(arguments[3::2], arguments[4::2], strict=True))
-    assert options.items() >= {"--scale": "short", "--seeds": "2", "--budget": "1h", "--recipe": "seeds"}.items()
-    assert capsys.readouterr().out.startswith("fig14: no results at scale short")
+    assert (
+        options.items()
+        >= {"--workers": "1", "--scale": "mini", "--seeds": "2", "--budget": "1h", "--recipe": "seeds"}.items()
+    )
+    assert capsys.readouterr().out.startswith("fig14: no results at scale mini")
     monkeypatch.setattr(workers, "execute", lambda *_: 143)
     with pytest.raises(SystemExit, match="143"):
         call("run", "fig14", "--workers", "2")

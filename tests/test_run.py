@@ -202,7 +202,7 @@ import sys
 from smith import Figure, Panel, Run, dataset, metric, network, sweep
 from smith.scales import SCALES
 run = Run.from_json({CHILD.to_json()!r})
-assert run.key and SCALES["short"].apply(run).key and Panel("a", {{"": run}}).title
+assert run.key and SCALES["mini"].apply(run).key and Panel("a", {{"": run}}).title
 slow = {{"filelock", "jax", "flax", "optax", "matplotlib", "pyarrow", "tensorflow_datasets"}} & set(sys.modules)
 assert not slow, slow
 """

@@ -1,27 +1,30 @@
 """Scales: what they cut, what they leave, and that every experiment can be run at each."""
 
+import re
+
 import pytest
 
 from smith import experiments
 from smith.errors import UserError
 from smith.run import Run, Snapshot, epochs, iterations
-from smith.scales import SCALES, named
-from smith.schedules import Constant, CyclicalMomentum, Join, Multistep, OneCycle, RangeTest
+from smith.scales import MINIATURES, MOST_TESTS, SCALES, Miniature, miniature_of, named
+from smith.schedules import Constant, CyclicalMomentum, Join, Multistep, OneCycle, RangeTest, Scaled
 
-PAPER, SHORT, QUICK, SMOKE = (SCALES[name] for name in ("paper", "short", "quick", "smoke"))
+PAPER, MINI, SMOKE = (SCALES[name] for name in ("paper", "mini", "smoke"))
 
 RUN = Run(
     data="cifar10",
     network="shallow3",
     batch_size=512,
-    length=epochs(95),
-    lr=OneCycle(0.08, 0.8, epochs(41)),
-    momentum=CyclicalMomentum(0.95, 0.85, epochs(41)),
+    length=epochs(96),
+    lr=OneCycle(0.08, 0.8, epochs(42)),
+    momentum=CyclicalMomentum(0.95, 0.85, epochs(42)),
     weight_decay=1e-4,
 )
 PARENT = RUN.replace(batch_size=2048, length=iterations(4_000), lr=RangeTest(0.001, 0.01), momentum=0.95)
 CHILD = PARENT.replace(start=Snapshot(PARENT, iterations(1_000)), weight_decay=3e-3)
 DEEP = RUN.replace(network="resnet-56", ghost_batch_size=128, mirror=True)
+THIRD = Miniature("resnet-8", 1 / 2, 2_500, epochs=1 / 3, side=16, batch=1 / 8)
 SHALLOW = {
     "resnet-56": "resnet-8",
     "resnet-56-relu": "resnet-8-relu",
@@ -42,11 +45,13 @@ def test_every_run_scales(scale):
         cut = scale.apply(run)
         assert cut.iterations <= run.iterations
         assert Run.from_json(cut.to_json()) == cut
-        assert cut.network == (SHALLOW.get(run.network, run.network) if scale in (SMOKE, QUICK) else run.network)
+        shallow = SHALLOW.get(run.network, run.network)
+        assert cut.network == (run.network if scale is PAPER else shallow)
         for name in ("data", "solver", "mirror", "init", "running_average", "moving_test", "metrics"):
             assert getattr(cut, name) == getattr(run, name)
         assert (cut.ghost_batch_size is None) == (run.ghost_batch_size is None)
-        assert 1 <= -(-cut.iterations // cut.count(cut.test_every)) <= (scale.tests or 10**6)
+        if scale is not PAPER:
+            assert len(cut.when_tested()) <= {SMOKE: 2, MINI: MOST_TESTS}[scale] + bool(run.start)
 
 
 def test_paper_leaves_every_run_as_it_is():
@@ -60,112 +65,124 @@ def test_the_run_behind_a_snapshot_is_scaled_as_it_is_alone(scale):
     assert [scale.apply(run).start.run for run in children] == [scale.apply(run.start.run) for run in children]
 
 
-# --- what each scale does ---
+# --- in miniature ---
 
 
-def test_short_is_a_tenth_with_everything_in_proportion():
-    cut = SHORT.apply(RUN)
-    assert cut.length == iterations(927)
-    assert cut.lr == OneCycle(0.08, 0.8, iterations(399))
-    assert cut.momentum == CyclicalMomentum(0.95, 0.85, iterations(399))
+def test_every_network_and_dataset_of_the_experiments_has_a_miniature():
+    assert {(run.network, run.data) for run in RUNS} == {*MINIATURES}
+
+
+def test_what_tells_two_runs_of_one_miniature_apart_is_what_tells_the_papers_apart():
+    for run in RUNS:
+        small, cut = miniature_of(run), MINI.apply(run)
+        whole = run.iterations / run.iterations_per_epoch
+        assert cut.iterations / cut.iterations_per_epoch == pytest.approx(whole * small.epochs, rel=0.01)
+        assert cut.weight_decay == run.weight_decay
+        assert cut.batch_size / run.batch_size == pytest.approx(small.batch, rel=0.04)
+        if run.ghost_batch_size:
+            assert cut.batch_size // cut.ghost_batch_size == run.batch_size // run.ghost_batch_size
+        same = [other for other in RUNS if miniature_of(other) is small]
+        assert len({MINI.apply(other).memory for other in same}) == 1
+        assert len({MINI.apply(other) for other in same}) == len(same)
+
+
+def test_a_miniature_scales_everything_with_a_time_in_proportion():
+    cut = THIRD.apply(DEEP)
+    assert (cut.network, cut.width, cut.train_images, cut.test_images, cut.image_side) == (
+        "resnet-8",
+        0.5,
+        2_500,
+        2_000,
+        16,
+    )
+    assert (cut.batch_size, cut.ghost_batch_size) == (64, 16)
+    assert cut.iterations == 1_250  # 32 epochs of 2,500 / 64
+    half = 42 * 1_250 // 96
+    assert cut.lr == OneCycle(0.08, 0.8, iterations(half))
+    assert cut.momentum == CyclicalMomentum(0.95, 0.85, iterations(half))
     assert cut.weight_decay == Constant(1e-4)
-    assert cut.batch_size == 512
-    assert cut.test_images is None
+    assert cut.memory == pytest.approx(1_250 / 9_375)  # of the paper's iterations
+    assert cut.test_every == iterations(32)  # a fortieth of the run
 
 
-@pytest.mark.parametrize("scale", [QUICK, SHORT], ids=lambda scale: scale.name)
-def test_a_step_size_of_the_whole_run_stays_one(scale):
-    for length in map(iterations, range(1_000, 20_000, 37)):
-        cut = scale.apply(RUN.replace(length=length, lr=RangeTest(0, 1, length), momentum=0.9))
-        assert cut.lr.step_size == cut.length
+def test_a_factor_on_the_rates_changes_nothing_else():
+    doubled = Miniature(**{**vars(THIRD), "rate": 2.0}).apply(DEEP)
+    plain = THIRD.apply(DEEP)
+    assert doubled.lr == Scaled(plain.lr, 2.0) and doubled.replace(lr=plain.lr) == plain
 
 
-@pytest.mark.parametrize(
-    ("network", "trained"),
-    [
-        ("shallow3", {100: 100, 4_000: 120, 10_000: 166, 16_000: 266, 20_000: 300, 10**6: 300}),
-        *((name, {30: 30, 4_882: 40, 8_000: 40, 9_277: 46, 13_671: 68, 16_000: 80, 80_000: 80}) for name in SHALLOW),
-    ],
-)
-def test_quick_trains_120_to_300_iterations_and_deep_networks_40_to_80(network, trained):
-    run = RUN.replace(network=network, lr=0.1, momentum=0.9)
-    cut = [QUICK.apply(run.replace(length=iterations(length))) for length in trained]
-    assert [one.iterations for one in cut] == list(trained.values())
-    assert {one.test_images for one in cut} == {1_000}
+def test_a_batch_that_does_not_divide_by_its_ghosts_keeps_their_number():
+    cut = THIRD.apply(DEEP.replace(batch_size=1030, ghost_batch_size=206))  # 5 of them
+    assert (cut.batch_size, cut.ghost_batch_size) == (130, 26)
 
 
-@pytest.mark.parametrize(
-    ("network", "trained"),
-    [
-        ("shallow3", {128: 16, 256: 32, 512: 64, 548: 64, 2048: 64}),
-        ("resnet-56", {128: 8, 1024: 64, 1030: 64}),
-        ("densenet-40", {256: 16}),
-        ("wide-32", {512: 32}),
-        ("resnet-56-relu", {1000: 64}),
-        ("lenet", {64: 256, 512: 256, 2048: 256}),
-    ],
-)
-def test_quick_trains_on_a_part_of_the_nearest_power_of_two(network, trained):
-    run = RUN.replace(network=network, data="mnist" if network == "lenet" else "cifar10")
-    assert [QUICK.apply(run.replace(batch_size=size)).batch_size for size in trained] == list(trained.values())
+def test_a_run_shorter_than_its_miniature_is_not_made_longer():
+    assert THIRD.apply(RUN.replace(length=iterations(3), lr=0.1, momentum=0.9)).iterations <= 3
+
+
+def test_a_network_without_a_miniature_is_named_with_those_that_have_one():
+    words = "no miniature of resnet-20 on cifar10, only of shallow3 on cifar10.*: try --scale smoke or paper"
+    with pytest.raises(UserError, match=words):
+        MINI.apply(DEEP.replace(network="resnet-20"))
+
+
+def test_figures_say_what_is_shrunk_once_for_each_network():
+    said = MINI.describe([DEEP, DEEP.replace(batch_size=1024, ghost_batch_size=256), RUN])
+    assert said.count(";") == 1 and "resnet-8 at 1/2 width, 16 x 16 pixels, 2,500 images" in said
+    assert re.search(r"1/8 of the batch, 1/\d of the epochs", said)
+    assert PAPER.describe([RUN]) == PAPER.what
+    assert "2 times the learning rate" in Miniature(**{**vars(THIRD), "rate": 2.0}).what
+
+
+# --- smoke ---
 
 
 @pytest.mark.parametrize(
-    ("batch_size", "ghost", "smoke", "quick"),
-    [  # of batches of 16 at smoke; of 1/16 of the batch at quick
-        (128, 32, 4, 2),  # 4 ghost batches
-        (256, 64, 4, 4),
-        (512, 128, 4, 8),
-        (1024, 256, 4, 16),
-        (1000, 125, 2, 8),  # 8
-        (1030, 206, 4, 16),  # 5, of which 4 divide 16 and 64
-        (512, 512, 16, 32),  # 1
-        (512, 1, 1, 1),  # more than there are images then
-        (512, None, None, None),
+    ("batch_size", "ghost", "smoke"),
+    [  # of batches of 16
+        (128, 32, 4),  # 4 ghost batches
+        (1024, 256, 4),
+        (1000, 125, 2),  # 8
+        (1030, 206, 4),  # 5, of which 4 divide 16
+        (512, 512, 16),  # 1
+        (512, 1, 1),  # more than there are images then
+        (512, None, None),
     ],
 )
-def test_ghost_batches_keep_their_number_as_nearly_as_divides_the_batch(batch_size, ghost, smoke, quick):
-    run = DEEP.replace(batch_size=batch_size, ghost_batch_size=ghost)
-    assert SMOKE.apply(run).ghost_batch_size == smoke
-    assert QUICK.apply(run).ghost_batch_size == quick
-    assert SHORT.apply(run).ghost_batch_size == ghost
+def test_ghost_batches_keep_their_number_as_nearly_as_divides_the_batch(batch_size, ghost, smoke):
+    assert SMOKE.apply(DEEP.replace(batch_size=batch_size, ghost_batch_size=ghost)).ghost_batch_size == smoke
 
 
-@pytest.mark.parametrize("network", ["shallow3", *SHALLOW])
-def test_only_the_wide_network_is_narrower_at_quick(network):
-    run = RUN.replace(network=network, width=0.25)
-    widths = [scale.apply(run).width for scale in (SMOKE, QUICK, SHORT)]
-    assert widths == [0.25, 0.125 if network == "wide-32" else 0.25, 0.25]
-
-
-@pytest.mark.parametrize(("own", "smoke", "quick", "short"), [(None, 100, 1_000, None), (50, 50, 50, 50)])
-def test_a_test_uses_the_smaller_of_the_runs_and_the_scales_images(own, smoke, quick, short):
-    run = RUN.replace(test_images=own)
-    assert [scale.apply(run).test_images for scale in (SMOKE, QUICK, SHORT, PAPER)] == [smoke, quick, short, own]
-    assert QUICK.apply(run.replace(test_images=6_400)).test_images == 1_000
+def test_smoke_trains_six_iterations_of_sixteen_images():
+    for run in (RUN, DEEP):
+        cut = SMOKE.apply(run)
+        assert (cut.iterations, cut.batch_size, cut.test_images, cut.test_every) == (6, 16, 100, iterations(3))
+    assert SMOKE.apply(RUN.replace(test_images=50)).test_images == 50
 
 
 def test_values_and_fractions_stay():
     lr = Join((RangeTest(0.001, 0.007), Multistep(0.007, 0.316, (0.0, 1 / 2, iterations(8_000)))), at=(0.5,))
-    cut = SHORT.apply(RUN.replace(length=iterations(20_000), lr=lr, momentum=CyclicalMomentum(0.97, 0.7, 0.5)))
-    assert cut.lr == Join((RangeTest(0.001, 0.007), Multistep(0.007, 0.316, (0.0, 1 / 2, iterations(800)))), at=(0.5,))
+    cut = MINI.apply(RUN.replace(length=iterations(20_000), lr=lr, momentum=CyclicalMomentum(0.97, 0.7, 0.5)))
+    last = iterations(8_000 * cut.iterations // 20_000)
+    plain = cut.lr.schedule if isinstance(cut.lr, Scaled) else cut.lr
+    assert plain == Join((RangeTest(0.001, 0.007), Multistep(0.007, 0.316, (0.0, 1 / 2, last))), at=(0.5,))
     assert cut.momentum == CyclicalMomentum(0.97, 0.7, 0.5)
 
 
-def test_tests_are_as_dense_as_the_protocols_until_there_are_too_many():
-    assert SHORT.apply(RUN).test_every == iterations(24)  # a fortieth of 927, rounded up; a tenth of 200 would be 20
-    assert SHORT.apply(RUN.replace(test_every=iterations(1_000))).test_every == iterations(99)  # 927 / 9,277 of it
+def test_a_step_size_of_the_whole_run_stays_one():
+    for length in map(iterations, range(1_000, 20_000, 371)):
+        cut = THIRD.apply(RUN.replace(length=length, lr=RangeTest(0, 1, length), momentum=0.9))
+        assert cut.lr.step_size == cut.length
 
 
-def test_a_snapshot_is_taken_at_the_same_share_of_the_run():
-    for scale, parent, at in ((SHORT, 400, 100), (QUICK, 120, 30), (SMOKE, 6, 1)):
-        cut = scale.apply(CHILD)
-        assert cut.start == Snapshot(scale.apply(PARENT), iterations(at))
-        assert cut.start.run.iterations == parent and cut.iterations == parent
-        assert cut.start.run.key == scale.apply(PARENT).key
+@EVERY_SCALE
+def test_a_snapshot_is_taken_at_the_same_share_of_the_run(scale):
+    cut = scale.apply(CHILD)
+    assert cut.start.run == scale.apply(PARENT) and cut.iterations == cut.start.run.iterations
+    assert cut.start.at == iterations(cut.iterations // 4)
 
 
 def test_an_unknown_scale_suggests_the_nearest():
-    assert named("quick") is QUICK
+    assert named("mini") is MINI
     with pytest.raises(UserError, match="unknown scale 'papper': did you mean 'paper'"):
         named("papper")

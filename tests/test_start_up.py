@@ -35,7 +35,7 @@ print("imported:", *sorted({name.split(".")[0] for name in sys.modules}))
 )
 def test_commands_that_train_nothing_import_nothing_slow(args, slow, words, tmp_path):
     """Also where there is a result to count, to read the speed of, and to draw."""
-    store = Store(tmp_path / "results", scales.named("quick"))
+    store = Store(tmp_path / "results", scales.named("mini"))
     store.folder.mkdir(parents=True)
     run = store.trained(experiments.find(["fig09"])[0].shows.runs()[0])
     results.write(store.folder, run, 0, "done", [dict.fromkeys(COLUMNS, 1)], {"seconds": "10"})

@@ -1,7 +1,9 @@
 """Fidelity: how near our curves come to the published ones, panel by panel. Needs results only.
 
 Ours is the mean over seeds; a seed that diverged counts as guessing from there on, so the mean goes up with the first
-of them, as the paper's means of four runs do. Published iterations are scaled to a shortened run.
+of them, as the paper's means of four runs do. Of a run in miniature the order of the curves and the
+places of their best and of their divergence are compared, the published iterations and rates scaled to it; its values
+are not.
 Points at the upper edge of a published panel only say that the curve is at least that high; they are left out.
 """
 
@@ -20,6 +22,7 @@ from smith.store import Store
 END = 0.1  # the last part of a curve that its final value is the mean over: a single test is noisy
 GRID = 11  # places in it
 BARELY = 1 + 1e-9
+MEAN = -1  # among seeds: their mean
 NOWHERE = (np.nan, np.nan, 0)  # the differences of curves that have no x in common
 
 
@@ -55,6 +58,7 @@ class PanelFit:
     panel: its letter
     quantity: what the curves show
     order: Kendall's tau between the orders of our and of the published curves at the end; nan for fewer than two
+    orders: the same of each seed that all curves have
     compared: how many curves that is
     curves: all curves of the panel
     """
@@ -62,6 +66,7 @@ class PanelFit:
     panel: str
     quantity: str
     order: float
+    orders: tuple[float, ...]
     compared: int
     curves: tuple[CurveFit, ...]
 
@@ -74,13 +79,25 @@ def compare(figure: Figure, store: Store) -> list[PanelFit]:
 
 def _panel_fit(panel: Panel, y: str, store: Store) -> PanelFit:
     found = [_curve_fit(panel, name, y, run, store) for name, column, run in panel.series() if column == y]
-    ends = _ends([(ours, theirs) for _, ours, theirs in found if ours and theirs], shared=panel.x != "iteration")
-    order = curves.rank_agreement(*map(list, zip(*ends, strict=True))) if len(ends) > 1 else np.nan
-    return PanelFit(panel.label, y, order, len(ends), tuple(fit for fit, _, _ in found))
+    both = [(ours, theirs) for _, ours, theirs in found if ours and theirs]
+    each = [{seed: line for seed, line in ours.items() if seed >= 0} for ours, _ in both]
+    seeds = sorted(set.intersection(*map(set, each))) if each else []
+    shared = panel.x != "iteration"
+    order, compared = _order([(ours[MEAN], theirs) for ours, theirs in both], shared)
+    orders = [_order([(ours[seed], theirs) for ours, theirs in both], shared)[0] for seed in seeds]
+    return PanelFit(panel.label, y, order, tuple(orders), compared, tuple(fit for fit, _, _ in found))
 
 
-def _curve_fit(panel: Panel, name: str, y: str, run: Run, store: Store) -> tuple[CurveFit, Line | None, Line | None]:
-    """Returns the comparison, and our curve and the published one, x of both as in our runs."""
+def _order(pairs: Sequence[tuple[Line, Line]], shared: bool) -> tuple[float, int]:
+    """Returns Kendall's tau between the orders of the curves at the end, and how many curves that is."""
+    ends = _ends(pairs, shared=shared)
+    return curves.rank_agreement(*map(list, zip(*ends, strict=True))) if len(ends) > 1 else np.nan, len(ends)
+
+
+def _curve_fit(
+    panel: Panel, name: str, y: str, run: Run, store: Store
+) -> tuple[CurveFit, dict[int, Line], Line | None]:
+    """Returns the comparison, and our curves, by seed and `MEAN`, and the published one, x of all as in our runs."""
     assert panel.published
     results, drawn = store.results(run), published.curves(panel.published)
     stretch = published.stretch(panel.x, run, store.trained(run))
@@ -89,9 +106,11 @@ def _curve_fit(panel: Panel, name: str, y: str, run: Run, store: Store) -> tuple
         (x, values), left = published.inside(drawn, name, panel)
         theirs, left = (x * stretch, values), left * stretch
     right = (panel.xlim[1] if panel.xlim else np.inf) * stretch * BARELY
+    each = {result.seed: _until(right, padded(result, y, panel.x)) for result in results}
     ours = _until(right, mean_of_padded(results, y, panel.x)) if results else None
-    final, rmse, points = differences(ours, theirs, log=quantity(y).logarithm) if ours and theirs else NOWHERE
-    failed = [_divergence(_until(right, padded(result, y, panel.x)), run, y) for result in results]
+    comparable = ours and theirs and store.as_published(run)
+    final, rmse, points = differences(ours, theirs, log=quantity(y).logarithm) if comparable else NOWHERE
+    failed = [_divergence(line, run, y) for line in each.values()]
     fit = CurveFit(
         name,
         len(results),
@@ -106,10 +125,10 @@ def _curve_fit(panel: Panel, name: str, y: str, run: Run, store: Store) -> tuple
             + ["no published curve"] * (not theirs)
             + [f"{lost} of {len(results)} seeds diverged"] * bool(lost)
             + ["the published curve leaves its panel at the top"] * bool(np.isfinite(left))
-            + ["no test at the published places"] * bool(ours and theirs and not points)
+            + ["no test at the published places"] * bool(comparable and not points)
         ),
     )
-    return fit, ours, theirs
+    return fit, each | {MEAN: ours} if ours else {}, theirs
 
 
 def _mean_of_finite(values: Sequence[float]) -> float:

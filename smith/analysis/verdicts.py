@@ -135,6 +135,11 @@ class Decision:
         return list(dict.fromkeys(finding.reason for finding in self.asked if finding.reason))
 
     @property
+    def there(self) -> list[Finding]:
+        """The findings that have an effect to show."""
+        return [finding for finding in self.findings if finding.effects]
+
+    @property
     def seeds(self) -> int:
         """The least number of seeds that a part has an effect of."""
         return min((len(finding.effects) for finding in self.asked), default=0)
@@ -194,12 +199,6 @@ def decide(claim: Claim, experiments: Experiments, store: Store) -> Decision:
     holds, fails, undecided = WORDS.get(store.scale.name, WORDS["paper"])
     verdict = fails if "contradicted" in states else holds if states == {"supported"} else undecided
     return Decision(claim, store.scale.name, verdict, decision.findings)
-
-
-def best(claim: Claim, experiments: Experiments, stores: Sequence[Store]) -> Decision:
-    """Returns the decision of the first scale at which a claim has an effect; of the first if none has."""
-    decisions = [decide(claim, experiments, store) for store in stores]
-    return next((d for d in decisions if any(np.isfinite(finding.mean) for finding in d.findings)), decisions[0])
 
 
 def _find(part: Part, experiments: Experiments, store: Store, parts: int) -> Finding:

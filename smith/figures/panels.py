@@ -3,6 +3,8 @@
 The only place that tells the kinds of panels apart and chooses ranges and labels. Needs results only: no data, no JAX.
 """
 
+import dataclasses
+import functools
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,6 +23,8 @@ from smith.store import Result, Store
 X_LABELS = {"iteration": "Iteration", "epoch": "Epoch", "learning_rate": "Learning rate", "momentum": "Momentum"}
 HEADROOM = 3.0  # a logarithmic axis reaches so far beyond the paper's, a linear one by the paper's span
 FURTHEST = 3  # times that, where most of our points lie there
+PUBLISHED_ROWS = "published, mean and standard deviation of 4 runs"
+SAME = 1.02  # cuts whose ratio is less differ by rounding
 MOST = 80  # % of our points that an axis has room for
 MARGIN = 0.02  # of an axis, on either side
 
@@ -35,7 +39,17 @@ def views(experiment: Figure | Table, store: Store, published: bool = True) -> l
     """
     if isinstance(experiment, Table):
         return _table(experiment, store, published)
-    return [view(panel, store, published) for panel in experiment.panels]
+    found = []
+    for panel in experiment.panels:
+        found.append(view(panel, store, published))
+        if (
+            published
+            and isinstance(panel, Panel)
+            and panel.published
+            and not all(map(store.as_published, panel.runs()))
+        ):
+            found.append(_companion(panel))
+    return found
 
 
 def view(panel: Panel | Finals | Sketch, store: Store, published: bool = True) -> View:
@@ -55,27 +69,45 @@ def heading(name: str) -> str:
 
 
 def _curves(panel: Panel, store: Store, published: bool) -> View:
-    theirs = paper.curves(panel.published) if published and panel.published else {}
+    as_published = all(map(store.as_published, panel.runs()))
+    theirs = paper.curves(panel.published) if as_published and published and panel.published else {}
     cuts = {run: paper.stretch(panel.x, run, store.trained(run)) for run in panel.runs()}
     series = [
-        _curve(number, name, y, panel.x, store.results(run), _scaled(theirs.get(name), cuts[run]))
+        _curve(number, name, y, panel.x, store.results(run), theirs.get(name))
         for number, (name, y, run) in enumerate(panel.series())
     ]
     horizontal = _x_range(panel, cuts, series)
+    ranged = functools.partial(_y_range, panel, theirs=theirs) if as_published else functools.partial(_own_range, panel)
     shown = [_inside(line, horizontal) for one in series for line in one.seeds.values()]
     return View(
         panel.label,
         panel.title,
-        Axis(X_LABELS.get(panel.x, panel.x), range=horizontal),
-        Axis(_label(panel.ys), bool(panel.log), _y_range(panel, np.concatenate([*shown, []]), theirs)),
+        Axis(X_LABELS.get(panel.x, panel.x), range=horizontal, papers=_papers(panel.x, list(cuts.values()))),
+        Axis(_label(panel.ys), bool(panel.log), ranged(np.concatenate([*shown, []]))),
         series,
-        _published_label(panel.x, list(cuts.values())) if theirs else "",
+        "published" if theirs else "",
         runs=panel.curves,
     )
 
 
-def _scaled(line: Line | None, cut: float) -> Line | None:
-    return (line[0] * cut, line[1]) if line else None
+def _companion(panel: Panel) -> View:
+    """Returns the paper's curves of a panel alone, on the paper's axes."""
+    assert panel.published
+    theirs = paper.curves(panel.published)
+    series = [
+        Series(name, number, _unit(y), published=theirs[name])
+        for number, (name, y, _) in enumerate(panel.series())
+        if name in theirs
+    ]
+    return View(
+        panel.label,
+        "The paper's, at its own scale",
+        Axis(X_LABELS.get(panel.x, panel.x), range=panel.xlim),
+        Axis(_label(panel.ys), bool(panel.log), _y_range(panel, np.empty(0), theirs)),
+        series,
+        "published",
+        companion=True,
+    )
 
 
 def _curve(number: int, name: str, y: str, x: str, found: Sequence[Result], published: Line | None) -> Series:
@@ -87,11 +119,11 @@ def _curve(number: int, name: str, y: str, x: str, found: Sequence[Result], publ
     return Series(name, number, unit, mean, joined.lines, joined.diverged, published=published)
 
 
-def _published_label(x: str, cuts: Sequence[float]) -> str:
-    if set(cuts) == {1}:
-        return "published"
-    span = " to ".join(dict.fromkeys(f"{cut:.3g}" for cut in (min(cuts), max(cuts))))
-    return f"published, {X_LABELS.get(x, x).lower()}s x {span}"
+def _papers(x: str, cuts: Sequence[float]) -> tuple[str, float] | None:
+    """Returns the paper's own horizontal axis, if it is another one and the same for all runs."""
+    if not cuts or set(cuts) == {1} or max(cuts) > min(cuts) * SAME:
+        return None
+    return f"{X_LABELS.get(x, x)} in the paper", 1 / cuts[0]
 
 
 # --- labels and ranges ---
@@ -155,6 +187,20 @@ def _y_range(panel: Panel, ours: np.ndarray, theirs: Mapping[str, Line]) -> Rang
     return (float(np.exp(low)), float(np.exp(high))) if panel.log else (float(low), float(high))
 
 
+def _own_range(panel: Panel, ours: np.ndarray) -> Range | None:
+    """Returns the range of our points, without those of a loss that goes to infinity."""
+    ours = ours[ours > 0] if panel.log else ours
+    if not len(ours):
+        return panel.ylim
+    low, high = ours.min(), ours.max()
+    if panel.log:
+        high = max(min(high, FURTHEST * np.percentile(ours, MOST)), low)
+        margin = (high / low) ** MARGIN * (1 + MARGIN)
+        return float(low / margin), float(high * margin)
+    margin = MARGIN * ((high - low) or 1.0)
+    return float(low - margin), float(high + margin)
+
+
 def _extent(values: Sequence[np.ndarray]) -> Range | None:
     return (float(min(y.min() for y in values)), float(max(y.max() for y in values))) if values else None
 
@@ -209,11 +255,13 @@ class Measured:
 
     values: by seed; a seed that diverged counts as guessing
     diverged: how many did
+    as_published: whether the run is the paper's, so that the values can be compared
     """
 
     row: Row
     values: Mapping[int, float]
     diverged: int
+    as_published: bool = True
 
     @property
     def mean(self) -> float:
@@ -232,7 +280,8 @@ def measured(table: Table, store: Store) -> list[Measured]:
     for row in table.rows:
         found = store.results(row.run)
         values = {result.seed: 100 * _end(result, "test_accuracy") for result in found}
-        rows.append(Measured(row, values, sum(result.status == "diverged" for result in found)))
+        lost = sum(result.status == "diverged" for result in found)
+        rows.append(Measured(row, values, lost, store.as_published(row.run)))
     return rows
 
 
@@ -240,28 +289,58 @@ def _table(table: Table, store: Store, published: bool) -> list[View]:
     groups: dict[str, list[Measured]] = {}
     for one in measured(table, store):
         groups.setdefault(f"{one.row.run.network}, {one.row.run.data}", []).append(one)
-    return [_rows(table, title, members, published) for title, members in groups.items()]
+    found = []
+    for title, members in groups.items():
+        over = all(store.as_published(one.row.run) for one in members)
+        found.append(_rows(table, title, members, published and over))
+        if published and not over:
+            found.append(_published_rows(table, members))
+    return found
 
 
 def _rows(table: Table, title: str, members: Sequence[Measured], published: bool) -> View:
     places = np.arange(len(members), dtype=float)
-    theirs = places, np.array([one.row.mean for one in members])
-    spread = np.array([one.row.deviation for one in members])
-    more: dict[str, Any] = {"published": theirs, "published_spread": spread} if published else {}
+    more: dict[str, Any] = _published_points(members) if published else {}
     more["spread"] = np.nan_to_num([one.deviation for one in members if one.values])
     ours = _points(0, "ours", "%", dict(zip(places.tolist(), [one.values for one in members], strict=True)), **more)
     lost = sum(one.diverged for one in members)
     return View(
         "",
         title + f" ({lost} diverged, drawn as guessing)" * bool(lost),
-        Axis("", range=(len(members) - 0.5, -0.5), ticks=dict(enumerate(_row_name(one.row, table) for one in members))),
+        _names_of(table, members),
         Axis("Final test accuracy (%)", range=_percents([ours.published, *ours.seeds.values()])),
         [ours],
-        "published, mean and standard deviation of 4 runs" if published else "",
+        PUBLISHED_ROWS if published else "",
         points=True,
         across=True,
         runs={", ".join(one.row.labels): one.row.run for one in members},
     )
+
+
+def _published_rows(table: Table, members: Sequence[Measured]) -> View:
+    """Returns the paper's values alone."""
+    theirs = _published_points(members)
+    return View(
+        "",
+        "The paper's, at its own scale",
+        dataclasses.replace(_names_of(table, members), ticks=dict.fromkeys(range(len(members)), "")),
+        Axis("Final test accuracy (%)", range=_percents([theirs["published"]])),
+        [Series("published", 0, "%", **theirs)],
+        PUBLISHED_ROWS,
+        points=True,
+        across=True,
+        companion=True,
+    )
+
+
+def _published_points(members: Sequence[Measured]) -> dict[str, Any]:
+    line = np.arange(len(members), dtype=float), np.array([one.row.mean for one in members])
+    return {"published": line, "published_spread": np.array([one.row.deviation for one in members])}
+
+
+def _names_of(table: Table, members: Sequence[Measured]) -> Axis:
+    names = dict(enumerate(_row_name(one.row, table) for one in members))
+    return Axis("", range=(len(members) - 0.5, -0.5), ticks=names)
 
 
 def _percents(lines: Sequence[Line | None]) -> Range:

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 STYLE = Path(__file__).parent / "smith.mplstyle"
 KINDS = ("png", "svg")
 CELL = (4.8, 3.9)  # inches of a panel
+COMPANION = 0.6  # height of a companion, by that of its panel
+Layout = tuple[tuple[float, float], list[float], list[tuple[int, int]]]  # size, heights of rows, places of the views
 LEGEND = -0.45  # inches from the foot of an axis to its legend, with the ticks and the label between
 ASIDE = 0.15  # of a row of a table: ours is that much above its middle, the paper's as much below
 
@@ -57,7 +59,10 @@ def face(experiment: Figure | Table, store: Store) -> tuple[str, str]:
     """Returns what a sheet says above its panels: the title, and scale and seeds."""
     scale = store.scale
     seeds = seeds_of(store.results(run) for run in experiment.runs())
-    return f"{heading(experiment.name)}. {experiment.title}", f"{scale.name} scale, {seeds}: {scale.what}"
+    return (
+        f"{heading(experiment.name)}. {experiment.title}",
+        f"{scale.name} scale, {seeds}: {scale.describe(experiment.runs())}",
+    )
 
 
 def seeds_of(found: Iterable[Sequence[Result]]) -> str:
@@ -88,7 +93,7 @@ def save(
     """
     styles = _styles()
     with styles.context(["default", STYLE]):
-        sheet = _sheet(shown, title, what, min(columns, len(shown)), cell)
+        sheet = _sheet(shown, title, what, min(columns, sum(not view.companion for view in shown)), cell)
         for path in paths:
             _save(sheet, path)
 
@@ -111,25 +116,45 @@ def _styles() -> Any:
 def _sheet(shown: Sequence[View], title: str, what: str, columns: int, cell: tuple[float, float]) -> "Sheet":
     from matplotlib.figure import Figure as Sheet
 
-    if shown[0].across:
-        columns, heights = 1, [len(view.x.ticks or ()) + 2.0 for view in shown]
-        size = (8.2, 0.3 * sum(heights) + 1.0)
-    else:
-        rows = -(-len(shown) // columns)
-        heights = [1.0] * rows
-        size = (cell[0] * columns + (columns == 1), cell[1] * rows + 0.7)
+    size, heights, places = _table_layout(shown) if shown[0].across else _layout(shown, columns, cell)
+    columns = 1 + max(column for _, column in places)
     sheet = Sheet(figsize=size)
     axes = sheet.subplots(len(heights), columns, squeeze=False, gridspec_kw={"height_ratios": heights})
-    for axis, view in zip(axes.flat, shown, strict=False):
+    last = {column: row for row, column in places}  # the parts of a table have one legend
+    for place, view in zip(places, shown, strict=True):
+        axis = axes[place]
         _paint(axis, view)
         axis.set_title(textwrap.fill(view.heading, int(12 * min(size[0] / columns, CELL[0]))))
-        if not view.across or view is shown[-1]:  # the parts of a table have one legend
+        if place[0] == last[place[1]] if view.across else not view.companion:
             _legend(axis, view)
-    for axis in axes.flat[len(shown) :]:
-        axis.set_axis_off()
+    for place in {*np.ndindex(axes.shape)} - {*places}:
+        axes[place].set_axis_off()
     lines = [title, *textwrap.wrap(what, int(14 * size[0]))]
     sheet.suptitle("\n".join(lines), fontsize=9.5, x=0.01, ha="left")
     return sheet
+
+
+def _layout(shown: Sequence[View], columns: int, cell: tuple[float, float]) -> Layout:
+    """Returns the layout of panels: so many beside one another, each with its companion below it."""
+    number, places = -1, []
+    step = 2 if any(view.companion for view in shown) else 1
+    for view in shown:
+        number += not view.companion
+        places.append((step * (number // columns) + view.companion, number % columns))
+    rows = number // columns + 1
+    width, height = cell[0] * columns + (columns == 1), cell[1] * rows * (1 + COMPANION * (step - 1)) + 0.7
+    return (width, height), [1.0, COMPANION][:step] * rows, places
+
+
+def _table_layout(shown: Sequence[View]) -> Layout:
+    """Returns the layout of a table's parts: one below the other, each with its companion beside it."""
+    parts = [view for view in shown if not view.companion]
+    heights = [len(view.x.ticks or ()) + 2.0 for view in parts]
+    places, row = [], -1
+    for view in shown:
+        row += not view.companion
+        places.append((row, int(view.companion)))
+    return (8.2, 0.3 * sum(heights) + 1.0), heights, places
 
 
 def _save(sheet: "Sheet", path: Path) -> None:
@@ -153,6 +178,8 @@ def _paint(axis: "Axes", view: View) -> None:
     for series in view.series:
         (_points if view.points else _curve)(axis, view, series)
     _frame(axis, view)
+    if view.x.papers:
+        _paper_axis(axis, *view.x.papers)
     if not view.points:
         _marks(axis, view)
     _words(axis, view)
@@ -180,9 +207,15 @@ def _points(axis: "Axes", view: View, series: Series) -> None:
 
     if series.published:
         theirs = {spread: series.published_spread, "fmt": "s", "color": "0.55", "markersize": 4}
-        axis.errorbar(*placed(series.published, aside), label=view.published, **theirs)
+        axis.errorbar(
+            *placed(series.published, aside),
+            label=textwrap.fill(view.published, 36) if view.companion else view.published,
+            **theirs,
+        )
     for line in series.seeds.values() if len(series.seeds) > 1 else ():
         axis.plot(*placed(line, -aside), ".", color=colour, markersize=3.5, alpha=0.6)
+    if view.companion:
+        return
     kind = "mean and standard deviation" if series.spread is not None else "mean"
     name = f"{series.name}, {kind} of seeds (dots)" if len(series.seeds) > 1 else series.name
     ours = {spread: series.spread, "fmt": "o" if view.across else "o-", "color": colour, "markersize": 4}
@@ -193,7 +226,7 @@ def _frame(axis: "Axes", view: View) -> None:
     """Labels, scales, ranges and ticks."""
     x, y = (view.y, view.x) if view.across else (view.x, view.y)
     axis.set_xlabel(x.label)
-    axis.set_ylabel(y.label)
+    axis.set_ylabel(textwrap.fill(y.label, 26) if view.companion else y.label)
     for which, described in (("x", x), ("y", y)):
         if described.log:
             getattr(axis, f"set_{which}scale")("log")
@@ -204,6 +237,12 @@ def _frame(axis: "Axes", view: View) -> None:
             getattr(axis, f"set_{which}ticks")([], minor=True)
         elif described.log:
             _log_ticks(getattr(axis, f"{which}axis"), getattr(axis, f"get_{which}lim")())
+
+
+def _paper_axis(axis: "Axes", label: str, factor: float) -> None:
+    """Draws the paper's own horizontal axis above."""
+    above = axis.secondary_xaxis("top", functions=(lambda x: x * factor, lambda x: x / factor))
+    above.set_xlabel(label)
 
 
 def _log_ticks(side: Any, limits: tuple[float, float]) -> None:

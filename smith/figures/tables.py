@@ -13,6 +13,7 @@ from smith.figures.panels import Measured, measured, views
 from smith.store import Store
 
 DIGITS = {"mnist": 2}  # decimals of an accuracy in %, as the paper prints them; 1 where not named
+NONE = "-"  # a difference that says nothing
 HEAD = ("Ours, %", "Published, %", "Difference")
 
 
@@ -35,7 +36,7 @@ def draw(table: Table, store: Store, target: Path, published: bool = True) -> st
     disk.make_folder(folder)
     head = (*table.columns, *HEAD)
     lost = ("A seed that diverged counts as guessing.",) if any(one.diverged for one in rows) else ()
-    caption = f"{table.title}. Scale {scale.name}: {scale.what}."
+    caption = f"{table.title}. Scale {scale.name}: {scale.describe(table.runs())}."
     for kind, write in (("md", markdown), ("tex", latex)):
         with disk.whole(folder / f"{table.name}.{kind}") as part:
             part.write_text(write(caption, head, body(rows), (*lost, *table.notes)), encoding="utf-8")
@@ -60,7 +61,7 @@ def entries(one: Measured) -> tuple[str, str, str]:
     spread = f" ± {one.deviation:.{digits}f}" if n > 1 else ""
     lost = f", {one.diverged} diverged" if one.diverged else ""
     ours = f"{one.mean:.{digits}f}{spread} ({n} seed{'s' * (n > 1)}{lost})"
-    return ours, published, f"{one.mean - one.row.mean:+z.{digits}f}"
+    return ours, published, f"{one.mean - one.row.mean:+z.{digits}f}" if one.as_published else NONE
 
 
 def markdown(caption: str, head: Sequence[str], body: Sequence[Sequence[str]], notes: Sequence[str] = ()) -> str:

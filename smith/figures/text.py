@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from smith import disk, networks
-from smith.analysis import calibration
+from smith.analysis import calibration, verdicts
 from smith.analysis.calibration import SAYS, Score
 from smith.analysis.fidelity import CurveFit, PanelFit, compare
 from smith.figure import Assumption, Figure
@@ -21,8 +21,8 @@ from smith.metrics import quantity
 from smith.store import Store
 
 NONE = "-"
-DEFAULT = "short"  # the scale whose calibration is right in its folder; others have a folder of their own
-PANELS = ("Panel", "Quantity", "Seeds", "Curves compared", "Kendall's tau", "RMSE")
+DEFAULT = "paper"  # the scale whose calibration is right in its folder; others have a folder of their own
+PANELS = ("Panel", "Quantity", "Seeds", "Curves compared", "Kendall's tau", "Of each seed", "RMSE")
 PLACES = ("Best at", "Published", "Diverges at", "Published")
 CURVES = ("Curve", "Remarks", "Seeds", *PLACES, "Points", "At the end", "RMSE")
 HOW = (
@@ -92,7 +92,8 @@ def fidelity(figures: Sequence[Figure], store: Store) -> str:
         "## Panels",
         tables.markdown(
             "The order of the curves at the end, ours against the published: tau is 1 for the same, -1 for the "
-            "opposite order. RMSE: of the nearest and of the farthest curve.",
+            "opposite order; of each seed: the mean, with its 95 % interval. RMSE: of the nearest and of the farthest "
+            "curve.",
             PANELS,
             [panel_row(name, fit) for name, fit in fits],
         ),
@@ -108,7 +109,7 @@ def fidelity(figures: Sequence[Figure], store: Store) -> str:
 def expectations(figure: Figure, store: Store) -> list[str]:
     """Returns what can not be expected to match in a figure, and why: the scale, the differences, its own notes."""
     scale = store.scale
-    shortened = f"Scale {scale.name}: {scale.what}. A shortened run is another experiment; it can not match."
+    shortened = f"Scale {scale.name}: {scale.describe(figure.runs())}. Values of another experiment can not match."
     deep = any(networks.info(run.network).batch_norm for run in figure.runs())
     return [*([shortened] * (scale.name != "paper")), *ALWAYS, *(OF_BATCH_NORM if deep else ()), *figure.notes]
 
@@ -126,7 +127,8 @@ def panel_row(name: str, fit: PanelFit) -> tuple[str, ...]:
     span = " to ".join(dict.fromkeys(f"{error:.3g}" for error in (errors[0], errors[-1]))) if errors else NONE
     counts = " to ".join(dict.fromkeys(f"{count}" for count in (seeds[0], seeds[-1])))
     compared = f"{fit.compared} of {len(fit.curves)}"
-    return name + fit.panel, quantity(fit.quantity).short, counts, compared, _number(fit.order, "+.2f"), span
+    order = _number(fit.order, "+.2f"), _interval(fit.orders)
+    return name + fit.panel, quantity(fit.quantity).short, counts, compared, *order, span
 
 
 def curve_rows(fit: PanelFit) -> list[tuple[str, ...]]:
@@ -148,7 +150,16 @@ def curve_rows(fit: PanelFit) -> list[tuple[str, ...]]:
 def _counts(fits: Sequence[tuple[str, PanelFit]]) -> str:
     curves: list[CurveFit] = [curve for _, fit in fits for curve in fit.curves]
     lost = sum(curve.diverged > 0 for curve in curves)
-    return f"{sum(curve.points > 0 for curve in curves)} of {len(curves)} curves compared; in {lost} a seed diverged"
+    compared = sum(fit.compared for _, fit in fits)
+    return f"{compared} of {len(curves)} curves compared; in {lost} a seed diverged"
+
+
+def _interval(values: Sequence[float]) -> str:
+    """Returns the mean of values with Student's interval, where there are at least two."""
+    if len(values) < 2 or not np.isfinite(values).all():
+        return NONE
+    low, high = verdicts.interval(values)
+    return f"{np.mean(values):+.2f} [{low:+.2f}, {high:+.2f}]"
 
 
 def _place(x: float) -> str:

@@ -20,12 +20,14 @@ class Axis:
     log: whether it is logarithmic
     range: from where to where; None for all points
     ticks: where its ticks stand and what they say; None leaves them to the renderer
+    papers: label of the paper's own axis, and what ours is multiplied by to give it; None if they are the same
     """
 
     label: str
     log: bool = False
     range: Range | None = None
     ticks: Mapping[float, str] | None = None
+    papers: tuple[str, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -77,6 +79,7 @@ class View:
     texts: words above the curves, by their x
     mark: (x, words) of a vertical line
     runs: the runs of the protocol that it shows, by the names that a reader finds in it
+    companion: whether it has the paper's curves alone, to be drawn smaller with the view before it
     """
 
     label: str
@@ -91,6 +94,7 @@ class View:
     texts: Mapping[float, str] = field(default_factory=dict)
     mark: tuple[float, str] | None = None
     runs: Mapping[str, Run] = field(default_factory=dict)
+    companion: bool = False
 
     @property
     def heading(self) -> str:

@@ -110,10 +110,10 @@ def _encode(result: Result) -> bytes:
     columns = {name: result.columns[name].astype(kind) for name, kind in kinds.items()}
     buffer = io.BytesIO()
     pq.write_table(pa.table(columns, schema=pa.schema(fields, metadata=metadata)), buffer, write_page_checksum=True)
-    return _signed(buffer.getvalue())
+    return signed(buffer.getvalue())
 
 
-def _signed(content: bytes) -> bytes:
+def signed(content: bytes) -> bytes:
     """Returns a file's bytes with their SHA-256 in the place that was kept for it."""
     return content.replace(UNSIGNED, b"sha256:" + hashlib.sha256(content).hexdigest().encode())
 
@@ -128,6 +128,7 @@ def read(path: Path) -> Result:
     """
     content = path.read_bytes()
     try:
+        check_signature(content)
         result, version = _decode(content)
     except (ValueError, KeyError) as error:  # ArrowInvalid is a ValueError
         raise DamagedResult(f"{path}: {(str(error) or repr(error)).splitlines()[0]}") from error
@@ -136,16 +137,20 @@ def read(path: Path) -> Result:
     return result
 
 
-def _decode(content: bytes) -> tuple[Result, str]:
-    """Returns the result in a file, and the file's schema version. Raises ValueError if a byte was altered."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
+def check_signature(content: bytes) -> None:
+    """Raises ValueError if a byte of a file was altered."""
     signatures = re.findall(rb"sha256:[0-9a-f]{64}", content)
     if len(signatures) != 1:
         raise ValueError("not a result of this program, or altered")
-    if _signed(content.replace(signatures[0], UNSIGNED)) != content:
+    if signed(content.replace(signatures[0], UNSIGNED)) != content:
         raise ValueError("sha256 differs: the file was altered")
+
+
+def _decode(content: bytes) -> tuple[Result, str]:
+    """Returns the result in a file, and the file's schema version."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
     table = pq.ParquetFile(pa.BufferReader(content)).read(use_threads=False)  # read_table imports pandas
     facts = {k.decode(): v.decode() for k, v in (table.schema.metadata or {}).items() if not k.startswith(b"ARROW")}
     del facts["digest"]

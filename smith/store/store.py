@@ -6,13 +6,15 @@ It also remembers which run is trained for a run of the protocol, so that nothin
 import functools
 import os
 import secrets
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from smith import disk
 from smith.errors import UserError, unknown
 from smith.replicates import AUTHORS_RUNS, RECIPES
 from smith.run import Run
 from smith.scales import Scale
-from smith.store import results
+from smith.store import packs, results
 from smith.store.results import DamagedResult, Result
 
 
@@ -49,27 +51,33 @@ class Store:
             self._trained[run, number] = self.scale.apply(RECIPES[self.recipe](run, number))
         return self._trained[run, number]
 
+    def as_published(self, run: Run) -> bool:
+        """Says whether a run is trained as the paper has it, so that its values can be compared with the paper's."""
+        return self.scale.name == "paper" or self.trained(run) == run
+
     # --- results ---
 
     @functools.cached_property
     def _found(self) -> dict[tuple[str, int], Result]:
         """The readable results, by description and seed."""
-        paths = sorted(self.folder.glob("*.parquet"))
-        return {(found.description, found.seed): found for path in paths if (found := self._read(path))}
+        paths = sorted(self.folder.glob("*.parquet"), key=lambda path: (not packs.is_pack(path), path))  # own files win
+        return {(found.description, found.seed): found for path in paths for found in self._read(path)}
 
-    def _read(self, path: Path) -> Result | None:
+    def _read(self, path: Path) -> list[Result]:
         try:
+            if packs.is_pack(path):
+                return packs.read(path)
             result = results.read(path)
             if not path.name.endswith(results.suffix(result.description, result.seed)):
                 raise DamagedResult(f"{path}: the file holds another run than its name says")
-            return result
+            return [result]
         except DamagedResult as error:
             self.damaged[path] = str(error)
         except UserError as error:
             self.unreadable[path] = str(error)
         except OSError as error:
             self.unreadable[path] = f"{path}: {error.strerror or error}"
-        return None
+        return []
 
     def find(self, run: Run, seed: int) -> Result | None:
         """Returns the result of a trained run and seed, or None if there is none that can be read."""
@@ -102,8 +110,9 @@ class Store:
     def look_again(self, run: Run, seed: int) -> Result | None:
         """Returns what `find` does, also if another process wrote the result after this store was read."""
         path = results.path_of(self.folder, run, seed)
-        if not self.find(run, seed) and path.exists() and (result := self._read(path)):
-            self.add(result)
+        if not self.find(run, seed) and path.exists():
+            for result in self._read(path):
+                self.add(result)
         return self.find(run, seed)
 
     def add(self, result: Result) -> None:
@@ -116,6 +125,34 @@ class Store:
         os.rename(path, target)
         self.damaged.pop(path, None)
         return target
+
+    def pack(self, experiments: Mapping[str, Iterable[Run]]) -> str:
+        """Moves the results that experiments ask for into packs, and says what was done.
+
+        A result that several ask for goes with the first. What a pack has that nobody asks for stays in it. A result's
+        own file is removed when its pack is written and reads back.
+
+        experiments: name -> runs of the protocol
+
+        Raises OSError where nothing can be written.
+        """
+        packed: set[tuple[str, int]] = set()
+        for name, runs in experiments.items():
+            path = self.folder / f"{name}.parquet"
+            before = self._read(path) if path.exists() else []
+            asked = [result for run in runs for result in self.results(run) if len(result["iteration"])]
+            found = {(r.description, r.seed): r for r in (*before, *asked)}
+            found = {key: result for key, result in found.items() if key not in packed}
+            if not found or path in self.damaged:
+                continue
+            packed |= set(found)
+            with disk.whole(path) as part:
+                part.write_bytes(packs.encode(list(found.values())))
+            for result in packs.read(path):
+                for own in self.folder.glob(f"*{results.suffix(result.description, result.seed)}"):
+                    disk.remove(own)
+        size = sum(path.stat().st_size for path in self.folder.glob("*.parquet") if packs.is_pack(path))
+        return f"{self.folder}: {len(packed)} results in packs, {size / 1e6:.1f} MB"
 
     # --- names ---
 

@@ -9,16 +9,29 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 from smith.errors import UserError
+from smith.scales import Scale
 
 
-def check(workers: int, *, alone: Sequence[str] = ()) -> None:
-    """Raises UserError for a wrong number of workers, or more than one and an option, in `alone`, that needs order."""
-    if workers < 1:
+def check(workers: int, alone: Sequence[str] = ()) -> None:
+    """Raises UserError for a negative number, or if an option, in `alone`, needs one run at a time."""
+    if workers < 0:
         raise UserError(f"--workers {workers}: give a number of at least 1")
     if workers > 1 and alone:
         raise UserError(f"{alone[0]} goes from run to run in order: leave --workers out")
+
+
+def by_itself(scale: Scale, todo: int) -> int:
+    """Returns how many workers train so many runs if nobody says: one a core in miniature, else one.
+
+    A run in miniature does not fill two cores. Where a GPU is there, or cores can not be assigned, it is one too.
+    """
+    gpu = Path("/dev/nvidia0").exists() and os.environ.get("JAX_PLATFORMS") != "cpu"
+    if scale.name != "mini" or gpu or not hasattr(os, "sched_getaffinity"):
+        return 1
+    return max(1, min(len(os.sched_getaffinity(0)), todo))
 
 
 def execute(workers: int, arguments: Sequence[str]) -> int:
@@ -27,11 +40,12 @@ def execute(workers: int, arguments: Sequence[str]) -> int:
     A signal stops them all in good order. Each ends by itself then, at the latest after `stopping.GRACE` seconds.
     """
     processes: list[subprocess.Popen[str]] = []
+    said: set[str] = set()
     with ThreadPoolExecutor(workers) as pool:
         try:
             for number in range(workers):
                 processes.append(_start(number, workers, arguments))
-            statuses = list(pool.map(_pass_on, processes, range(workers)))
+            statuses = list(pool.map(_pass_on, processes, range(workers), [said] * workers))
         finally:
             for process in processes:
                 process.terminate()  # does nothing to one that has ended
@@ -57,10 +71,17 @@ def cores(every: Sequence[int], number: int, workers: int) -> set[int]:
     return set(every[number::workers]) or {every[number % len(every)]}
 
 
-def _pass_on(process: "subprocess.Popen[str]", number: int) -> int:
-    """Prints the lines of a process until it has ended. Returns its status."""
+def _pass_on(process: "subprocess.Popen[str]", number: int, said: set[str]) -> int:
+    """Prints the lines of a process until it has ended; what went wrong once, though every process says it.
+
+    Returns its status.
+    """
     assert process.stdout
     with process.stdout as lines:
         for line in lines:
-            print(f"[{number}] {line}", end="", flush=True)
+            if not line.startswith("smith: "):
+                print(f"[{number}] {line}", end="", flush=True)
+            elif line not in said:
+                said.add(line)
+                print(line, end="", file=sys.stderr, flush=True)
     return process.wait()

@@ -13,7 +13,7 @@ from scipy import stats
 from smith import experiments, scales
 from smith.analysis.measures import Statistic, Traces, accuracy
 from smith.analysis.places import Place, curve, row, run_at
-from smith.analysis.verdicts import WORDS, Claim, Decision, Part, best, decide, few_values, interval, lies_above
+from smith.analysis.verdicts import WORDS, Claim, Decision, Part, decide, few_values, interval, lies_above
 from smith.store import Store
 
 EXPERIMENTS = [found.shows for found in experiments.find(["all"])]
@@ -213,14 +213,6 @@ def test_a_part_that_can_have_no_result_is_not_asked_and_named():
     assert (decision.verdict, states(decision)) == ("reproduced", ["supported", "not asked"])
     assert decision.left_out == ["it is more: no data of it"] and decision.reasons == [] and decision.seeds == 4
     assert verdict(shelf(effects(*DOWN)), part(), GONE).verdict == "not reproduced"
-
-
-def test_the_best_scale_is_the_first_with_an_effect():
-    claim = Claim("C00", "It is.", "nowhere", ("fig09a",), (part(),), "Because.")
-    paper, mini = shelf({}), shelf(effects(1.0), MINI)
-    assert best(claim, EXPERIMENTS, [paper, mini]).scale == "mini"
-    assert best(claim, EXPERIMENTS, [shelf(effects(1.0)), mini]).scale == "paper"
-    assert best(claim, EXPERIMENTS, [paper, shelf({}, MINI)]).scale == "paper"
 
 
 # --- the paper's own effect ---

@@ -10,6 +10,7 @@ from smith.analysis import published
 from smith.figure import Finals, Panel, Row, Sketch, Table
 from smith.figures.panels import HEADROOM, measured, view, views
 from smith.run import Run, iterations
+from smith.schedules import Scaled
 from smith.store import Store
 
 RUN = Run("mnist", "lenet", batch_size=16, length=iterations(80), lr=0.01, solver="sgd", test_every=iterations(10))
@@ -88,18 +89,27 @@ def test_a_curve_whose_seeds_diverged_at_once_has_crosses_only(shelf):
 # --- published curves ---
 
 
-def test_published_iterations_are_cut_as_each_run_is_and_rates_are_not(shelf, experiment):
-    panel, store = experiment("fig05").panels[0], shelf.store("short")
-    theirs = published.curves(panel.published)
-    shown = view(panel, store)
-    for series, run in zip(shown.series, panel.curves.values(), strict=True):
-        x, y = theirs[series.name]
-        np.testing.assert_allclose(series.published, (x * store.trained(run).iterations / run.iterations, y))
-    assert shown.published == "published, iterations x 0.1"
-    rates = experiment("fig14").panels[0]
-    series = view(rates, store).series[0]
-    np.testing.assert_array_equal(series.published, published.curves(rates.published)[series.name])
-    assert view(rates, store).published == "published"
+def test_in_miniature_the_papers_curves_have_a_view_of_their_own_and_ours_the_papers_axis_above(shelf, experiment):
+    store = shelf.store("mini")
+    ours, theirs, *_ = views(experiment("fig05"), store)
+    assert (ours.companion, theirs.companion, ours.published) == (False, True, "") and ours.label == theirs.label
+    assert all(series.published is None for series in ours.series)
+    drawn = published.curves(experiment("fig05").panels[0].published)
+    assert theirs.x.range == (0, 80_000) and theirs.x.papers is None
+    for series in theirs.series:
+        np.testing.assert_array_equal(series.published, drawn[series.name])
+    label, factor = ours.x.papers
+    assert label == "Iteration in the paper" and ours.x.range[1] * factor == pytest.approx(80_000, rel=1e-3)
+    assert len(views(experiment("fig05"), store, published=False)) == 2
+
+
+def test_rates_that_a_miniature_multiplies_have_the_papers_axis_above(shelf, experiment):
+    figure, store = experiment("fig14"), shelf.store("paper")
+    assert all(shown.x.papers is None and not shown.companion for shown in views(figure, store))
+    doubled = dataclasses.replace(store.scale, name="mini", apply=lambda run: run.replace(lr=Scaled(run.lr, 2.0)))
+    ours, theirs, *_ = views(figure, Store(shelf.root, doubled))
+    assert ours.x.papers == ("Learning rate in the paper", 0.5)
+    assert ours.x.range == tuple(2 * x for x in theirs.x.range)
 
 
 def test_published_curves_can_be_left_out(shelf, experiment):
@@ -152,10 +162,10 @@ def test_a_fraction_stays_between_0_and_1(shelf):
 
 
 def test_the_horizontal_axis_is_the_papers_cut_as_the_longest_run_with_room_for_crosses(shelf, experiment):
-    panel = experiment("fig05").panels[0]
-    assert view(panel, shelf.store("short")).x.range == (0, panel.xlim[1] / 10)
+    panel, store = experiment("fig05").panels[0], shelf.store("mini")
+    assert view(panel, store).x.range == (0, max(store.trained(run).iterations for run in panel.runs()))
     rates = experiment("fig14").panels[0]
-    assert view(rates, shelf.store("short")).x.range == rates.xlim
+    assert view(rates, shelf.store("mini")).x.range == rates.xlim
     shelf.add(rates.curves["Momentum=0.9"], status="diverged", learning_rate=0.35, test_loss=np.nan)
     assert view(rates, shelf.store()).x.range == (rates.xlim[0], 0.35)
 

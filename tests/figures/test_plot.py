@@ -133,15 +133,16 @@ def test_rows_of_a_table_have_dots_bars_and_names(shelf, sheet, experiment):
 def test_a_figure_says_its_scale_and_its_seeds(seeds, words, shelf, sheet):
     for run, count in zip((RUN, OTHER), seeds, strict=True):
         for seed in range(count):
-            shelf.add(run, seed, "short")
-    first, second = sheet(FIGURE, "short").get_suptitle().splitlines()
-    assert first == "mine. Two of them" and second == f"short scale, {words}: {shelf.store('short').scale.what}"
+            shelf.add(run, seed, "mini")
+    first, *rest = sheet(FIGURE, "mini").get_suptitle().splitlines()
+    what = shelf.store("mini").scale.describe(FIGURE.runs())
+    assert first == "mine. Two of them" and " ".join(rest) == f"mini scale, {words}: {what}"
 
 
 @pytest.mark.parametrize("name", ["fig01", "fig02", "fig03", "fig07", "table2"])
 def test_all_words_are_on_the_sheet_and_on_nothing_else(name, shelf, sheet, experiment):
-    shelf.fill(experiment(name), "quick", seeds=2)
-    drawn = sheet(experiment(name), "quick")
+    shelf.fill(experiment(name), "mini", seeds=2)
+    drawn = sheet(experiment(name), "mini")
     below = drawn._suptitle.get_window_extent().y0
     for axis in drawn.axes:
         ticks = axis.get_yticklabels() if name.startswith("table") else []
@@ -181,8 +182,8 @@ def test_the_same_results_give_the_same_bytes(shelf):
 
 
 def test_without_results_there_is_a_line_and_no_file(shelf):
-    assert plot.draw(FIGURE, shelf.store("short"), shelf.figures) == (
-        "mine: no results at scale short; smith run mine --scale short"
+    assert plot.draw(FIGURE, shelf.store("mini"), shelf.figures) == (
+        "mine: no results at scale mini; smith run mine --scale mini"
     )
     assert not shelf.figures.exists()
 

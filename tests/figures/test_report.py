@@ -73,7 +73,7 @@ def shared(monkeypatch) -> None:
 def written(shelf, experiment):
     """Writes a report and returns its pages."""
 
-    def write(names=("fig09", "table1"), scales=("paper", "short"), of=(CLAIM,)) -> dict[str, Parsed]:
+    def write(names=("fig09", "table1"), scales=("paper", "mini"), of=(CLAIM,)) -> dict[str, Parsed]:
         shown = [experiment(name) if isinstance(name, str) else name for name in names]
         stores = [shelf.store(scale) for scale in scales]
         named = {claim.name: claim for claim in of}
@@ -93,10 +93,10 @@ def digests(folder: Path) -> dict[str, str]:
 
 def test_every_link_leads_somewhere_and_pages_are_well_formed(written, shelf, experiment):
     for name in ("fig02", "fig09", "fig14", "table1"):
-        shelf.fill(experiment(name), "short", seeds=2)
+        shelf.fill(experiment(name), "mini", seeds=2)
     shelf.add(experiment("fig14").runs()[0], seed=1)
     pages = written(("fig02", "fig03", "fig09", "fig14", "table1"))
-    assert len(pages) == 3 + 5 and "80.0 ± 0.0 (2 seeds) 81.3 ± 0.1 -1.3" in pages["table1.html"].text
+    assert len(pages) == 3 + 5 and "80.0 ± 0.0 (2 seeds) 81.3 ± 0.1 - " in pages["table1.html"].text
     for name, page in pages.items():
         assert len(set(page.ids)) == len(page.ids), name
         assert [page.tags.count(tag) for tag in ("h1", "title", "main")] == [1, 1, 1], name
@@ -108,16 +108,19 @@ def test_every_link_leads_somewhere_and_pages_are_well_formed(written, shelf, ex
 
 
 def test_the_overview_has_the_pictures_first_then_the_claims(written, shelf, experiment):
-    shelf.fill(experiment("fig09"), "short", seeds=2)
+    shelf.fill(experiment("fig09"), "mini", seeds=2)
     page = written()["index.html"]
-    assert "figures/short/fig09.png" in page.links and page.tags.index("img") < page.tags.index("dl")
-    for text in ("Of its 1 claims: 0 reproduced, 0 not reproduced, 1 inconclusive", "The paper: says so."):
+    assert "figures/mini/fig09.png" in page.links and page.tags.index("img") < page.tags.index("dl")
+    for text in (
+        "Of its 1 claims: at the paper's scale 0 reproduced, 0 not reproduced, 1 inconclusive; in miniature 0 holds",
+        "The paper: says so.",
+    ):
         assert text in page.text
-    assert "short scale: 8 of 8 runs, 2 seeds" in page.text and CLAIM.says in page.text
+    assert "mini scale: 8 of 48 runs, 2 seeds" in page.text and CLAIM.says in page.text
     assert "No results yet: smith run table1 --scale paper" in page.text
-    picture = shelf.root / "report" / "figures" / "short" / "fig09.png"
+    picture = shelf.root / "report" / "figures" / "mini" / "fig09.png"
     assert picture.read_bytes().startswith(b"\x89PNG")  # drawn for the report, as nothing was
-    for name in ("short/fig09.png", "calibration/fig09.md"):
+    for name in ("mini/fig09.png", "calibration/fig09.md"):
         (shelf.figures / name).parent.mkdir(parents=True)
         (shelf.figures / name).write_bytes(b"drawn")
     assert "figures/calibration/fig09.md" in written()["fig09.html"].links and picture.read_bytes() == b"drawn"
@@ -125,12 +128,15 @@ def test_the_overview_has_the_pictures_first_then_the_claims(written, shelf, exp
 
 def test_scales_are_never_mixed_and_the_largest_is_first(written, shelf, experiment):
     figure = experiment("fig09")
-    shelf.fill(figure, "short", seeds=2)
+    shelf.fill(figure, "mini", seeds=2)
     shelf.fill(figure, "paper")
     page = written()["fig09.html"]
-    assert [i for i in page.ids if i in ("paper", "short")] == ["paper", "short"]
-    last = [max(t["x"][-1] for t in chart["data"] if t["meta"]["layer"] == "mean") for chart in page.charts]
-    assert last == [16_000, 16_000, 1_600, 1_600]
+    assert [i for i in page.ids if i in ("paper", "mini")] == ["paper", "mini"]
+    ours = [[t["x"][-1] for t in chart["data"] if t["meta"]["layer"] == "mean"] for chart in page.charts]
+    theirs = [any(t["meta"]["layer"] == "published" for t in chart["data"]) for chart in page.charts]
+    short = shelf.store("mini").trained(figure.runs()[0]).iterations
+    assert [max(filter(None, of), default=0) for of in ours] == [16_000, 16_000, short, 0, short, 0]
+    assert theirs == [True, True, False, True, False, True]  # in miniature the paper's have charts of their own
     assert "Scale paper, 1 seed" in page.text and "4 of 16 runs, 1 seed" in page.text
 
 
@@ -254,11 +260,18 @@ def decided(shelf, experiment):
 def test_a_claim_that_holds_says_its_numbers(written, decided, shelf):
     decided(0.2)
     pages = written()
-    for text in ("✓ reproduced at scale paper , 4 seeds", "0.202 [0.199, 0.204]", "seed 3: 0.203", "✓ supported"):
+    for text in (
+        "At the paper's scale: ✓ reproduced , 4 seeds",
+        "0.202 [0.199, 0.204]",
+        "seed 3: 0.203",
+        "✓ supported",
+    ):
         assert text in pages["claims.html"].text, text
     for text in ("Left out: nobody knows: no data", "– not asked", "Because.", "Remark 0", "fig16a (not here)"):
         assert text in pages["claims.html"].text, text
-    assert shelf.line.startswith(f"{shelf.root}/report/index.html: 1 reproduced, 0 not reproduced, 0 inconclusive; ")
+    assert shelf.line.startswith(
+        f"{shelf.root}/report/index.html: at the paper's scale 1 reproduced, 0 not reproduced, 0 "
+    )
 
 
 @pytest.mark.parametrize(("more", "seeds", "text"), [(0.0, 4, "✗ not reproduced"), (0.2, 1, "○ inconclusive")])
@@ -291,13 +304,13 @@ def test_the_readme_gets_the_verdicts(shelf, experiment, decided):
     path = shelf.root / "README.md"
     path.write_text("# Title\n\n<!-- claims -->\nbefore\n<!-- /claims -->\n\nthe rest\n")
     decided(0.2)
-    assert update(path, shelf, experiment, "paper", "short")
+    assert update(path, shelf, experiment, "paper", "mini")
     text = path.read_text()
-    row = f"| C99 | {CLAIM.says} | ✓ reproduced | 0.202 [0.199, 0.204] (1 of 2 parts) | 4 | paper |"
+    row = f"| C99 | {CLAIM.says} | ✓ reproduced (1 of 2 parts, 4 seeds)<br>0.202 [0.199, 0.204] | ○ open, no result |"
     assert row in text.splitlines() and "before" not in text
     assert text.startswith("# Title\n\n<!-- claims -->\n| |") and text.endswith("<!-- /claims -->\n\nthe rest\n")
     inode = path.stat().st_ino
-    assert not update(path, shelf, experiment, "paper", "short") and path.stat().st_ino == inode
+    assert not update(path, shelf, experiment, "paper", "mini") and path.stat().st_ino == inode
 
 
 @pytest.mark.parametrize(
@@ -310,7 +323,10 @@ def test_a_readme_without_the_marks_is_refused_and_left_alone(shelf, experiment,
         update(path, shelf, experiment, "paper")
     assert path.read_text() == text
     path.unlink()
-    for scale, mistake in (("paper", "no README that can be read"), ("quick", "--readme shows the scales paper")):
+    for scale, mistake in (
+        ("paper", "no README that can be read"),
+        ("smoke", "--readme shows the scales paper and mini"),
+    ):
         with pytest.raises(UserError, match=mistake):
             update(path, shelf, experiment, scale)
 

@@ -13,7 +13,7 @@ NAMES = ("chromium", "chromium-browser", "google-chrome-stable", "google-chrome"
 CHROMIUM = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), None)
 OPTIONS = "--headless --no-sandbox --disable-gpu --no-first-run --disable-background-networking --disable-sync".split()
 DRAWN = "document.documentElement.dataset.drawn === String(document.querySelectorAll('.chart').length)"
-PLOT = "document.querySelector('#short-a .plot')"
+PLOT = "document.querySelector('#mini-a .plot')"
 
 pytestmark = [
     pytest.mark.slow,
@@ -25,9 +25,9 @@ pytestmark = [
 def visit(shelf, experiment) -> Iterator[Callable]:
     """Writes a report and opens pages of it; fails at any error in them, and at whatever they ask a network for."""
     for name in ("fig02", "fig09", "table1"):
-        shelf.fill(experiment(name), "short", seeds=2)
+        shelf.fill(experiment(name), "mini", seeds=2)
     shown = [experiment(name) for name in ("fig02", "fig03", "fig09", "table1")]
-    report.write(shown, {}, {}, [shelf.store("paper"), shelf.store("short")], shelf.figures, shelf.root / "report")
+    report.write(shown, {}, {}, [shelf.store("paper"), shelf.store("mini")], shelf.figures, shelf.root / "report")
     wrong: list[str] = []
     with sync_api.sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=OPTIONS)
@@ -67,8 +67,8 @@ def test_seeds_and_published_curves_can_be_switched_off(visit):
     page = visit("fig09.html")
     shown = f"{PLOT}.data.filter((t) => t.visible).map((t) => t.meta.layer)"
     assert set(page.evaluate(shown)) == {"published", "seed", "mean"}
-    page.locator("#short-a input[data-layer='published']").uncheck()
-    page.locator("#short-a input[data-layer='seed']").uncheck()
+    page.locator("#mini-a input[data-layer='published']").uncheck()
+    page.locator("#mini-a input[data-layer='seed']").uncheck()
     assert set(page.evaluate(shown)) == {"mean"} and len(page.evaluate(shown)) == 4
 
 
@@ -83,5 +83,5 @@ def test_the_hover_says_curve_seeds_place_and_value(visit):
     page = visit("fig09.html")
     number = page.evaluate(f"{PLOT}.data.findIndex((trace) => trace.meta.layer === 'mean')")
     page.evaluate(f"Plotly.Fx.hover({PLOT}, [{{curveNumber: {number}, pointNumber: 3}}])")
-    text = page.locator("#short-a .hoverlayer").text_content()
+    text = page.locator("#mini-a .hoverlayer").text_content()
     assert all(part in text for part in ("WD=1e-3", "mean of 2 seeds", "nats", "Iteration")) and "%{" not in text

@@ -67,8 +67,8 @@ def test_missing_rows_and_diverged_seeds_are_said(shelf, experiment):
 
 
 def test_without_results_there_is_a_line_and_no_file(shelf, experiment):
-    line = tables.draw(experiment("table2"), shelf.store("quick"), shelf.figures)
-    assert line == "table2: no results at scale quick; smith run table2 --scale quick" and not shelf.figures.exists()
+    line = tables.draw(experiment("table2"), shelf.store("mini"), shelf.figures)
+    assert line == "table2: no results at scale mini; smith run table2 --scale mini" and not shelf.figures.exists()
 
 
 def test_latex_is_balanced_and_escaped(shelf, experiment):

@@ -8,15 +8,15 @@ from smith.figures import text
 
 def test_fidelity_has_panels_curves_and_what_can_not_match(shelf, experiment, capsys):
     figures = [experiment("fig09"), experiment("fig14")]
-    shelf.fill(figures[0], "short", seeds=2)
-    text.show(figures, shelf.store("short"), shelf.figures)
+    shelf.fill(figures[0], "mini", seeds=2)
+    text.show(figures, shelf.store("mini"), shelf.figures)
     head, *rows, last = capsys.readouterr().out.splitlines()
-    assert head.split() == "Panel Quantity Seeds Curves compared Kendall's tau RMSE".split()
+    assert head.split() == "Panel Quantity Seeds Curves compared Kendall's tau Of each seed RMSE".split()
     assert [row.split()[:3] for row in rows] == [["fig09a", "Loss", "2"], ["fig09b", "Accuracy", "2"]]
-    path = shelf.figures / "short" / "fidelity.md"
-    assert last == f"{path} (8 of 8 curves compared; in 0 a seed diverged, scale short)"
+    path = shelf.figures / "mini" / "fidelity.md"
+    assert last == f"{path} (8 of 8 curves compared; in 0 a seed diverged, scale mini)"
     whole = path.read_text()
-    assert "A shortened run is another experiment" in whole and "- Order of the images:" in whole
+    assert "Values of another experiment can not match" in whole and "- Order of the images:" in whole
     assert "Batch norm" not in whole and figures[0].notes[0] in whole and "fig14" not in whole
     assert "**fig09** a: Test loss (nats); order of 4 curves at the end: Kendall's tau" in whole
     assert whole.count("| WD=") == 8 and "| fig09a | Loss | 2 | 4 of 4 |" in whole
@@ -47,11 +47,11 @@ def calibrated(shelf, experiment):
     """Returns the line and the text of figure 9's calibration, of one curve with this many seeds."""
 
     def write(*seeds: int) -> tuple[str, str]:
-        figure, store = experiment("fig09"), shelf.store("short")
+        figure, store = experiment("fig09"), shelf.store("paper")
         for run in calibration.runs(figure, store, ["WD=3.2e-3"]):
             for seed in seeds:
-                shelf.add(run, seed, "short", tests=40)
-        line = text.write_calibration(figure, shelf.store("short"), shelf.figures, 2, ["WD=3.2e-3"])
+                shelf.add(run, seed, "paper", tests=40)
+        line = text.write_calibration(figure, shelf.store("paper"), shelf.figures, 2, ["WD=3.2e-3"])
         return line, (shelf.figures / "calibration" / "fig09.md").read_text()
 
     return write
@@ -60,7 +60,7 @@ def calibrated(shelf, experiment):
 def test_calibration_says_the_scores_and_the_choice(calibrated, shelf):
     line, whole = calibrated(0, 1)
     assert line.startswith("fig09 batch size: ")
-    assert f"fig09: {shelf.figures / 'calibration' / 'fig09'}.md (scale short)" in line
+    assert f"fig09: {shelf.figures / 'calibration' / 'fig09'}.md (scale paper)" in line
     assert "## batch size, panels a, b" in whole and "Only these curves: WD=3.2e-3." in whole
     rows = [row for row in whole.splitlines() if row.startswith("| ")][2:]
     assert [row.split(" | ")[0] for row in rows] == ["| 256", "| 512", "| 1024"]
@@ -76,7 +76,7 @@ def test_calibration_says_what_is_missing(calibrated):
 
 def test_the_alternatives_are_drawn_over_the_published_curve(calibrated, shelf, experiment):
     calibrated(0, 1)
-    a, b = text._alternatives(experiment("fig09"), shelf.store("short"), ["WD=3.2e-3"])
+    a, b = text._alternatives(experiment("fig09"), shelf.store("paper"), ["WD=3.2e-3"])
     assert (a.heading, b.y.label) == ("a  WD=3.2e-3: batch size", "Test error (fraction)")
     theirs, *values = a.series
     assert [series.name for series in values] == ["256", "512", "1024"] and theirs.published
@@ -85,6 +85,6 @@ def test_the_alternatives_are_drawn_over_the_published_curve(calibrated, shelf, 
 
 
 def test_what_a_scale_can_not_tell_apart_is_not_decided(shelf, experiment):
-    line = text.write_calibration(experiment("fig09"), shelf.store("quick"), shelf.figures, 1)
-    assert "scale quick trains the same run for every value" in line
-    assert not (shelf.figures / "calibration" / "quick" / "fig09.png").exists()
+    line = text.write_calibration(experiment("fig09"), shelf.store("smoke"), shelf.figures, 1)
+    assert "scale smoke trains the same run for every value" in line
+    assert not (shelf.figures / "calibration" / "smoke" / "fig09.png").exists()

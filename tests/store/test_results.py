@@ -156,7 +156,7 @@ def of_schema_9(path: Path) -> None:
     """Makes a result one of another version of the format, with its digest."""
     metadata = pq.read_schema(path).metadata | {b"schema_version": b"9", b"digest": results.UNSIGNED}
     pq.write_table(pq.read_table(path).replace_schema_metadata(metadata), path)
-    path.write_bytes(results._signed(path.read_bytes()))
+    path.write_bytes(results.signed(path.read_bytes()))
 
 
 def test_a_whole_file_of_another_schema_is_not_damaged(written, small_run):

@@ -1,5 +1,6 @@
 """Several processes of one command. A short program stands for `smith`."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -7,6 +8,7 @@ import sys
 import pytest
 
 from smith.errors import UserError
+from smith.scales import SCALES
 from smith.train import workers
 
 FAKE = """
@@ -41,12 +43,27 @@ def test_each_worker_has_its_share_of_the_cores(every, expected):
 
 
 def test_a_number_of_workers_is_at_least_one_and_one_for_what_needs_order():
-    workers.check(1, alone=["--force"])
+    workers.check(1, ["--force"])
     workers.check(3)
-    with pytest.raises(UserError, match="--workers 0: give a number of at least 1"):
-        workers.check(0)
+    with pytest.raises(UserError, match="--workers -1: give a number of at least 1"):
+        workers.check(-1)
     with pytest.raises(UserError, match="--force goes from run to run in order: leave --workers out"):
-        workers.check(2, alone=["--force"])
+        workers.check(2, ["--force"])
+
+
+def test_by_itself_a_miniature_is_trained_one_run_a_core_on_a_cpu(monkeypatch):
+    monkeypatch.setenv("JAX_PLATFORMS", "cpu")
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1, 5})
+    mini, paper = SCALES["mini"], SCALES["paper"]
+    assert [workers.by_itself(mini, todo) for todo in (0, 1, 2, 9)] == [1, 1, 2, 3]
+    assert workers.by_itself(paper, 9) == 1
+
+
+def test_what_went_wrong_is_said_once_though_every_worker_says_it(fake, monkeypatch, capfd):
+    monkeypatch.setattr(sys.modules[__name__], "FAKE", "print('smith: no room'); print('one run'); raise SystemExit(1)")
+    assert workers.execute(2, []) == 1
+    out, err = capfd.readouterr()
+    assert err == "smith: no room\n" and sorted(out.splitlines()) == ["[0] one run", "[1] one run"]
 
 
 def test_lines_are_passed_on_and_the_worst_status_is_told(fake, capsys, monkeypatch):

@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from smith import disk
+from smith import disk, scales
 from smith.analysis import verdicts
 from smith.analysis.verdicts import Claim
 from smith.errors import UserError
@@ -19,9 +19,9 @@ from smith.figures.report import pages, site, words
 from smith.figures.report.sections import Shown
 from smith.store import Store
 
+MINI = scales.named("mini")
 HERE = Path(__file__).parent
 KINDS = ("png", "md", "tex")  # what is shown of what `smith draw` and `smith calibrate` write
-OF_README = (*verdicts.WORDS, "short")  # scales; results of others are not the project's but the reader's
 
 
 def write(
@@ -45,7 +45,8 @@ def write(
       OSError: nothing can be written there.
     """
     shown = [Shown(experiment, stores, docs.get(experiment.name)) for experiment in experiments]
-    decisions = [verdicts.best(claim, experiments, stores) for claim in claims.values()]
+    deciding = [store for store in stores if store.scale.name in verdicts.WORDS] or [Store(stores[0].root, MINI)]
+    decisions = [[verdicts.decide(claim, experiments, store) for store in deciding] for claim in claims.values()]
     files = {name: data for one in shown for name, data in _files(one, figures).items()}
     content = {**pages.render(pages.Site(shown, decisions, stores, list(files))), **files, **_shared()}
     changed = site.publish(target, {**content, "results.csv": pages.listing(stores)})
@@ -61,14 +62,16 @@ def update_readme(
     Raises:
       UserError: there is no README with the table's marks, or none of the scales belongs into it.
     """
-    among = [store for store in stores if store.scale.name in OF_README]
+    among = [store for store in stores if store.scale.name in verdicts.WORDS]
     if not among:
-        raise UserError(f"--readme shows the scales {' and '.join(OF_README)}: choose one of them, or leave it out")
+        raise UserError(
+            f"--readme shows the scales {' and '.join(verdicts.WORDS)}: choose one of them, or leave it out"
+        )
     try:
         old = path.read_bytes().decode("utf-8")
     except (FileNotFoundError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: no README that can be read") from error
-    decisions = [verdicts.best(claim, experiments, among) for claim in claims.values()]
+    decisions = [[verdicts.decide(claim, experiments, store) for store in among] for claim in claims.values()]
     new = words_of_claims.with_claims(old, decisions, str(path))
     if new == old:
         return False

@@ -10,6 +10,8 @@ from smith.errors import UserError
 from smith.figures.report import words
 
 SYMBOLS = {word: symbol for words in WORDS.values() for word, symbol in zip(words, "✓✗○", strict=True)}
+AT = {"paper": "at the paper's scale", "mini": "in miniature"}
+Decisions = Sequence[Decision]  # on one claim, at one scale after the other
 STATES = {"supported": "✓", "contradicted": "✗", "open": "○", "not asked": "–"}
 BEGIN, END = "<!-- claims -->", "<!-- /claims -->"
 WIDTH, EDGE = 320, 12  # of a picture, and of what stays free on either side
@@ -20,15 +22,13 @@ def verdict(decision: Decision) -> str:
     return f"{SYMBOLS[decision.verdict]} {decision.verdict}"
 
 
-def summary(decisions: Sequence[Decision]) -> str:
-    """Returns how many claims have each verdict; of the words that only some scale has, those that there are."""
-    counts = {word: sum(d.verdict == word for d in decisions) for word in SYMBOLS}
-    return ", ".join(f"{count} {word}" for word, count in counts.items() if count or word in WORDS["paper"])
-
-
-def there(decision: Decision) -> list[Finding]:
-    """Returns the findings that have an effect to show."""
-    return [finding for finding in decision.findings if finding.effects]
+def summary(claims: Sequence[Decisions]) -> str:
+    """Returns how many claims have each verdict, scale by scale."""
+    said = []
+    for decisions in zip(*claims, strict=True):
+        counts = [f"{sum(d.verdict == word for d in decisions)} {word}" for word in WORDS[decisions[0].scale]]
+        said.append(f"{AT[decisions[0].scale]} {', '.join(counts)}")
+    return "; ".join(said)
 
 
 def effect(finding: Finding) -> str:
@@ -59,21 +59,29 @@ def places(finding: Finding) -> dict[str, Any]:
 # --- the README ---
 
 
-def markdown(decisions: Sequence[Decision]) -> str:
-    """Returns the README's table of claims."""
-    lines = ["| | claim | verdict | effect [95 % interval] | seeds | scale |", "|---|---|---|---|---|---|"]
-    for decision in decisions:
-        found = there(decision)
-        part = f" ({len(found)} of {len(decision.findings)} parts)" if len(found) < len(decision.findings) else ""
-        effects = "<br>".join(map(effect, found)) + part if found else "no result"
-        count = f"{min((len(finding.effects) for finding in found), default=0)}"
-        scale = decision.scale if found else "none yet"
-        cells = [decision.claim.name, decision.claim.says, verdict(decision), effects, count, scale]
+def markdown(claims: Sequence[Decisions]) -> str:
+    """Returns the README's table of claims: a column for each scale, with the effects of the parts."""
+    titles = [AT[decision.scale] for decision in claims[0]]
+    lines = ["| | claim | " + " | ".join(titles) + " |", "|---|---|" + "---|" * len(titles)]
+    for decisions in claims:
+        claim = decisions[0].claim
+        cells = [claim.name, claim.says, *map(_cell, decisions)]
         lines.append("| " + " | ".join(cell.replace("|", r"\|").replace("\n", " ") for cell in cells) + " |")
     return "\n".join(lines)
 
 
-def with_claims(readme: str, decisions: Sequence[Decision], name: str) -> str:
+def _cell(decision: Decision) -> str:
+    found = decision.there
+    if not found:
+        return f"{verdict(decision)}, no result"
+    counts = sorted({len(finding.effects) for finding in found})
+    seeds = " to ".join(dict.fromkeys(map(str, (counts[0], counts[-1]))))
+    parts = f"{len(found)} of {len(decision.findings)} parts, " if len(found) < len(decision.findings) else ""
+    said = f"{verdict(decision)} ({parts}{seeds} seed{'s' * (seeds != '1')})"
+    return "<br>".join([said, *map(effect, found)])
+
+
+def with_claims(readme: str, claims: Sequence[Decisions], name: str) -> str:
     """Returns a README with its table of claims replaced. name: what the file is called, for the message.
 
     Raises:
@@ -83,4 +91,4 @@ def with_claims(readme: str, decisions: Sequence[Decision], name: str) -> str:
     _, end, after = rest.partition(END)
     if not begin or not end or BEGIN in rest or END in before + after:
         raise UserError(f"{name}: no place for the claims; it needs one line {BEGIN} and, below it, one line {END}")
-    return f"{before}{begin}\n{markdown(decisions)}\n{end}{after}"
+    return f"{before}{begin}\n{markdown(claims)}\n{end}{after}"

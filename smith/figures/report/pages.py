@@ -26,13 +26,13 @@ class Site:
     """Everything that the pages are made from.
 
     shown: the experiments
-    decisions: on the claims
+    decisions: on each claim, scale by scale
     stores: the scales, the largest first
     files: the pictures and downloads, by their places in the report
     """
 
     shown: Sequence[Shown]
-    decisions: Sequence[Decision]
+    decisions: Sequence[claims.Decisions]
     stores: Sequence[Store]
     files: Sequence[str]
 
@@ -45,9 +45,20 @@ class Site:
                 return f"{shown.heading}{letters}", f"{shown.page}{anchor}"
         return panel, ""
 
-    def citing(self, shown: Shown) -> list[Decision]:
+    def citing(self, shown: Shown) -> list[claims.Decisions]:
         """Returns the decisions on claims that name a panel of an experiment."""
-        return [d for d in self.decisions if any(self.link(p)[1].split("#")[0] == shown.page for p in d.claim.panels)]
+        return [of for of in self.decisions if shown in self.showing(of[0])]
+
+    def showing(self, decision: Decision) -> list[Shown]:
+        """Returns the experiments that have the panels which a claim names."""
+        pages = {self.link(panel)[1].split("#")[0] for panel in decision.claim.panels}
+        return [shown for shown in self.shown if shown.page in pages]
+
+    def pictures(self, decision: Decision) -> list[tuple[Shown, str]]:
+        """Returns the pictures, at the scale of a decision, of the experiments that its claim names."""
+        sections = [(shown, one) for shown in self.showing(decision) for one in shown.there]
+        found = [(shown, self.picture(one)) for shown, one in sections if one.store.scale.name == decision.scale]
+        return [(shown, picture) for shown, picture in found if picture]
 
     def downloads(self, experiment: Figure | Table, folder: str) -> list[str]:
         """Returns the files there are of an experiment in a folder: a scale's, or "calibration"."""
