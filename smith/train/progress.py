@@ -22,11 +22,12 @@ REFRESH = 0.2  # seconds between two changes of the bar
 class Display:
     """Shows the progress of a series of runs. It is told what happens by `smith.train.jobs`."""
 
-    def __init__(self) -> None:
-        self._console = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
+    def __init__(self, *, quiet: bool = False) -> None:
+        self._console = Console(stderr=True, quiet=quiet, soft_wrap=True, highlight=False, markup=False)
         columns = TextColumn("{task.description}"), BarColumn(24), MofNCompleteColumn(), TimeRemainingColumn()
         note = TextColumn("{task.fields[note]}")
-        self._bars = Progress(*columns, note, console=self._console, disable=not sys.stderr.isatty(), transient=True)
+        shown = sys.stderr.isatty() and not quiet
+        self._bars = Progress(*columns, note, console=self._console, disable=not shown, transient=True)
         self._all = self._bars.add_task("runs", total=0, note="")
         self._one = self._bars.add_task("", total=1, note="", visible=False)
         self._row: dict[str, float] = {}

@@ -30,7 +30,7 @@ class Seen(Display):
     """A display that shows nothing and remembers what it was told."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__(quiet=True)
         self.said: list[str] = []
         self.resumptions: list[int] = []
         self.waited = 0

@@ -35,6 +35,14 @@ def test_elsewhere_than_on_a_terminal_there_is_a_line_for_each_event(capsys):
     ]
 
 
+def test_a_quiet_display_says_nothing(capsys):
+    with Display(quiet=True) as display:
+        display.plan(1, 0)
+        display.begin(SMALL_RUN, 0)
+        display.saw(Point(6, None, loss=jnp.float32(2.0)))
+    assert capsys.readouterr() == ("", "")
+
+
 def test_the_bar_says_what_a_person_wants_to_know(monkeypatch):
     class Terminal(io.StringIO):
         def isatty(self) -> bool:
