@@ -1,50 +1,27 @@
-"""Smith's 1cycle paper (arXiv:1803.09820), reproduced in JAX. What people import is here:
+"""Smith's 1cycle paper (arXiv:1803.09820), reproduced in JAX. What people import is in `smith.names`:
 
     from smith import Run, Figure, Panel, OneCycle, CyclicalMomentum, epochs, iterations
 
 `caffe_sgd` and `solver` import JAX and Optax when they are asked for; the others do when they are used, if at all.
 """
 
-# ruff: noqa: F401
-
+import importlib.util
 from typing import TYPE_CHECKING, Any
 
-from smith.data import Arrays, dataset
-from smith.errors import UserError
-from smith.figure import Figure, Finals, Panel, Row, Sketch, Table
-from smith.legends import sweep
-from smith.lengths import Length, epochs, iterations
-from smith.metrics import metric
-from smith.networks import Options, network
-from smith.run import Run, Snapshot
-from smith.scales import Scale
-from smith.schedules import (
-    Constant,
-    CyclicalMomentum,
-    Exponential,
-    FastaiMomentum,
-    FastaiOneCycle,
-    Inverse,
-    Join,
-    Multistep,
-    OneCycle,
-    PyTorchMomentum,
-    PyTorchOneCycle,
-    RangeTest,
-    Schedule,
-    Triangular,
-)
-from smith.store import Result, Store, read
-
 if TYPE_CHECKING:
-    from smith.train.optim import caffe_sgd, solver
+    from smith.names import *  # noqa: F403
+    from smith.train.optim import caffe_sgd, solver  # noqa: F401
 
 __version__ = "0.1.0"
 
 
 def __getattr__(name: str) -> Any:
-    if name not in ("caffe_sgd", "solver"):
-        raise AttributeError(f"module 'smith' has no attribute {name!r}")
-    from smith.train import optim
+    """Imports all names when the first is asked for: the program hears signals before. Modules come by themselves."""
+    if importlib.util.find_spec(f"smith.{name}"):
+        raise AttributeError(name)
+    module = "smith.train.optim" if name in ("caffe_sgd", "solver") else "smith.names"
+    return getattr(importlib.import_module(module), name)
 
-    return getattr(optim, name)
+
+def __dir__() -> list[str]:
+    return [*globals(), *vars(importlib.import_module("smith.names")), "caffe_sgd", "solver"]

@@ -4,6 +4,7 @@ import contextlib
 import os
 import secrets
 import shutil
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -33,13 +34,12 @@ def whole(target: Path) -> Iterator[Path]:
 
 def remove(path: Path) -> None:
     """Removes a file or a folder, if it is there. A folder is never seen half removed under its own name."""
-    if path.is_dir() and not path.is_symlink():
+    if path.is_dir():
         gone = _part(path)
         with contextlib.suppress(FileNotFoundError):
             path.rename(gone)
-        _delete(gone)
-    else:
-        path.unlink(missing_ok=True)
+        path = gone
+    _delete(path)
 
 
 def remove_empty(folder: Path) -> None:
@@ -53,9 +53,7 @@ def make_folder(folder: Path, option: str = "") -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         sweep(folder)
-        with whole(folder / ".probe") as probe:
-            probe.touch()
-        (folder / ".probe").unlink(missing_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
     except OSError as error:
         advice = f"; choose {option}" if option else ""
         raise OSError(error.errno, f"nothing can be written there ({error.strerror}){advice}", str(folder)) from error
@@ -65,7 +63,7 @@ def sweep(folder: Path) -> None:
     """Removes the parts that killed processes left in a folder: those that nobody touched for an hour."""
     for part in matching(folder, ".*.part"):
         with contextlib.suppress(FileNotFoundError):
-            if time.time() - part.lstat().st_mtime > ABANDONED:
+            if time.time() - part.stat().st_mtime > ABANDONED:
                 _delete(part)
 
 
@@ -77,50 +75,39 @@ def matching(folder: Path, pattern: str) -> list[Path]:
         return []
 
 
-class Lock:
-    """A piece of work that one process at a time does.
+@contextlib.contextmanager
+def holding(path: Path) -> Iterator[bool]:
+    """Holds a lock, by its file, if nobody else does; never waits. Gives whether it is held.
 
     The kernel drops the lock when the process ends, however that ends. A file that is left behind means nothing.
+
+    Raises:
+      OSError: the lock's folder can not be made or written, or its file system has no locks.
     """
+    from filelock import FileLock, Timeout  # slow to import, and only training needs it
 
-    def __init__(self, path: Path) -> None:
-        """path: the lock's file, which is there while the lock is held."""
-        from filelock import FileLock  # slow to import, and only training needs it
-
-        self._path = path
-        self._lock = FileLock(path, thread_local=False, fallback_to_soft=False)
-
-    def acquire(self) -> bool:
-        """Takes the lock if nobody has it. Says whether it was taken; never waits.
-
-        Raises OSError if its folder can not be made or written, or its file system has no locks.
-        """
-        from filelock import Timeout
-
-        try:
-            self._lock.acquire(blocking=False)
-        except (Timeout, FileNotFoundError, FileExistsError):
-            if self._path.parent.is_file():
-                raise
-            return False  # or the folder went just then with somebody else's last lock
-        return True
-
-    def release(self) -> None:
-        """Gives the lock back. Its file goes first: who opened it before has a file without a name, not the lock."""
-        self._path.unlink(missing_ok=True)
-        self._lock.release()
-        remove_empty(self._path.parent)
+    lock = FileLock(path, fallback_to_soft=False)
+    try:
+        lock.acquire(blocking=False)
+    except (Timeout, FileNotFoundError, FileExistsError):  # or the folder went just then with somebody's last lock
+        if path.parent.is_file():
+            raise
+    try:
+        yield lock.is_locked
+    finally:
+        if lock.is_locked:
+            path.unlink(missing_ok=True)  # first: who opened the file before has one without a name, not the lock
+            lock.release()
+            remove_empty(path.parent)
 
 
 @contextlib.contextmanager
 def waiting(path: Path) -> Iterator[None]:
     """Holds a lock, after waiting for it. Where none can be made, goes on without."""
     with contextlib.ExitStack() as stack:
-        lock = Lock(path)
         with contextlib.suppress(OSError):
-            while not lock.acquire():
+            while not stack.enter_context(holding(path)):
                 time.sleep(POLL)
-            stack.callback(lock.release)
         yield
 
 
@@ -129,7 +116,7 @@ def _part(target: Path) -> Path:
 
 
 def _delete(path: Path) -> None:
-    if path.is_dir() and not path.is_symlink():
+    if path.is_dir():
         shutil.rmtree(path, ignore_errors=True)
     else:
         path.unlink(missing_ok=True)

@@ -21,7 +21,7 @@ FOLDER = Path(__file__).resolve().parent.parent / "experiments"
 
 @dataclass(frozen=True)
 class Experiment:
-    """A figure or a table, and the path and the docstring of the file where it was found."""
+    """A figure or a table, its name, and the path and the docstring of the file where it was found."""
 
     shows: Figure | Table
     path: Path
@@ -29,7 +29,6 @@ class Experiment:
 
     @property
     def name(self) -> str:
-        """The name of its figure or table."""
         return self.shows.name
 
 
@@ -48,7 +47,11 @@ def find(names: Sequence[str]) -> list[Experiment]:
     chosen: list[Experiment] = []
     for name in names:
         if name.endswith(".py"):
-            chosen += _of_file(Path(name))
+            if not Path(name).is_file():
+                raise UserError(f"{name}: there is no such file")
+            if not (found := _load(Path(name).resolve())):
+                raise UserError(f"{name}: an experiment has a FIGURE or a TABLE, made by smith.Figure or smith.Table")
+            chosen += found
         elif name != "all" and name not in known:
             raise unknown("experiment", name, [*known, "all"])
         else:
@@ -71,14 +74,6 @@ def _by_name(experiments: Iterable[Experiment]) -> dict[str, Experiment]:
         if other.path != one.path:
             raise UserError(f"{other.path} and {one.path} are both named {one.name!r}: give one another name")
     return named
-
-
-def _of_file(path: Path) -> list[Experiment]:
-    if not path.is_file():
-        raise UserError(f"{path}: there is no such file")
-    if found := _load(path.resolve()):
-        return found
-    raise UserError(f"{path}: an experiment has a FIGURE or a TABLE, made by smith.Figure or smith.Table")
 
 
 def _load(path: Path) -> list[Experiment]:

@@ -20,7 +20,7 @@ from smith.metrics import ALWAYS, METRICS
 from smith.networks import NetworkInfo, Options
 from smith.schedules import SCHEDULES, Constant, Schedule
 
-__all__ = ["Length", "Run", "Snapshot", "differences", "epochs", "iterations"]
+__all__ = ["Length", "Run", "Snapshot", "epochs", "iterations"]
 
 
 @dataclass(frozen=True)
@@ -180,16 +180,6 @@ class Run:
 def digest(description: str) -> str:
     """Returns the digest of a run's JSON that ends its key."""
     return hashlib.sha256(description.encode()).hexdigest()[:10]
-
-
-def differences(one: Run, other: Run) -> list[str]:
-    """Returns what sets two runs apart, such as "lr 0.1, not 0.2"."""
-    pairs = [(f.name, getattr(one, f.name), getattr(other, f.name)) for f in dataclasses.fields(Run)]
-    return [f"{name} {_brief(first)}, not {_brief(second)}" for name, first, second in pairs if first != second]
-
-
-def _brief(value: Any) -> str:
-    return f"{value.run.key} at {value.at}" if isinstance(value, Snapshot) else str(value)
 
 
 def _mistakes(run: Run) -> Iterator[tuple[Any, str]]:

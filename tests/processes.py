@@ -43,8 +43,8 @@ def slow(seconds: float) -> None:
     """Each iteration takes so long, so that the process can be hit in training."""
     from smith.train import loop
 
-    at = loop.Batches.at
-    loop.Batches.at = lambda *args: (time.sleep(seconds), at(*args))[1]
+    train_step = loop.step.train_step
+    loop.step.train_step = lambda *args: (time.sleep(seconds), train_step(*args))[1]
 
 
 def killed_at_change(number: int, folder: str) -> None:
@@ -143,7 +143,7 @@ class Place:
 
     def checkpoints(self) -> list[Path]:
         """The complete checkpoints."""
-        return [path.parent for path in self.folder.glob("checkpoints/*/*/manifest.json")]
+        return [path.parent for path in self.folder.glob("checkpoints/*/[0-9]*/manifest.json")]
 
     def files(self) -> list[str]:
         """The files of results and figures, without what a killed process left of a part, which goes after an hour."""

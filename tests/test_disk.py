@@ -1,5 +1,6 @@
 """Files: whole or not at all. Locks: one process at a time, and never left behind."""
 
+import contextlib
 import errno
 import fcntl
 import os
@@ -12,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from smith import disk
-from smith.disk import Lock, whole
+from smith.disk import holding, whole
 from smith.train.stopping import Stopped
 
 
@@ -147,12 +148,12 @@ def path(tmp_path) -> Path:
 
 
 HOLDING = """
-import sys, time
+import sys
 from pathlib import Path
-from smith.disk import Lock
-lock = Lock(Path(sys.argv[1]))
-print(lock.acquire(), flush=True)
-sys.stdin.readline()
+from smith.disk import holding
+with holding(Path(sys.argv[1])) as held:
+    print(held, flush=True)
+    sys.stdin.readline()
 """
 
 
@@ -167,40 +168,38 @@ def elsewhere(path):
 
 
 def test_a_lock_is_had_once_leaves_nothing_behind_and_stops_no_other_work(path):
-    first, second, elsewhere = Lock(path), Lock(path), Lock(path.with_name("other.lock"))
-    for one, other in ((first, second), (second, first)):
-        assert one.acquire() and not other.acquire() and elsewhere.acquire()
-        elsewhere.release()
-        assert os.listdir(path.parent) == ["work.lock"]
-        one.release()
+    for _ in range(2):
+        with holding(path) as first, holding(path) as second, holding(path.with_name("other.lock")) as other:
+            assert (first, second, other) == (True, False, True)
+            assert sorted(os.listdir(path.parent)) == ["other.lock", "work.lock"]
         assert not path.parent.exists()
 
 
 def test_a_killed_process_loses_its_lock_at_once(path, elsewhere):
-    lock = Lock(path)
-    assert not lock.acquire()
+    with holding(path) as held:
+        assert not held
     elsewhere.kill()
     elsewhere.wait()
-    assert path.exists() and lock.acquire()
-    lock.release()
+    assert path.exists()
+    with holding(path) as held:
+        assert held
     assert not path.parent.exists()
 
 
 def test_who_opened_the_file_before_it_was_removed_does_not_get_the_lock(path, monkeypatch):
     """Else two could hold it: one by the removed file, one by a new file of the same name."""
-    first, late = Lock(path), Lock(path)
-    assert first.acquire()
-    flock = fcntl.flock
+    first, flock = contextlib.ExitStack(), fcntl.flock
+    assert first.enter_context(holding(path))
 
     def slow(descriptor: int, how: int) -> None:
         monkeypatch.setattr("fcntl.flock", flock)
-        first.release()
+        first.close()
         flock(descriptor, how)
 
     monkeypatch.setattr("fcntl.flock", slow)
-    assert not late.acquire()
-    assert late.acquire()
-    late.release()
+    for expected in (False, True):
+        with holding(path) as held:
+            assert held == expected
 
 
 def test_no_two_threads_are_inside_at_a_time(path):
@@ -209,13 +208,12 @@ def test_no_two_threads_are_inside_at_a_time(path):
 
     def work() -> None:
         for _ in range(60):
-            lock = Lock(path)
-            if lock.acquire():
-                inside.append(1)
-                most.append(len(inside))
-                inside.pop()
-                lock.release()
-                times.append(1)
+            with holding(path) as held:
+                if held:
+                    inside.append(1)
+                    most.append(len(inside))
+                    inside.pop()
+                    times.append(1)
 
     threads = [threading.Thread(target=work) for _ in range(4)]
     for thread in threads:
@@ -230,13 +228,14 @@ def test_waiting_goes_on_when_the_process_that_has_the_lock_ends(path, elsewhere
     threading.Timer(0.2, elsewhere.kill).start()
     with disk.waiting(path):
         assert elsewhere.wait() < 0
-        assert not Lock(path).acquire()
+        with holding(path) as held:
+            assert not held
     assert not path.parent.exists()
 
 
 def test_waiting_goes_on_without_where_no_lock_can_be_made(tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(OSError):
-        Lock(tmp_path / "file" / "work.lock").acquire()
+    with pytest.raises(OSError), holding(tmp_path / "file" / "work.lock"):
+        pass
     with disk.waiting(tmp_path / "file" / "work.lock"):
         pass

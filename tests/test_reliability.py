@@ -16,7 +16,7 @@ def test_a_killed_command_ends_as_if_it_had_not_been(place, undisturbed):
     """Killed in training, then in the child's."""
     for words in ("*seed0", "*from5*"):
         process = place.start(*FAMILY, more=ALWAYS, often=[], slow=[0.1])
-        process.reaches(lambda words=words: list(place.folder.glob(f"checkpoints/{words}/*/manifest.json")))
+        process.reaches(lambda words=words: list(place.folder.glob(f"checkpoints/{words}/[0-9]*/manifest.json")))
         process.send(signal.SIGKILL)
         assert process.wait() == -signal.SIGKILL
     assert "goes on from its checkpoint" in place.finish(*FAMILY).err

@@ -40,7 +40,8 @@ def small(name: str, split: Split) -> Arrays:
 def expect_small(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     """Declares that a dataset has as many images as `small` gives."""
     info = dataclasses.replace(DATASETS[name], train_images=COUNTS["train"], test_images=COUNTS["test"])
-    monkeypatch.setitem(DATASETS._entries, name, info)
+    info.loader = DATASETS[name].loader
+    monkeypatch.setitem(DATASETS, name, info)
 
 
 def write_prepared(name: str, data_dir: Path) -> None:

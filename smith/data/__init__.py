@@ -1,27 +1,20 @@
 """The datasets by name, as arrays in memory.
 
-A dataset is a function that returns one of its splits. It may be written in any file:
-
-    @dataset("stripes", image_shape=(32, 32, 3), classes=2, train_images=1_000, test_images=200)
-    def stripes(split: Split, data_dir: Path) -> Arrays:
-        content = np.load(data_dir / f"stripes-{split}.npz")
-        return Arrays(content["images"], content["labels"])
-
-It is called once: what it returns is checked, and kept in DATA_DIR/smith-cache. Delete that file after changing the
-function. `smith.data.tfds.read` reads the datasets of TensorFlow Datasets.
+A dataset is a function that returns one of its splits. It may be in any file: see docs/extending.md. It is called once:
+what it returns is checked, and kept in DATA_DIR/smith-cache. Delete that file after changing the function.
 """
 
 import functools
 import os
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass, field
 from pathlib import Path
 from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 
 from smith.data import cache, tfds
-from smith.data.derive import derive
+from smith.data.arrays import Arrays, derive
 from smith.errors import UserError, unknown
 from smith.registry import Registry
 
@@ -30,30 +23,39 @@ Preprocessing = Literal["mean_image", "divide_256", "none"]
 SPLITS: tuple[Split, ...] = get_args(Split)
 
 
-class Arrays(NamedTuple):
-    """One split: images (N, height, width, channels) uint8, labels (N,) int32. A function may return any integers."""
-
-    images: np.ndarray
-    labels: np.ndarray
-
-
 Loader = Callable[[Split, Path], Arrays]
 
 
-@dataclass(frozen=True)
+DATASETS: Registry["DatasetInfo"] = Registry("dataset")
+
+
+@dataclass(eq=False)
 class DatasetInfo:
-    """What there is to know about a dataset without reading it.
+    """What there is to know about a dataset without reading it; `dataset` decorates the function that reads it.
 
     preprocessing: "mean_image" subtracts the mean training image from pixels in 0..255, "divide_256" divides them by
       256, "none" leaves them as they are
+
+    Raises:
+      UserError: the name belongs to another dataset, or the preprocessing is not known.
     """
 
+    name: str
+    _: KW_ONLY
     image_shape: tuple[int, int, int]  # height, width, channels
     classes: int  # labels count from 0
     train_images: int
     test_images: int
-    preprocessing: Preprocessing
-    loader: Loader
+    preprocessing: Preprocessing = "mean_image"
+    loader: Loader = field(init=False)
+
+    def __post_init__(self) -> None:
+        if self.preprocessing not in get_args(Preprocessing):
+            raise unknown("preprocessing", self.preprocessing, get_args(Preprocessing))
+
+    def __call__(self, loader: Loader) -> Loader:
+        self.loader = loader
+        return DATASETS.add(self.name, self, loader)
 
     def count(self, split: Split) -> int:
         return self.train_images if split == "train" else self.test_images
@@ -69,44 +71,23 @@ class DatasetInfo:
             raise ValueError(f"labels {labels.min()} to {labels.max()}, not 0 to {self.classes - 1}")
 
 
-DATASETS: Registry[DatasetInfo] = Registry("dataset")
-
-
-def dataset(
-    name: str,
-    *,
-    image_shape: tuple[int, int, int],
-    classes: int,
-    train_images: int,
-    test_images: int,
-    preprocessing: Preprocessing = "mean_image",
-) -> Callable[[Loader], Loader]:
-    """Registers a function as a dataset (see `DatasetInfo`). Raises UserError if the name belongs to another one."""
-    if preprocessing not in get_args(Preprocessing):
-        raise unknown("preprocessing", preprocessing, get_args(Preprocessing))
-
-    def register(loader: Loader) -> Loader:
-        info = DatasetInfo(image_shape, classes, train_images, test_images, preprocessing, loader)
-        DATASETS.add(name, info, loader)
-        return loader
-
-    return register
+dataset = DatasetInfo  # as a decorator
 
 
 @dataset("cifar10", image_shape=(32, 32, 3), classes=10, train_images=50_000, test_images=10_000)
 def cifar10(split: Split, data_dir: Path) -> Arrays:
-    return Arrays(*tfds.read("cifar10", split, data_dir))
+    return tfds.read("cifar10", split, data_dir)
 
 
 @dataset("cifar100", image_shape=(32, 32, 3), classes=100, train_images=50_000, test_images=10_000)
 def cifar100(split: Split, data_dir: Path) -> Arrays:
-    return Arrays(*tfds.read("cifar100", split, data_dir))
+    return tfds.read("cifar100", split, data_dir)
 
 
 @dataset("mnist", image_shape=(28, 28, 1), classes=10, train_images=60_000, test_images=10_000,
          preprocessing="divide_256")  # fmt: skip
 def mnist(split: Split, data_dir: Path) -> Arrays:
-    return Arrays(*tfds.read("mnist", split, data_dir))
+    return tfds.read("mnist", split, data_dir)
 
 
 def default_data_dir() -> Path:
@@ -130,13 +111,13 @@ def load(name: str, split: Split, data_dir: Path) -> Arrays:
 
     def make() -> Arrays:
         try:
-            arrays = info.loader(split, folder)
+            arrays = Arrays(*info.loader(split, folder))
             info.check(split, *arrays)
             return arrays
         except (OSError, ValueError) as error:
             raise UserError(f"{name} {split} in {folder} is not right ({error}): mend it, or its function") from error
 
-    return Arrays(*cache.kept(cache_file(name, split, folder), make, functools.partial(info.check, split)))
+    return cache.kept(cache_file(name, split, folder), make, functools.partial(info.check, split))
 
 
 class Selection(NamedTuple):
@@ -160,8 +141,3 @@ def prepare(names: Iterable[str], data_dir: Path) -> None:
         for split in SPLITS:
             load(name, split, data_dir)
         print(f"{name}: {info.train_images} training and {info.test_images} test images in {data_dir}", flush=True)
-
-
-def mean_image(images: np.ndarray) -> np.ndarray:
-    """Returns the mean over the images, (N, H, W, C) uint8 -> (H, W, C) float32. The sum is exact in float64."""
-    return images.mean(axis=0, dtype=np.float64).astype(np.float32)

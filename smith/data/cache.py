@@ -13,26 +13,26 @@ from pathlib import Path
 import numpy as np
 
 from smith import disk
+from smith.data.arrays import Arrays
 from smith.errors import UserError
 
-Pair = tuple[np.ndarray, np.ndarray]  # images (N, height, width, channels) uint8, labels (N,) integers
 Check = Callable[[np.ndarray, np.ndarray], None]  # raises ValueError if the arrays are not what they should be
 
 
-def kept(file: Path, make: Callable[[], Pair], check: Check) -> Pair:
+def kept(file: Path, make: Callable[[], Arrays], check: Check) -> Arrays:
     """Returns what the cache holds, or else what `make` returns, in order, and then writes the cache.
 
     One process makes it while the others wait. A damaged cache is set aside. Raises UserError if it can not be opened.
     """
-    if (pair := _read(file, check)) is None:
+    if (arrays := _read(file, check)) is None:
         with disk.waiting(file.with_suffix(".lock")):
-            if (pair := _read(file, check)) is None:
-                pair = in_order(*make())
-                _write(file, *pair)
-    return pair
+            if (arrays := _read(file, check)) is None:
+                arrays = in_order(*make())
+                _write(file, *arrays)
+    return arrays
 
 
-def in_order(images: np.ndarray, labels: np.ndarray) -> Pair:
+def in_order(images: np.ndarray, labels: np.ndarray) -> Arrays:
     """Returns the images, and the labels as int32, ordered by the SHA-256 of each image and its label.
 
     So a seed means the same wherever a dataset was prepared: TFDS keeps it in an order that depends on how it was
@@ -43,10 +43,10 @@ def in_order(images: np.ndarray, labels: np.ndarray) -> Pair:
     pairs = zip(np.ascontiguousarray(images), numbers, strict=True)
     digests = [hashlib.sha256(image.tobytes() + number).digest() for image, number in pairs]
     order = np.array(sorted(range(len(digests)), key=digests.__getitem__))
-    return images[order], labels[order].astype(np.int32)
+    return Arrays(images[order], labels[order].astype(np.int32))
 
 
-def _read(file: Path, check: Check) -> Pair | None:
+def _read(file: Path, check: Check) -> Arrays | None:
     """Returns the arrays, or None. A cache without a digest was written elsewhere, in whatever order."""
     try:
         stream = open(file, "rb")
@@ -61,7 +61,7 @@ def _read(file: Path, check: Check) -> Pair | None:
             check(images, labels)
             if digest not in ("", _digest(images, labels)):
                 raise ValueError("sha256 differs")
-            return (images, labels.astype(np.int32)) if digest else in_order(images, labels)
+            return Arrays(images, labels.astype(np.int32)) if digest else in_order(images, labels)
         except Exception as error:  # zipfile, zlib and NumPy raise some ten kinds for bytes that they can not read
             damage = str(error) or type(error).__name__
     with contextlib.suppress(OSError):

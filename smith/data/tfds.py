@@ -14,16 +14,16 @@ from typing import Any
 
 import numpy as np
 
+from smith.data.arrays import Arrays
 from smith.errors import UserError
 
 AT_ONCE = 1000  # records decoded together: several times faster than one by one, and little memory
 
 
-def read(name: str, split: str, data_dir: Path) -> tuple[np.ndarray, np.ndarray]:
+def read(name: str, split: str, data_dir: Path) -> Arrays:
     """Returns a split of a TFDS dataset whose records have an "image", all of one size, and a "label".
 
-    Returns (images, labels): (N, height, width, channels) uint8 and (N,) int32. Raises UserError: TFDS is missing; what
-    is prepared can not be read; the dataset can not be downloaded or prepared.
+    Raises UserError: TFDS is missing; what is prepared can not be read; it can not be downloaded or prepared.
     """
     step, remedy = "look for", "install requirements.txt"
     try:
@@ -46,15 +46,15 @@ def read(name: str, split: str, data_dir: Path) -> tuple[np.ndarray, np.ndarray]
         raise UserError(f"can not {step} {name} in {data_dir} ({_cause(error)}): {remedy}, {elsewhere}") from error
 
 
-def _decode(source: Any) -> tuple[np.ndarray, np.ndarray]:
+def _decode(source: Any) -> Arrays:
     images = np.empty((len(source), *source[0]["image"].shape), np.uint8)
     labels = np.empty(len(source), np.int32)
     for start in range(0, len(source), AT_ONCE):
-        part = slice(start, min(start + AT_ONCE, len(source)))
-        records = source.__getitems__(list(range(part.start, part.stop)))
-        images[part] = [record["image"] for record in records]
-        labels[part] = [record["label"] for record in records]
-    return images, labels
+        places = range(start, min(start + AT_ONCE, len(source)))
+        records = source.__getitems__(list(places))
+        images[places] = [record["image"] for record in records]
+        labels[places] = [record["label"] for record in records]
+    return Arrays(images, labels)
 
 
 def _import_tensorflow() -> None:

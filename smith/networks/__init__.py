@@ -3,23 +3,15 @@
     graphdef, params, rest = create("resnet-56", jax.random.key(0), classes=10)
     logits, rest = apply(graphdef, params, rest, images, train=True)
 
-A network is a Flax module whose call takes (images, *, train, key) and returns logits. It may be written in any file:
-
-    @network("linear", lr_multipliers={"dense/bias": 2.0})
-    class Linear(nnx.Module):
-        def __init__(self, classes: int, options: Options, *, rngs: nnx.Rngs) -> None:
-            self.dense = nnx.Linear(32 * 32 * 3, classes, rngs=rngs)
-
-        def __call__(self, images: Array, *, train: bool = False, key: Array | None = None) -> Array:
-            return self.dense(images.reshape(len(images), -1))
-
-The six of the paper are below. Their modules have a file for each family; `layers` and `batch_norm` are what they are
-made of, and `cpu` what makes them fast on a CPU. Importing this package imports neither JAX nor Flax; `create` and
-`apply` do, when they are called.
+A network is a Flax module whose call takes (images, *, train, key) and returns logits. It may be in any file: see
+docs/extending.md. The six of the paper are below. Their modules have a file for each family; `layers` and `batch_norm`
+are what they are made of, and `cpu` what makes them fast on a CPU. Importing this package imports neither JAX nor Flax;
+`create` and `apply` do, when they are called.
 """
 
 from __future__ import annotations
 
+import pkgutil
 from typing import TYPE_CHECKING, Any
 
 from smith.networks.registry import NETWORKS, NetworkInfo, Options, find, info, network
@@ -40,59 +32,36 @@ DEEP: Any = {"image_shape": CIFAR, "shrinks": 4, "batch_norm": True, "lr_multipl
 UNDECAYED = {"dense/bias": 0.0}
 
 
-@network(
+def _paper(name: str, path: str, **facts: Any) -> None:
+    """Registers a network of the paper, which is imported when one is built. path: as in "lenet:LeNet"."""
+
+    def build(*args: Any, **options: Any) -> nnx.Module:
+        return pkgutil.resolve_name(f"smith.networks.{path}")(*args, **options)
+
+    network(name, **facts)(build)
+
+
+_paper(
     "shallow3",
+    "shallow3:Shallow3",
     parameters=89_578,
     image_shape=CIFAR,
     shrinks=8,
-    lr_multipliers={"conv1/bias": 2.0, "conv2/bias": 2.0, "conv3/bias": 1.0, "dense/bias": 2.0},
+    lr_multipliers={f"{layer}/bias": 2.0 for layer in ("conv1", "conv2", "dense")},
     decay_multipliers={"dense/kernel": 250.0, "dense/bias": 0.0},
 )
-def _shallow3(classes: int, options: Options, *, rngs: nnx.Rngs) -> nnx.Module:
-    from smith.networks.shallow3 import Shallow3
-
-    return Shallow3(classes, options, rngs=rngs)
-
-
-@network(
+_paper(
     "lenet",
+    "lenet:LeNet",
     parameters=431_080,
     image_shape=MNIST,
     lr_multipliers={f"{layer}/bias": 2.0 for layer in ("conv1", "conv2", "dense1", "dense2")},
     cached_batch=128,
 )
-def _lenet(classes: int, options: Options, *, rngs: nnx.Rngs) -> nnx.Module:
-    from smith.networks.lenet import LeNet
-
-    return LeNet(classes, options, rngs=rngs)
-
-
-@network("resnet-56", parameters=858_778, depths=(8, 6), decay_multipliers=UNDECAYED, **DEEP)
-def _resnet(classes: int, options: Options, *, rngs: nnx.Rngs, depth: int) -> nnx.Module:
-    from smith.networks.resnet import ResNet
-
-    return ResNet(classes, depth, options, rngs=rngs)
-
-
-@network("resnet-56-relu", parameters=806_746, depths=(8, 6), **DEEP)
-def _resnet_relu(classes: int, options: Options, *, rngs: nnx.Rngs, depth: int) -> nnx.Module:
-    from smith.networks.resnet import ResNetReLU
-
-    return ResNetReLU(classes, depth, options, rngs=rngs)
-
-
-@network("wide-32", parameters=5_899_930, depths=(8, 6), decay_multipliers=UNDECAYED, **DEEP)
-def _wide(classes: int, options: Options, *, rngs: nnx.Rngs, depth: int) -> nnx.Module:
-    from smith.networks.resnet import WideResNet
-
-    return WideResNet(classes, depth, options, rngs=rngs)
-
-
-@network("densenet-40", parameters=1_019_722, depths=(7, 3), **DEEP)
-def _densenet(classes: int, options: Options, *, rngs: nnx.Rngs, depth: int) -> nnx.Module:
-    from smith.networks.densenet import DenseNet
-
-    return DenseNet(classes, depth, options, rngs=rngs)
+_paper("resnet-56", "resnet:resnet", parameters=858_778, depths=(8, 6), decay_multipliers=UNDECAYED, **DEEP)
+_paper("resnet-56-relu", "resnet:resnet_relu", parameters=806_746, depths=(8, 6), **DEEP)
+_paper("wide-32", "resnet:wide", parameters=5_899_930, depths=(8, 6), decay_multipliers=UNDECAYED, **DEEP)
+_paper("densenet-40", "densenet:DenseNet", parameters=1_019_722, depths=(7, 3), **DEEP)
 
 
 def create(
@@ -110,10 +79,7 @@ def create(
 
     entry, depth = find(name)
     depth_of_name = {"depth": depth} if depth else {}
-    module = entry.build(classes, options or Options(), rngs=nnx.Rngs(params=key), **depth_of_name)
-    parts: Any = nnx.split(module, nnx.Param, ...)
-    graphdef, params, rest = parts
-    return graphdef, nnx.to_pure_dict(params), nnx.to_pure_dict(rest)
+    return _split(entry.build(classes, options or Options(), rngs=nnx.Rngs(params=key), **depth_of_name))
 
 
 def apply(
@@ -145,5 +111,12 @@ def apply(
     module = nnx.merge(graphdef, params, rest)
     with cpu.tricks(fast_cpu):
         logits = module(images, train=train, key=key)
-    parts: Any = nnx.split(module, nnx.Param, ...)
-    return logits, nnx.to_pure_dict(parts[2])
+    return logits, _split(module)[2]
+
+
+def _split(module: nnx.Module) -> tuple[nnx.GraphDef, Tree, Tree]:
+    from flax import nnx
+
+    graphdef, *states = nnx.split(module, nnx.Param, ...)
+    params, rest = map(nnx.to_pure_dict, states)
+    return graphdef, params, rest

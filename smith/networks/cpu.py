@@ -13,7 +13,6 @@ Images are (batch, height, width, channels), but for LeNet's (see `convolve_and_
 """
 
 import ctypes
-import importlib.util
 import mmap
 import os
 from collections.abc import Callable
@@ -23,10 +22,13 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import jaxlib
 import numpy as np
 from jax import Array, lax
+from jax.custom_derivatives import linear_call
 
-from smith.networks.windows import HEIGHT, WIDTH, gather, pad, pixels_inside, sum_around
+from smith.networks import windows
+from smith.networks.windows import HEIGHT, WIDTH, gather, lrn_scale, pad
 
 NHWC = ("NHWC", "HWIO", "NHWC")  # images, kernel, output
 LANES = 16  # float32 numbers in a CPU's widest registers
@@ -58,15 +60,11 @@ def xla_knows(flag: str) -> bool:
 
     The names of flags are C strings there, between two zero bytes.
     """
-    spec = importlib.util.find_spec("jaxlib")
-    if spec is None or spec.origin is None:
-        return False
-    return any(_contains(file, f"\0{flag}\0".encode()) for file in Path(spec.origin).parent.glob("*.so"))
-
-
-def _contains(file: Path, content: bytes) -> bool:
-    with file.open("rb") as opened, mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
-        return mapped.find(content) >= 0
+    for path in Path(jaxlib.__file__).parent.glob("*.so"):
+        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+            if content.find(f"\0{flag}\0".encode()) >= 0:
+                return True
+    return False
 
 
 def keep_freed_memory() -> bool:
@@ -113,28 +111,20 @@ def faster(double: Callable[..., Any], when: Callable[..., bool] = lambda *_, **
 # Batch normalisation
 
 
-def normalise(x: Array, scale: Array, bias: Array, *, epsilon: float) -> tuple[Array, Array, Array]:
-    """The double of `smith.networks.batch_norm.normalise`: a gradient that reads x and dy twice each."""
-    return _normalise(x, scale, bias, epsilon)
-
-
 @partial(jax.custom_vjp, nondiff_argnums=(3,))
-def _normalise(x: Array, scale: Array, bias: Array, epsilon: float) -> tuple[Array, Array, Array]:
+def normalise(x: Array, scale: Array, bias: Array, epsilon: float) -> tuple[Array, Array, Array]:
+    """The double of `smith.networks.batch_norm.normalise`: a gradient that reads x and dy twice each."""
     return _normalise_forward(x, scale, bias, epsilon)[0]
 
 
-def _normalise_forward(
-    x: Array, scale: Array, bias: Array, epsilon: float
-) -> tuple[tuple[Array, Array, Array], tuple[Array, ...]]:
+def _normalise_forward(x: Array, scale: Array, bias: Array, epsilon: float) -> tuple[Any, tuple[Array, ...]]:
     mean = x.mean(1, keepdims=True)
     variance = jnp.square(x - mean).mean(1, keepdims=True)
     deviation = lax.rsqrt(variance + epsilon)
     return ((x - mean) * (deviation * scale) + bias, mean, variance), (x, mean, deviation, scale)
 
 
-def _normalise_backward(
-    _: float, saved: tuple[Array, ...], cotangents: tuple[Array, Array, Array]
-) -> tuple[Array, Array, Array]:
+def _normalise_backward(_: float, saved: tuple[Array, ...], cotangents: tuple[Array, ...]) -> tuple[Array, ...]:
     x, mean, deviation, scale = saved
     dy = cotangents[0]
     normal = (x - mean) * deviation
@@ -143,7 +133,7 @@ def _normalise_backward(
     return dx, dscale.sum((0, 1)) * x.shape[1], dbias.sum((0, 1)) * x.shape[1]
 
 
-_normalise.defvjp(_normalise_forward, _normalise_backward)
+normalise.defvjp(_normalise_forward, _normalise_backward)
 
 
 def _keep(x: Array) -> Array:
@@ -163,27 +153,20 @@ def computed_once(x: Array) -> Array:
 # Convolutions of few channels
 
 
-def few_channels(x: Array, kernel: Array, *, padding: Any, strides: Any = (1, 1)) -> bool:
+def few_channels(x: Array, kernel: Array, padding: Any, strides: Any = (1, 1)) -> bool:
     """Says whether `convolve_few_channels` can be used, and is likely to be faster."""
     rows, columns, channels, _ = kernel.shape
     same = padding == "SAME" and tuple(strides) == (1, 1) and rows % 2 == columns % 2 == 1
     return same and channels <= 3
 
 
-def convolve_few_channels(x: Array, kernel: Array, *, strides: Any = (1, 1), padding: Any = "SAME") -> Array:
-    """A convolution with "SAME" padding of images with few channels.
+@partial(jax.custom_vjp, nondiff_argnums=(2, 3))
+def convolve_few_channels(x: Array, kernel: Array, padding: Any, strides: Any = (1, 1)) -> Array:
+    """A convolution of images with few channels, for which `few_channels` holds.
 
-    x: (batch, height, width, channels); kernel: (rows, columns, channels, filters), rows and columns odd
-    Returns (batch, height, width, filters).
     The pixels under a row of the kernel become the channels of one pixel, with zeros up to whole registers, which XLA
     gathers from faster than from 3 channels; the kernel then has one column. The gradients are those of the plain one.
     """
-    del strides, padding  # see `few_channels`
-    return _convolve_by_rows(x, kernel)
-
-
-@jax.custom_vjp
-def _convolve_by_rows(x: Array, kernel: Array) -> Array:
     rows, columns, channels, filters = kernel.shape
     x = jnp.pad(x, ((0, 0), (rows // 2, rows // 2), (columns // 2, columns // 2), (0, 0)))
     width, empty = x.shape[2] - columns + 1, -columns * channels % LANES
@@ -193,14 +176,12 @@ def _convolve_by_rows(x: Array, kernel: Array) -> Array:
     return lax.conv_general_dilated(under_row, kernel, (1, 1), "VALID", dimension_numbers=NHWC)
 
 
-def _convolve_same(x: Array, kernel: Array) -> Array:
-    return lax.conv_general_dilated(x, kernel, (1, 1), "SAME", dimension_numbers=NHWC)
+def _few_channels_backward(padding: Any, strides: Any, saved: tuple[Array, Array], dy: Array) -> tuple[Array, ...]:
+    plain = partial(lax.conv_general_dilated, window_strides=strides, padding=padding, dimension_numbers=NHWC)
+    return jax.vjp(plain, *saved)[1](dy)
 
 
-_convolve_by_rows.defvjp(
-    lambda x, kernel: (_convolve_by_rows(x, kernel), (x, kernel)),
-    lambda saved, dy: jax.vjp(_convolve_same, *saved)[1](dy),
-)
+convolve_few_channels.defvjp(lambda *args: (convolve_few_channels(*args), args[:2]), _few_channels_backward)
 
 
 # Pools and local response normalisation. The gradient of a pool asks of every input pixel which windows it is in, where
@@ -216,9 +197,9 @@ def max_pool(x: Array, *, window: int, stride: int) -> Array:
 
 def avg_pool(x: Array, *, window: int, stride: int) -> Array:
     """The double of `smith.networks.layers.avg_pool`."""
-    inside = pixels_inside(x.shape[1:3], window, stride)
+    inside = windows.pixels_inside(x.shape[1:3], window, stride)
     for axis in (WIDTH, HEIGHT):
-        x = _sum_windows(x, axis, x.shape[axis], window, stride)
+        x = _sum_windows(x, axis, window, stride)
     return x * (1 / inside).astype(x.dtype)
 
 
@@ -253,53 +234,35 @@ def _max_backward(axis: int, size: int, window: int, stride: int, place: Array, 
 _max_windows.defvjp(_max_forward, _max_backward)
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(1, 2, 3, 4))
-def _sum_windows(x: Array, axis: int, size: int, window: int, stride: int) -> Array:
-    return reduce(jnp.add, gather(x, axis, window, stride, 0))
+def _sum_windows(x: Array, axis: int, window: int, stride: int) -> Array:
+    size = x.shape[axis]
+    return linear_call(
+        lambda _, x: reduce(jnp.add, gather(x, axis, window, stride, 0)),
+        lambda _, dy: _spread([dy] * window, axis, stride, size),
+        (),
+        x,
+    )
 
 
-def _sum_forward(x: Array, axis: int, size: int, window: int, stride: int) -> tuple[Array, None]:
-    return _sum_windows(x, axis, size, window, stride), None
-
-
-def _sum_backward(axis: int, size: int, window: int, stride: int, _: None, dy: Array) -> tuple[Array]:
-    return (_spread([dy] * window, axis, stride, size),)
-
-
-_sum_windows.defvjp(_sum_forward, _sum_backward)
-
-
-def lrn_within_channel(x: Array, *, size: int = 3, alpha: float = 5e-5, beta: float = 0.75) -> Array:
+@jax.custom_vjp
+def lrn_within_channel(x: Array) -> Array:
     """The double of `smith.networks.layers.lrn_within_channel`. Its gradient saves x only."""
-    return _lrn(x, size, alpha, beta)
+    return x * _power(lrn_scale(x))
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(1, 2, 3))
-def _lrn(x: Array, size: int, alpha: float, beta: float) -> Array:
-    return x * _power(_lrn_scale(x, size, alpha), beta)
-
-
-def _lrn_forward(x: Array, size: int, alpha: float, beta: float) -> tuple[Array, Array]:
-    return _lrn(x, size, alpha, beta), x
-
-
-def _lrn_backward(size: int, alpha: float, beta: float, x: Array, dy: Array) -> tuple[Array]:
+def _lrn_backward(x: Array, dy: Array) -> tuple[Array]:
     # With s the scale: dx = dy s^-beta - 2 (alpha / size^2) beta x * (sum over the window of dy x s^(-beta - 1)).
-    scale = _lrn_scale(x, size, alpha)
-    direct = dy * _power(scale, beta)
-    return (direct - (2 * alpha * beta / size**2) * x * sum_around(direct * x / scale, size),)
+    scale = lrn_scale(x)
+    direct = dy * _power(scale)
+    return (direct - windows.LRN_FACTOR * x * windows.sum_around(direct * x / scale),)
 
 
-_lrn.defvjp(_lrn_forward, _lrn_backward)
+lrn_within_channel.defvjp(lambda x: (lrn_within_channel(x), x), _lrn_backward)
 
 
-def _lrn_scale(x: Array, size: int, alpha: float) -> Array:
-    return 1 + (alpha / size**2) * sum_around(jnp.square(x), size)
-
-
-def _power(scale: Array, beta: float) -> Array:
-    """Returns scale^-beta; Caffe's 0.75 by square roots, which a CPU does many times faster than a power."""
-    return lax.rsqrt(scale) * jnp.sqrt(lax.rsqrt(scale)) if beta == 0.75 else scale**-beta
+def _power(scale: Array) -> Array:
+    """Returns scale^-0.75, LRN_BETA, by square roots, which a CPU does many times faster than a power."""
+    return lax.rsqrt(scale) * jnp.sqrt(lax.rsqrt(scale))
 
 
 # LeNet, with the batch last: the slices of which a convolution's matrix is made are then long and contiguous, and

@@ -33,7 +33,7 @@ class DenseNet(nnx.Module):
     Depth 3n + 4: a convolution, the layers, two transitions, the dense layer.
     """
 
-    def __init__(self, classes: int, depth: int, options: Options, *, rngs: nnx.Rngs) -> None:
+    def __init__(self, classes: int, options: Options, *, rngs: nnx.Rngs, depth: int) -> None:
         channels, growth = options.widen(16), options.widen(GROWTH)
         first = initialiser(options, "msra")
         self.first = Conv(3, channels, (3, 3), padding="SAME", use_bias=False, kernel_init=first, rngs=rngs)

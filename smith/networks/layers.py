@@ -17,7 +17,7 @@ from jax.nn.initializers import Initializer
 
 from smith.networks import cpu
 from smith.networks.registry import Options
-from smith.networks.windows import HEIGHT, WIDTH, gather, pixels_inside, sum_around
+from smith.networks.windows import HEIGHT, LRN_BETA, WIDTH, gather, lrn_scale, pixels_inside
 
 
 def xavier(key: jax.Array, shape: Sequence[int], dtype: Any = jnp.float32, **_: Any) -> jax.Array:
@@ -81,8 +81,8 @@ class Conv(nnx.Conv):
 
 
 @cpu.faster(cpu.convolve_few_channels, when=cpu.few_channels)
-def convolve(x: jax.Array, kernel: jax.Array, *, strides: Any = (1, 1), padding: Any) -> jax.Array:
-    """x: (batch, height, width, inputs); kernel: (rows, columns, inputs, outputs); strides, padding: as in `Conv`.
+def convolve(x: jax.Array, kernel: jax.Array, *, padding: Any, strides: Any = (1, 1)) -> jax.Array:
+    """x: (batch, height, width, inputs); kernel: (rows, columns, inputs, outputs); padding, strides: as in `Conv`.
 
     Returns (batch, new height, new width, outputs).
     """
@@ -119,10 +119,10 @@ def avg_pool(x: jax.Array, *, window: int, stride: int) -> jax.Array:
 
 
 @cpu.faster(cpu.lrn_within_channel)
-def lrn_within_channel(x: jax.Array, *, size: int = 3, alpha: float = 5e-5, beta: float = 0.75) -> jax.Array:
+def lrn_within_channel(x: jax.Array) -> jax.Array:
     """Local response normalisation as Caffe's WITHIN_CHANNEL: x * (1 + alpha * mean)^-beta.
 
-    The mean is of x^2 over the size x size pixels around each pixel, zeros outside, always divided by size^2.
+    The mean is of x^2 over the 3 x 3 pixels around each pixel, zeros outside, always divided by 9.
     x: (batch, height, width, channels). Returns the same shape.
     """
-    return x * (1 + (alpha / size**2) * sum_around(jnp.square(x), size)) ** -beta
+    return x * lrn_scale(x) ** -LRN_BETA

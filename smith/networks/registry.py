@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from typing import Any, Literal, TypeVar
 
 from smith.errors import UserError, unknown
@@ -38,21 +38,30 @@ class Options:
         return max(1, round(channels * self.width))
 
 
-@dataclass(frozen=True)
-class NetworkInfo:
-    """What there is to know about a network without building it.
+NETWORKS: Registry[NetworkInfo] = Registry("network")
+_DEPTH = re.compile(r"-([1-9]\d*)(?=-|$)", re.ASCII)
 
-    build: (classes, options, *, rngs) -> a Flax module; with `depth` as a further keyword where there are depths
-    parameters: how many, for 10 classes, at the depth of the name and width 1; None if nobody has counted
+
+@dataclass(eq=False)
+class NetworkInfo:
+    """What there is to know about a network without building it; `network` decorates what builds it.
+
+    name: with `depths`, one member of the family: "resnet-56" stands for "resnet-8", "resnet-14", ... too
+    parameters: how many it has, as the paper counts them; None for a network that nobody has counted
     image_shape: (height, width, channels); None if the network takes any images
     shrinks: it also takes images whose height and width are multiples of this; 0 if it does not
     depths: (first, step) of the depths there are, first, first + step, ...; None where the name has no depth
     batch_norm: whether it has BatchNorm layers
     lr_multipliers, decay_multipliers: parameter path, such as "conv1/bias", to factor; a path not named has 1.0
     cached_batch: of how many images a CPU computes the gradient at once, so that all stays in its cache (measured)
+    build: (classes, options, *, rngs) -> a Flax module; with `depth` as a further keyword where there are depths
+
+    Raises:
+      UserError: the name is taken, or has depths but not one number such as the 56 of "resnet-56".
     """
 
-    build: Callable[..., Any]
+    name: str
+    _: KW_ONLY
     parameters: int | None = None
     image_shape: tuple[int, int, int] | None = None
     depths: tuple[int, int] | None = None
@@ -61,6 +70,18 @@ class NetworkInfo:
     decay_multipliers: Mapping[str, float] = field(default_factory=dict)
     cached_batch: int = 64
     shrinks: int = 0
+    build: Callable[..., Any] = field(init=False)
+
+    def __post_init__(self) -> None:
+        if self.depths and len(_DEPTH.findall(self.name)) != 1:
+            raise UserError(f"network {self.name!r} has depths: put one of them into the name, as in 'resnet-56'")
+        family = _family_of(self.name)
+        if family and family != self.name:
+            raise UserError(f"network {self.name!r} is a depth of {family!r} already: give yours another name")
+
+    def __call__(self, build: Build) -> Build:
+        self.build = build
+        return NETWORKS.add(self.name, self, build)
 
     def check_images(self, name: str, shape: tuple[int, int, int]) -> None:
         """Raises UserError if the network, called `name` there, does not take images of this shape."""
@@ -69,52 +90,7 @@ class NetworkInfo:
             raise UserError(f"{name} does not take images of {' x '.join(map(str, shape))}")
 
 
-NETWORKS: Registry[NetworkInfo] = Registry("network")
-_DEPTH = re.compile(r"-([1-9]\d*)(?=-|$)", re.ASCII)
-
-
-def network(
-    name: str,
-    *,
-    parameters: int | None = None,
-    image_shape: tuple[int, int, int] | None = None,
-    depths: tuple[int, int] | None = None,
-    batch_norm: bool = False,
-    lr_multipliers: Mapping[str, float] | None = None,
-    decay_multipliers: Mapping[str, float] | None = None,
-    cached_batch: int = 64,
-    shrinks: int = 0,
-) -> Callable[[Build], Build]:
-    """Registers the decorated class or function as a network. For the arguments see `NetworkInfo`.
-
-    Args:
-      name: with `depths`, one member of the family: "resnet-56" stands for "resnet-8", "resnet-14", ... too.
-
-    Raises:
-      UserError: the name is taken, or has depths but not one number such as the 56 of "resnet-56".
-    """
-    if depths and len(_DEPTH.findall(name)) != 1:
-        raise UserError(f"network {name!r} has depths: put one of them into the name, as in 'resnet-56'")
-    family = _family_of(name)
-    if family and family != name:
-        raise UserError(f"network {name!r} is a depth of {family!r} already: give yours another name")
-
-    def register(build: Build) -> Build:
-        entry = NetworkInfo(
-            build,
-            parameters,
-            image_shape,
-            depths,
-            batch_norm,
-            dict(lr_multipliers or {}),
-            dict(decay_multipliers or {}),
-            cached_batch,
-            shrinks,
-        )
-        NETWORKS.add(name, entry, build)
-        return build
-
-    return register
+network = NetworkInfo  # as a decorator
 
 
 def info(name: str) -> NetworkInfo:
@@ -142,10 +118,9 @@ def find(name: str) -> tuple[NetworkInfo, int | None]:
 
 
 def _family_of(name: str) -> str | None:
-    """Returns the registered name that a name equals but for its depth, None if there is none."""
-    if name in NETWORKS:
-        return name
-    return next((known for known in NETWORKS if NETWORKS[known].depths and _no_depth(known) == _no_depth(name)), None)
+    """Returns the registered name that a name equals, but for its depth if there are depths; None if there is none."""
+    alike = (known for known, entry in NETWORKS.items() if entry.depths and _no_depth(known) == _no_depth(name))
+    return name if name in NETWORKS else next(alike, None)
 
 
 def _no_depth(name: str) -> str:

@@ -112,19 +112,17 @@ class Residual(nnx.Module):
         return self.dense(x.mean((1, 2)))
 
 
-class ResNet(Residual):
+def resnet(classes: int, options: Options, *, rngs: nnx.Rngs, depth: int) -> Residual:
     """resnet-56 (all figures but 5): 16, 32, 64 channels, a halving block before the groups of 32 and of 64.
 
     Depth 6n + 8: a convolution, 3n + 2 blocks of two, the two projections, the dense layer.
     """
-
-    def __init__(self, classes: int, depth: int, options: Options, *, rngs: nnx.Rngs) -> None:
-        n = (depth - 8) // 6
-        blocks = [(16, 1)] * n + [(32, 2)] + [(32, 1)] * n + [(64, 2)] + [(64, 1)] * n
-        super().__init__(Block, blocks, classes, "msra", options, rngs=rngs)
+    n = (depth - 8) // 6
+    blocks = [(16, 1)] * n + [(32, 2)] + [(32, 1)] * n + [(64, 2)] + [(64, 1)] * n
+    return Residual(Block, blocks, classes, "msra", options, rngs=rngs)
 
 
-class ResNetReLU(Residual):
+def resnet_relu(classes: int, options: Options, *, rngs: nnx.Rngs, depth: int) -> Residual:
     """resnet-56-relu (figure 5): three groups of n blocks, 16, 32, 64 channels. Depth 6n + 2.
 
     Assumed: the runs had the multipliers of the network file in the author's repository on super-convergence. Its Scale
@@ -132,17 +130,13 @@ class ResNetReLU(Residual):
     its bias and no decay. Caffe takes 1 for what is not listed. (The file's 2 and 0 are those of the convolutions'
     biases.)
     """
-
-    def __init__(self, classes: int, depth: int, options: Options, *, rngs: nnx.Rngs) -> None:
-        n = (depth - 2) // 6
-        blocks = [(16, 1)] * n + [(32, 2)] + [(32, 1)] * (n - 1) + [(64, 2)] + [(64, 1)] * (n - 1)
-        super().__init__(PoolBlock, blocks, classes, "xavier", options, rngs=rngs)
+    n = (depth - 2) // 6
+    blocks = [(16, 1)] * n + [(32, 2)] + [(32, 1)] * (n - 1) + [(64, 2)] + [(64, 1)] * (n - 1)
+    return Residual(PoolBlock, blocks, classes, "xavier", options, rngs=rngs)
 
 
-class WideResNet(Residual):
+def wide(classes: int, options: Options, *, rngs: nnx.Rngs, depth: int) -> Residual:
     """wide-32: three groups of n blocks, 16, 64, 256 channels. Depth 6n + 2, which leaves the projections out."""
-
-    def __init__(self, classes: int, depth: int, options: Options, *, rngs: nnx.Rngs) -> None:
-        n = (depth - 2) // 6
-        blocks = [(16, 1)] * n + [(64, 2)] + [(64, 1)] * (n - 1) + [(256, 2)] + [(256, 1)] * (n - 1)
-        super().__init__(Block, blocks, classes, "msra", options, rngs=rngs)
+    n = (depth - 2) // 6
+    blocks = [(16, 1)] * n + [(64, 2)] + [(64, 1)] * (n - 1) + [(256, 2)] + [(256, 1)] * (n - 1)
+    return Residual(Block, blocks, classes, "msra", options, rngs=rngs)

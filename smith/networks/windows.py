@@ -8,6 +8,8 @@ import numpy as np
 from jax import lax
 
 HEIGHT, WIDTH = 1, 2  # axes of (batch, height, width, channels)
+LRN_SIZE, LRN_ALPHA, LRN_BETA = 3, 5e-5, 0.75  # of Caffe's cifar10_full
+LRN_FACTOR = 2 * LRN_ALPHA * LRN_BETA / LRN_SIZE**2  # in its gradient
 
 
 def pooled_size(size: int, window: int, stride: int) -> int:
@@ -29,12 +31,17 @@ def gather(x: jax.Array, axis: int, window: int, stride: int, fill: float) -> li
     return [lax.slice_in_dim(x, place, place + last + 1, stride, axis) for place in range(window)]
 
 
-def sum_around(x: jax.Array, size: int) -> jax.Array:
-    """Sums the size x size pixels around each pixel, zeros outside."""
+def sum_around(x: jax.Array) -> jax.Array:
+    """Sums the LRN_SIZE x LRN_SIZE pixels around each pixel, zeros outside."""
     for axis in (HEIGHT, WIDTH):
-        padded, side = pad(x, axis, size // 2, size // 2, 0), x.shape[axis]
-        x = reduce(jnp.add, [lax.slice_in_dim(padded, k, k + side, 1, axis) for k in range(size)])
+        padded, side = pad(x, axis, LRN_SIZE // 2, LRN_SIZE // 2, 0), x.shape[axis]
+        x = reduce(jnp.add, [lax.slice_in_dim(padded, k, k + side, 1, axis) for k in range(LRN_SIZE)])
     return x
+
+
+def lrn_scale(x: jax.Array) -> jax.Array:
+    """Returns by what to the power of LRN_BETA local response normalisation divides each pixel."""
+    return 1 + (LRN_ALPHA / LRN_SIZE**2) * sum_around(jnp.square(x))
 
 
 def pad(x: jax.Array, axis: int, low: int, high: int, fill: float) -> jax.Array:

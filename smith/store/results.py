@@ -91,21 +91,21 @@ def write(
     """Writes a result whole and returns it. Raises OSError where there is no room or no permission."""
     columns = {name: np.array([row[name] for row in rows], np.float64) for name in (*COLUMNS, *run.metrics)}
     result = Result(run.to_json(), seed, status, columns, dict(facts))
-    content = _encode(result, {name: METRICS[name].unit for name in run.metrics})
+    content = _encode(result)
     with disk.whole(path_of(folder, run, seed)) as part:
         part.write_bytes(content)
     return result
 
 
-def _encode(result: Result, further: Mapping[str, str]) -> bytes:
-    """Returns the bytes of a file. further: the units of the columns that not every result has."""
+def _encode(result: Result) -> bytes:
+    """Returns the bytes of a file."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     own = {"schema_version": SCHEMA_VERSION, "run": result.description, "seed": str(result.seed)}
     metadata = {**result.facts, **own, "status": result.status, "digest": UNSIGNED.decode()}
     kinds = {name: "int64" if name == "iteration" else "float64" for name in result.columns}
-    units = COLUMNS | dict(further)
+    units = {name: COLUMNS.get(name) or METRICS[name].unit for name in kinds}
     fields = [pa.field(name, kind, metadata={"unit": units[name]}) for name, kind in kinds.items()]
     columns = {name: result.columns[name].astype(kind) for name, kind in kinds.items()}
     buffer = io.BytesIO()
@@ -184,11 +184,12 @@ def _processor() -> str:
 
 def _git_commit() -> str:
     """Returns the commit of the code, with "+" if files were changed since; "unknown" outside a checkout."""
-    git = functools.partial(
-        subprocess.check_output, cwd=Path(__file__).parents[1], stderr=subprocess.DEVNULL, timeout=10
-    )
+
+    def git(*words: str) -> str:
+        command, quiet = ["git", "-C", str(Path(__file__).parents[1]), *words], subprocess.DEVNULL
+        return subprocess.check_output(command, stderr=quiet, timeout=10, text=True)
+
     try:
-        changed = git(["git", "status", "--porcelain", "--", "*.py"])
-        return git(["git", "rev-parse", "HEAD"]).decode().strip() + "+" * bool(changed)
+        return git("rev-parse", "HEAD").strip() + "+" * bool(git("status", "--porcelain", "--", "*.py"))
     except (OSError, subprocess.SubprocessError):
         return "unknown"

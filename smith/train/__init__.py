@@ -6,7 +6,6 @@ loop.py         the iterations of one run, and its tests
 jobs.py         which runs are missing, and each of them from its lock to its result: start here
 places.py       where the runs under way are on disk
 checkpoints.py  writing and reading them
-start_up.py     what is set up before JAX starts
 timing.py       how long runs take
 progress.py     what a person sees
 stopping.py     signals, and budgets of time

@@ -1,12 +1,13 @@
 """From descriptions to result files: which runs are missing, and each of them from its lock to its result."""
 
-import contextlib
 import itertools
 import math
+import os
 import time
-from collections import defaultdict
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import InitVar, dataclass, field
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -14,7 +15,7 @@ from smith import data, disk
 from smith.errors import UserError
 from smith.run import Run
 from smith.store import Store, results
-from smith.train import checkpoints, start_up, stopping, timing
+from smith.train import checkpoints, stopping, timing
 from smith.train.checkpoints import Checkpoint, DamagedCheckpoint, Keeper
 from smith.train.places import Job, Places
 from smith.train.progress import Display
@@ -43,14 +44,6 @@ class Summary:
     begun: int = 0
     missing: dict[str, tuple[str, int]] = field(default_factory=dict)
     halted: str = ""
-
-    def count(self, status: str) -> None:
-        """Adds what became of a job (see `Owner.attempt`)."""
-        self.trained += status in ("done", "diverged")
-        self.diverged += status == "diverged"
-        self.found += status == "found"
-        self.left += status in ("left", "stopped")
-        self.begun += status == "stopped"
 
 
 def plan(runs: Iterable[Run], store: Store, seeds: int) -> list[Job]:
@@ -87,53 +80,69 @@ def execute(
     Runs on a dataset that is not to be had are left out and counted, as long as there are others.
 
     Raises:
-      UserError: an unknown solver; no data for any of the jobs; a checkpoint of another run in the place of one's own.
+      UserError: an unknown solver; no data for any of the jobs.
       OSError: no room or no permission to write.
       Stopped: a signal came (see `smith.train.stopping`).
     """
-    deadline = Deadline(budget)
+    deadline, places = Deadline(budget), Places(store.folder)
     disk.make_folder(store.folder, "--results-dir")
     todo = list(jobs) if force else missing(jobs, store)
-    summary = Summary(found=len(jobs) - len(todo))
-    display.plan(len(todo), summary.found)
+    found = len(jobs) - len(todo)
+    display.plan(len(todo), found)
     if todo:
-        start_up.prepare(job.run for job in todo)
-    owner = Owner(store, data_dir, display, deadline, checkpoint_every, force, todo)
-    owner.tidy_finished(jobs)
-    told = 0
+        prepare(job.run for job in todo)
+    owner = Owner(store, places, data_dir, display, deadline, checkpoint_every, force, set(todo))
+    count, halted, told = Counter[str](), "", 0
     while todo:
         busy = []
         for job in todo:
-            status = "left" if summary.halted else owner.attempt(job)
-            summary.count(status)
+            status = "left" if halted else owner.attempt(job)
             if status == "busy":
                 busy.append(job)
             if status == "diverged" and stop_on_divergence:
-                summary.halted = f"{job.run.key} seed {job.seed}"
+                halted = f"{job.run.key} seed {job.seed}"
+            count[status] += 1
         if len(busy) == len(todo):
             if len(busy) != told:
                 display.waiting(len(busy))
             told = len(busy)
             time.sleep(POLL)
         todo = busy
-    Places(store.folder).tidy()
-    summary.missing = owner.missing
-    if summary.missing and not summary.trained and not summary.found:
-        raise UserError("; ".join(reason for reason, _ in summary.missing.values()))
-    return summary
+    places.tidy(set(jobs) - owner.todo, owner.todo)
+    trained, found = count["done"] + count["diverged"], found + count["found"]
+    if owner.missing and not trained and not found:
+        raise UserError("; ".join(reason for reason, _ in owner.missing.values()))
+    left = count["left"] + count["stopped"]
+    return Summary(trained, count["diverged"], found, left, count["stopped"], owner.missing, halted)
+
+
+def prepare(runs: Iterable[Run]) -> None:
+    """Sets up what JAX needs before it starts. Raises UserError for a solver that is not known."""
+    from smith.networks import cpu
+
+    cpu.prepare_process()
+    import jax
+
+    from smith.train.optim import SOLVERS
+
+    for name in dict.fromkeys(run.solver for run in runs):
+        SOLVERS[name]
+    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+        home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+        jax.config.update("jax_compilation_cache_dir", str(home / "smith" / "xla"))
 
 
 class Outcome(NamedTuple):
     """How a training ended.
 
-    status: "done", "diverged" or "stopped"
+    status: "done", "diverged" or "stopped"; "busy" if it did not begin, because another process has the parent in hand
     spent: seconds by kind, and the iterations that were timed (see `smith.train.timing.Clock`)
     not_finite: which losses, parameters and batch statistics were not finite
     """
 
     status: str
-    rows: Sequence[Mapping[str, float]]
-    spent: dict[str, float]
+    rows: Sequence[Mapping[str, float]] = ()
+    spent: Mapping[str, float] = {}
     not_finite: Sequence[str] = ()
 
 
@@ -141,26 +150,24 @@ class Outcome(NamedTuple):
 class Owner:
     """Has one job after another in hand, and keeps the dataset on the device from one to the next.
 
-    every, todo: seconds between two checkpoints; the jobs to come
+    every: seconds between two checkpoints
+    todo: the jobs that have no result yet
     missing: dataset that is not to be had -> (reason, how many jobs needed it)
     """
 
     store: Store
+    places: Places
     data_dir: Path
     display: Display
     deadline: Deadline
     every: float
     force: bool
-    todo: InitVar[Iterable[Job]]
+    todo: set[Job]
     missing: dict[str, tuple[str, int]] = field(default_factory=dict)
 
-    def __post_init__(self, todo: Iterable[Job]) -> None:
-        self._places, self._compiling = Places(self.store.folder), timing.compile_seconds(self.store)
+    def __post_init__(self) -> None:
+        self._compiling = timing.compile_seconds(self.store)
         self._problem: tuple[data.Selection, Problem] | None = None
-        self._children: dict[Job, set[Job]] = defaultdict(set)  # parent -> the jobs to come that start from it
-        for job in todo:
-            if job.parent:
-                self._children[job.parent].add(job)
 
     def attempt(self, job: Job) -> str:
         """Trains a job and writes its result, unless another process does.
@@ -173,11 +180,11 @@ class Owner:
         """
         if self.deadline.passed(self._compiling.get(timing.program(job.run), 0.0)):
             return "left"
-        with self._places.holding(job) as held:
+        with self.places.holding(job) as held:
             if not held:
                 return "busy"
             if self._has_result(job) and not self.force:
-                self._tidy(job)
+                self.todo.discard(job)
                 return "found"
             if not self._data(job.run):
                 return "missing"
@@ -215,61 +222,55 @@ class Owner:
         return self._problem[1] if self._problem else None
 
     def _train(self, job: Job) -> str:
-        """Trains a job whose lock is held, and writes its result. Returns its status."""
-        run = job.run
+        """Trains a job whose lock is held, and writes its result. Returns its status.
+
+        A run also ends as diverged if its parent diverged before the snapshot.
+        """
+        run, folder = job.run, self.places.checkpoints(job)
         if self.force:
-            checkpoints.remove(self._places.checkpoints(job))
-        outcome = self._outcome(job)
-        if not outcome or outcome.status == "stopped":
-            return outcome.status if outcome else "busy"
+            checkpoints.remove(folder)
+        begin = self._newest(job, folder) or self._snapshot(job)
+        outcome = begin if isinstance(begin, Outcome) else self._run(job, begin, folder)
+        if outcome.status not in ("done", "diverged"):
+            return outcome.status
         rows = [{**dict.fromkeys(run.metrics, math.nan), **row} for row in outcome.rows]  # a parent may lack some
         told = {"non_finite": " ".join(outcome.not_finite)} if outcome.not_finite else {}
         facts = results.facts(**timing.facts(run, outcome.spent), **told)
         self.store.add(results.write(self.store.folder, run, job.seed, outcome.status, rows, facts))
         self._compiling[timing.program(run)] = 0.0
-        self._tidy(job)
+        self.todo.discard(job)
+        checkpoints.remove(folder)
         self.display.end(run, job.seed, outcome.status, rows[-1])
         return outcome.status
-
-    def _outcome(self, job: Job) -> Outcome | None:
-        """Trains a job to its end. Returns None if another process has its parent in hand.
-
-        A run also ends as diverged if its parent diverged before the snapshot.
-        """
-        begin = self._newest(job, self._places.checkpoints(job))
-        if not begin and job.run.start:
-            found = self._snapshot(job)
-            if not isinstance(found, Checkpoint):
-                return found
-            begin = Checkpoint(job.run, job.seed, found.iteration, found.state)
-        return self._run(job, begin, self._places.checkpoints(job))
 
     def _snapshot(self, job: Job) -> Checkpoint | Outcome | None:
         """Returns the snapshot that a job starts from, after training its parent up to there if need be.
 
-        Returns the parent's outcome if there is none, or None if another process has the parent in hand.
+        Returns the parent's outcome if there is none, and None if the job has no parent.
         """
-        parent, at = job.parent, job.run.first_iteration
-        assert parent
-        place, folder = self._places.snapshot(parent, at), self._places.checkpoints(parent, at)
+        parent, at, found = job.parent, job.run.first_iteration, None
+        if not parent:
+            return None
+        place, folder = self.places.snapshot(parent, at), self.places.checkpoints(parent, at)
         try:
             if checkpoints.complete(place):
-                return checkpoints.load(place, parent.run, job.seed, lambda: _like(parent.run))
+                found = checkpoints.load(place, partial(_like, parent.run))
         except DamagedCheckpoint as error:
             self.display.warn(f"damaged snapshot, made again: {error}")
-        with self._places.holding(parent) as held:
-            if not held:
-                return None
-            checkpoints.remove(place)
-            outcome = self._run(parent, self._newest(parent, folder), folder, until=at)
-            if outcome.status != "done":
-                return outcome
-            checkpoints.remove(folder)
-            return checkpoints.load(place, parent.run, job.seed, lambda: _like(parent.run))
+        if not found:
+            with self.places.holding(parent) as held:
+                if not held:
+                    return Outcome("busy")
+                outcome = self._run(parent, self._newest(parent, folder), folder, until=at)
+                if outcome.status != "done":
+                    return outcome
+                checkpoints.remove(folder)
+                found = checkpoints.load(place, partial(_like, parent.run))
+        return Checkpoint(found.iteration, found.state)
 
     def _newest(self, job: Job, folder: Path) -> Checkpoint | None:
         """Returns the newest checkpoint in a folder that can be read."""
-        found = checkpoints.newest(folder, job.run, job.seed, lambda: _like(job.run), self.display.warn)
+        found = checkpoints.newest(folder, partial(_like, job.run), self.display.warn)
         if found:
             self.display.resumed(found.iteration)
         return found
@@ -283,56 +284,30 @@ class Owner:
 
         problem, start = self._data(job.run), None
         assert problem
-        rows, clock, first = [], timing.Clock(begin.timing if begin else {}), begin.iteration if begin else 0
+        rows, clock, kept = [], timing.Clock(begin.timing if begin else {}), begin.iteration if begin else 0
         if begin:
             rows, start = list(begin.rows), loop.Point(begin.iteration, begin.state, begin.last_test)
-        wanted = self._wanted(job) if until is None else {until}
-        points = loop.train(job.run, job.seed, problem, start, until)
-        keeper, snapshots = Keeper(folder, self.every), Keeper(self._places.snapshots(job), kept=None)
-        with contextlib.closing(keeper), contextlib.closing(snapshots):
-            for point in itertools.chain([start] if start else [], points):
-                upcoming = clock.saw(point)
-                self.display.saw(point)
-                if point.row:
-                    rows.append(point.row)
-                if point.diverged:
-                    return Outcome("diverged", rows, clock.read(), point.diverged)
-                here = Checkpoint(job.run, job.seed, point.iteration, point.state, point.last_test, rows, clock.read())
-                if point.iteration in wanted:
-                    wanted.remove(point.iteration)
-                    snapshots.keep(here)
-                stop = self.deadline.passed(upcoming)
-                if point.iteration > first and (stop or keeper.due()):
-                    keeper.keep(here)
-                if stop:
-                    return Outcome("stopped", rows, clock.read())
+        wanted = {child.run.first_iteration for child in self.todo if child.parent == job} if until is None else {until}
+        wanted = {at for at in wanted if until or not checkpoints.complete(self.places.snapshot(job, at))}
+        keeper, points = Keeper(folder, self.every), loop.train(job.run, job.seed, problem, start, until)
+        for point in itertools.chain([start] if start else [], points):
+            upcoming = clock.saw(point)
+            self.display.saw(point)
+            if point.row:
+                rows.append(point.row)
+            if point.diverged:
+                return Outcome("diverged", rows, clock.read(), point.diverged)
+            here = Checkpoint(point.iteration, point.state, point.last_test, rows, clock.read())
+            if point.iteration in wanted:
+                wanted.remove(point.iteration)
+                checkpoints.write(self.places.snapshots(job), here)
+            stop = self.deadline.passed(upcoming)
+            if point.iteration > kept and (stop or keeper.due()):
+                keeper.keep(here)
+                kept = point.iteration
+            if stop:
+                return Outcome("stopped", rows, clock.read())
         return Outcome("done", rows, clock.read())
-
-    def _wanted(self, job: Job) -> set[int]:
-        """Returns the iterations at which jobs to come start from this one and no snapshot is there."""
-        at = {child.run.first_iteration for child in self._children[job]}
-        return {iteration for iteration in at if not checkpoints.complete(self._places.snapshot(job, iteration))}
-
-    def _tidy(self, job: Job) -> None:
-        """Removes what a job needed that has a result: its snapshot with the last job, if nobody has the parent."""
-        checkpoints.remove(self._places.checkpoints(job))
-        parent, at = job.parent, job.run.first_iteration
-        if parent:
-            self._children[parent].discard(job)
-            if all(sibling.run.first_iteration != at for sibling in self._children[parent]):
-                with self._places.holding(parent) as held:
-                    if held:
-                        checkpoints.remove(self._places.snapshot(parent, at))
-                        checkpoints.remove(self._places.checkpoints(parent, at))
-
-    def tidy_finished(self, jobs: Iterable[Job]) -> None:
-        """Tidies up after jobs that have a result: a process may have been killed before it did."""
-        left = {path.name.partition("-to")[0] for path in self._places.under_way()}
-        for job in jobs:
-            if {job.name, job.parent and job.parent.name} & left and self.store.find(job.run, job.seed):
-                with self._places.holding(job) as held:
-                    if held and not self.force:
-                        self._tidy(job)
 
 
 def _like(run: Run) -> "TrainState":

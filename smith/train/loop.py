@@ -7,7 +7,7 @@ for no more points. To go on later, give it the last point back.
 import functools
 import math
 from collections import deque
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from typing import Any, NamedTuple
 
 import jax
@@ -24,7 +24,6 @@ Tree = Any  # a pytree of arrays
 Row = dict[str, float]  # one test: a value for each column of the result
 
 EVALUATION_BATCH = 500  # images; small enough for a CPU's cache, and a divisor of 10,000
-STEPS_AHEAD = {"cpu": 2}  # how many steps the loop may run ahead of the device, so that a stop is heard; elsewhere 64
 
 
 class Point(NamedTuple):
@@ -68,30 +67,26 @@ def train(
       ValueError: a run that starts from a snapshot, and no `begin`.
     """
     program, keys = step.program_of(run), step.keys_of(seed)
-    point = begin or _fresh(run, program, keys.init)
+    if run.start and not begin:
+        raise ValueError(f"{run.key} starts from a snapshot: give its point as `begin`")
+    point = begin or Point(0, step.init(program, keys.init))
     point = Point(point.iteration, jax.tree.map(jnp.array, point.state), point.last_test)  # a copy, to be used up
     hyper, tests, end = hyperparameters(run), set(run.when_tested()), run.iterations if until is None else until
-    batches = Batches(keys.order, len(problem.train_images), run.batch_size)
+    batch_at = batches(keys.order, len(problem.train_images), run.batch_size)
     ahead: deque[Array] = deque()
-    most_ahead = STEPS_AHEAD.get(step.platform(), 64)
+    most_ahead = 2 if program.on_cpu else 64  # steps that the loop may be ahead of the device, so that a stop is heard
     while True:
         t = point.iteration
         if t in tests and point.last_test != t:
             point = yield from make_test(run, program, problem, point, hyper[t], keys.test)
         if point.diverged or t >= end:
             return
-        state, loss = step.train_step(program, point.state, problem, *batches.at(t), t, hyper[t], keys.noise)
+        state, loss = step.train_step(program, point.state, problem, *batch_at(t), t, hyper[t], keys.noise)
         ahead.append(loss)
         if len(ahead) > most_ahead:
             ahead.popleft().block_until_ready()
         point = Point(t + 1, state, point.last_test, loss)
         yield point
-
-
-def _fresh(run: Run, program: Program, key: Array) -> Point:
-    if run.start:
-        raise ValueError(f"{run.key} starts from a snapshot: give its point as `begin`")
-    return Point(0, step.init(program, key))
 
 
 def hyperparameters(run: Run) -> np.ndarray:
@@ -106,24 +101,19 @@ def _values(schedule: Schedule, iterations: int, iterations_per_epoch: float) ->
     return np.asarray(jax.jit(jax.vmap(schedule.build(iterations, iterations_per_epoch)))(steps))
 
 
-class Batches:
-    """Where each iteration's images are: the training set is shuffled for every epoch and read without a gap.
+def batches(key: Array, n: int, batch_size: int) -> Callable[[int], tuple[Array, int]]:
+    """Returns where an iteration's images are: ((2, N) order of its epoch and of the next, index of the first).
 
-    The order depends on the key and the epoch alone. A batch may end one epoch and begin the next.
+    The training set of n images is shuffled for every epoch and read without a gap: a batch may end one epoch and begin
+    the next. The order depends on the key and the epoch alone.
     """
+    orders = functools.lru_cache(1)(lambda epoch: step.orders(key, epoch, n))
 
-    def __init__(self, key: Array, n: int, batch_size: int) -> None:
-        self._key, self._n, self._batch_size = key, n, batch_size
-        self._epoch, self._orders = -1, jnp.zeros(())
+    def at(iteration: int) -> tuple[Array, int]:
+        epoch, first = divmod(iteration * batch_size, n)
+        return orders(epoch), first
 
-    def at(self, iteration: int) -> tuple[Array, int]:
-        """Returns ((2, N) order of the iteration's epoch and of the next, index of its first image in them)."""
-        epoch, first = divmod(iteration * self._batch_size, self._n)
-        if epoch != self._epoch:
-            known = self._epoch >= 0 and epoch == self._epoch + 1
-            this = self._orders[1] if known else step.order(self._key, epoch, self._n)
-            self._epoch, self._orders = epoch, jnp.stack([this, step.order(self._key, epoch + 1, self._n)])
-        return self._orders, first
+    return at
 
 
 def make_test(
@@ -150,14 +140,11 @@ def make_test(
         **dict(zip(program.metrics, (sums / total).tolist(), strict=True)),
     }
     losses = [name for name in ("train_loss", "test_loss")[not since :] if not math.isfinite(row[name])]
-    diverged = (*losses, *not_finite({"params": state.params, "rest": state.rest}))
+    arrays = {"params": state.params, "rest": state.rest}
+    paths = [jax.tree_util.keystr(path, simple=True, separator="/") for path, _ in jax.tree.leaves_with_path(arrays)]
+    fine = np.asarray(step.finite(arrays))
+    diverged = (*losses, *(path for path, is_fine in zip(paths, fine, strict=True) if not is_fine))
     state = state._replace(loss_sum=jnp.zeros(()))
     point = Point(t, state, last_test=t, loss=point.loss, row=row, diverged=diverged)
     yield point
     return point
-
-
-def not_finite(tree: Tree) -> list[str]:
-    """Returns the paths of the arrays with a value that is not finite, such as "params/conv1/kernel"."""
-    paths = [jax.tree_util.keystr(path, simple=True, separator="/") for path, _ in jax.tree.leaves_with_path(tree)]
-    return [path for path, fine in zip(paths, np.asarray(step.finite(tree)), strict=True) if not fine]

@@ -11,23 +11,13 @@ part ways as soon as it changes, which is what this paper is about.
 Learning rate, momentum and weight decay act together (paper, section 4.3): what regularises is about
 lr * weight_decay / ((1 - momentum) * batch size).
 
-A solver of your own, for runs with `solver="lion"`, in any file:
-
-    @solver("lion")
-    def lion(learning_rate, momentum, weight_decay, **_):
-        return optax.lion(learning_rate, b1=momentum, weight_decay=weight_decay)
-
-Caffe's in a program of your own, with Flax:
-
-    rate = OneCycle(0.08, 0.8, epochs(41)).build(iterations, iterations_per_epoch)
-    solver = caffe_sgd(rate, 0.9, 1e-4, lr_multipliers={"dense/bias": 2.0})
-    optimizer = nnx.Optimizer(model, solver, wrt=nnx.Param)
-    grads = nnx.grad(loss)(model, images, labels)
-    optimizer.update(model, grads)
+It is plain Optax, for loops of your own too, as in `nnx.Optimizer(model, caffe_sgd(rate, 0.9, 1e-4), wrt=nnx.Param)`.
+docs/extending.md has a solver of your own.
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple, Protocol
+from functools import partial
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -40,8 +30,6 @@ from smith.registry import Registry
 Tree = Any  # a pytree of arrays: nested dictionaries, or an nnx.State
 Scalar = float | Array
 Multipliers = Mapping[str, float] | None  # the path of a parameter, such as "dense/bias", to its factor
-
-HYPERPARAMETERS = ("learning_rate", "momentum", "weight_decay")
 
 
 class CaffeState(NamedTuple):
@@ -118,70 +106,23 @@ def _path(keys: tuple[Any, ...]) -> str:
     return keystr(inside, simple=True, separator="/")
 
 
-# The registry. A run names one of these.
-
-
-class Factory(Protocol):
-    """What makes a solver: the three hyper-parameters, which may be traced, and the network's multipliers by path."""
-
-    def __call__(
-        self,
-        learning_rate: Scalar,
-        momentum: Scalar,
-        weight_decay: Scalar,
-        *,
-        lr_multipliers: Multipliers,
-        decay_multipliers: Multipliers,
-    ) -> optax.GradientTransformation: ...
-
-
-SOLVERS: Registry[Factory] = Registry("solver")
+SOLVERS: Registry[Callable[..., optax.GradientTransformation]] = Registry("solver")  # a run names one of these
 
 
 def solver(name: str) -> Callable[[Any], Any]:
-    """Registers the decorated factory, for runs with `solver=name`. One that has no use for multipliers takes **_.
+    """Registers the decorated function, for runs with `solver=name`.
+
+    It takes learning rate, momentum and weight decay, which may be traced, and as keywords `lr_multipliers` and
+    `decay_multipliers`, the network's, by path; one that has no use for these takes **_.
 
     Raises:
       UserError: the name is taken.
     """
-
-    def register(factory: Any) -> Any:
-        SOLVERS.add(name, factory, factory)
-        return factory
-
-    return register
+    return lambda factory: SOLVERS.add(name, factory, factory)
 
 
-def driven(name: str, lr_multipliers: Multipliers, decay_multipliers: Multipliers) -> optax.GradientTransformation:
-    """Returns a solver that takes its hyper-parameters from its state (see `with_hyperparameters`).
-
-    Raises:
-      UserError: an unknown name.
-    """
-    factory = SOLVERS[name]
-
-    def make(learning_rate: Array, momentum: Array, weight_decay: Array) -> optax.GradientTransformation:
-        return factory(
-            learning_rate, momentum, weight_decay, lr_multipliers=lr_multipliers, decay_multipliers=decay_multipliers
-        )
-
-    return optax.inject_hyperparams(make)(0.0, 0.0, 0.0)  # pyright: ignore[reportArgumentType]
-
-
-def with_hyperparameters(state: optax.OptState, values: Array) -> optax.OptState:
-    """Returns the state of a `driven` solver, with which its next update uses these values: (3,) float32."""
-    named = dict(zip(HYPERPARAMETERS, values, strict=True))
-    return state._replace(hyperparams=named)  # pyright: ignore[reportAttributeAccessIssue]
-
-
-@solver("nesterov")
-def caffe_nesterov(learning_rate: Scalar, momentum: Scalar, weight_decay: Scalar, **multipliers: Multipliers) -> Any:
-    return caffe_sgd(learning_rate, momentum, weight_decay, nesterov=True, **multipliers)
-
-
-@solver("sgd")
-def caffe_momentum(learning_rate: Scalar, momentum: Scalar, weight_decay: Scalar, **multipliers: Multipliers) -> Any:
-    return caffe_sgd(learning_rate, momentum, weight_decay, nesterov=False, **multipliers)
+for name, nesterov in {"nesterov": True, "sgd": False}.items():
+    SOLVERS.add(name, partial(caffe_sgd, nesterov=nesterov), caffe_sgd)
 
 
 @solver("adamw")

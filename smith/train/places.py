@@ -8,13 +8,12 @@
 Several processes may work on one folder. Who writes or removes something of a run holds that run's lock.
 """
 
-import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
 from smith import disk
-from smith.disk import Lock
 from smith.run import Run
 from smith.train import checkpoints
 
@@ -56,27 +55,32 @@ class Places:
         """Returns where the snapshot at an iteration is."""
         return self.snapshots(parent) / checkpoints.name(at)
 
-    @contextlib.contextmanager
-    def holding(self, job: Job) -> Iterator[bool]:
+    def holding(self, job: Job) -> AbstractContextManager[bool]:
         """Holds a job's lock, if nobody else does. Gives whether it is held."""
-        lock = Lock(self._locks / f"{job.name}.lock")
-        held = lock.acquire()
-        try:
-            yield held
-        finally:
-            if held:
-                lock.release()
+        return disk.holding(self._locks / f"{job.name}.lock")
 
-    def under_way(self) -> list[Path]:
-        """Returns the folders with checkpoints and snapshots."""
-        return [path for folder in (self._checkpoints, self._snapshots) for path in disk.matching(folder, "*-seed*")]
+    def saved(self) -> list[Path]:
+        """Returns every checkpoint and snapshot."""
+        folders = [*disk.matching(self._checkpoints, "[!.]*"), *disk.matching(self._snapshots, "[!.]*")]
+        return [path for folder in folders for path in checkpoints.saved(folder)]
 
-    def tidy(self) -> None:
-        """Removes the files of locks that nobody holds, old parts, and folders in which nothing is left."""
+    def tidy(self, finished: Iterable[Job], others: Iterable[Job]) -> None:
+        """Removes what finished jobs needed, if no other job does and nobody has it in hand, and what is empty."""
+        needed = {job.parent for job in others}
+        for job in finished:
+            self._remove(job, self.checkpoints(job))
+            if job.parent and job.parent not in needed:
+                way = self.checkpoints(job.parent, job.run.first_iteration)
+                self._remove(job.parent, self.snapshots(job.parent), way)
         for path in disk.matching(self._locks, "*.lock"):
-            lock = Lock(path)
-            if lock.acquire():
-                lock.release()
+            with disk.holding(path):  # and so removes its file
+                pass
         for folder in (self._checkpoints, self._snapshots, self._locks):
             disk.sweep(folder)
             disk.remove_empty(folder)
+
+    def _remove(self, job: Job, *paths: Path) -> None:
+        if any(path.exists() for path in paths):
+            with self.holding(job) as held:
+                for path in paths if held else ():
+                    checkpoints.remove(path)

@@ -15,11 +15,7 @@ if TYPE_CHECKING:
 
 
 def report(root: Path, figures: "Iterable[Figure | Table]") -> None:
-    """Prints a table of the results in a folder, which has a folder for each scale, and lines for what is special.
-
-    Raises:
-      UserError: there is no such folder.
-    """
+    """Prints a table of the results in a folder, and lines for what is special. Raises UserError if it is not there."""
     import rich.table
     from rich.console import Console
 
@@ -29,13 +25,12 @@ def report(root: Path, figures: "Iterable[Figure | Table]") -> None:
         table.add_column(column)
     lines: list[str] = []
     for store in _stores(root):
-        found = store.all()
-        complete = [figure.name for figure in figures if _complete(figure, store)]
-        if found:
-            diverged, seeds = sum(r.status == "diverged" for r in found), {r.seed for r in found}
-            counts = f"{len(found)}", f"{diverged}", f"{len(seeds)}"
-            table.add_row(store.scale.name, *counts, " ".join(complete) or "none")
-        lines += [f"begun: {line}" for line in _begun(store)]
+        if found := store.all():
+            counts = len(found), sum(result.status == "diverged" for result in found), len({r.seed for r in found})
+            complete = [f.name for f in figures if all(store.find(store.trained(run), 0) for run in f.runs())]
+            table.add_row(store.scale.name, *map(str, counts), " ".join(complete) or "none")
+        newest = {path.parent: path for path in Places(store.folder).saved()}
+        lines += [f"begun: {folder.name}, {int(path.name)} iterations done" for folder, path in newest.items()]
         lines += [f"foreign: {line}" for line in store.foreign()]
         lines += [f"set aside: {path}" for path in store.aside()]
         lines += _not_as_written(store)
@@ -48,19 +43,15 @@ def report(root: Path, figures: "Iterable[Figure | Table]") -> None:
 
 
 def verify(root: Path) -> tuple[int, list[str]]:
-    """Reads every result, checkpoint and snapshot in a folder, which has a folder for each scale.
+    """Reads every result, checkpoint and snapshot in a folder. Raises UserError if it is not there.
 
-    Returns:
-      How many are as they were written, and a line for each that is not.
-
-    Raises:
-      UserError: there is no such folder.
+    Returns how many are as they were written, and a line for each that is not.
     """
     good, wrong = 0, []
     for store in _stores(root):
         good += len(store.all())
         wrong += _not_as_written(store)
-        for path in _saved(store):
+        for path in Places(store.folder).saved():
             try:
                 checkpoints.check(path)
             except checkpoints.DamagedCheckpoint as error:
@@ -82,18 +73,3 @@ def _not_as_written(store: Store) -> list[str]:
     store.all()
     damaged = [f"damaged: {line}" for line in store.damaged.values()]
     return damaged + [f"not readable here: {line}" for line in store.unreadable.values()]
-
-
-def _saved(store: Store) -> list[Path]:
-    """Returns every checkpoint and snapshot."""
-    return [path for folder in Places(store.folder).under_way() for path in checkpoints.saved(folder)]
-
-
-def _begun(store: Store) -> list[str]:
-    """Returns a line for the newest checkpoint of each run under way, and for each snapshot."""
-    newest = {path.parent: path for path in _saved(store)}
-    return [f"{folder.name}, {int(path.name)} iterations done" for folder, path in newest.items()]
-
-
-def _complete(figure: "Figure | Table", store: Store) -> bool:
-    return all(store.find(store.trained(run), 0) for run in figure.runs())

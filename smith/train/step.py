@@ -5,7 +5,7 @@ or waited for between tests.
 """
 
 import functools
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import jax
@@ -15,7 +15,7 @@ import optax
 from jax import Array
 
 from smith import networks
-from smith.data import DATASETS, Arrays, mean_image
+from smith.data import DATASETS, Arrays
 from smith.metrics import ALWAYS, METRICS, cross_entropy
 from smith.networks import Options
 from smith.run import Run
@@ -38,8 +38,7 @@ def keys_of(seed: int) -> Keys:
     return Keys(*jax.random.split(jax.random.key(seed), len(Keys._fields)))
 
 
-@functools.partial(jax.tree_util.register_dataclass, meta_fields=["preprocessing"],
-                   data_fields=["train_images", "train_labels", "test_images", "test_labels", "mean"])  # fmt: skip
+@jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class Problem:
     """A dataset on the device.
@@ -54,12 +53,12 @@ class Problem:
     test_images: Array
     test_labels: Array
     mean: Array
-    preprocessing: str
+    preprocessing: str = field(metadata={"static": True})
 
     @classmethod
     def put(cls, name: str, train: Arrays, test: Arrays) -> "Problem":
         """Copies a dataset to the device. name: in `smith.data.DATASETS`."""
-        mean = mean_image(train.images)
+        mean = train.images.mean(axis=0, dtype=np.float64).astype(np.float32)  # the sum is exact in float64
         labels = [split.labels.astype(np.int32) for split in (train, test)]
         host: Any = train.images, labels[0], test.images, labels[1], mean
         return cls(*jax.device_put(host), preprocessing=DATASETS[name].preprocessing)
@@ -96,11 +95,10 @@ class Program:
         """The network's structure."""
         return _graphdef(self.network, self.classes, self.options)
 
-    @property
-    def optimizer(self) -> optax.GradientTransformation:
-        """The solver with the network's multipliers."""
-        info = networks.info(self.network)
-        return optim.driven(self.solver, info.lr_multipliers, info.decay_multipliers)
+    def optimizer(self, hyper: Array) -> optax.GradientTransformation:
+        """The solver with the network's multipliers. hyper: (3,) float32, learning rate, momentum and weight decay."""
+        info, factory = networks.info(self.network), optim.SOLVERS[self.solver]
+        return factory(*hyper, lr_multipliers=info.lr_multipliers, decay_multipliers=info.decay_multipliers)
 
 
 def program_of(run: Run) -> Program:
@@ -139,7 +137,7 @@ class TrainState(NamedTuple):
 def init(program: Program, key: Array) -> TrainState:
     """Returns a state with freshly drawn parameters."""
     _, params, rest = networks.create(program.network, key, program.classes, program.options)
-    return TrainState(params, rest, program.optimizer.init(params), jnp.zeros(()))
+    return TrainState(params, rest, program.optimizer(jnp.zeros(3)).init(params), jnp.zeros(()))
 
 
 def mirrored(images: Array, key: Array) -> Array:
@@ -197,8 +195,7 @@ def train_step(
     if program.mirror:
         images = mirrored(images, flips)
     loss, rest, grads = gradient(state.params, state.rest, program, images, labels, noise)
-    opt_state = optim.with_hyperparameters(state.opt_state, hyper)
-    updates, opt_state = program.optimizer.update(grads, opt_state, state.params)
+    updates, opt_state = program.optimizer(hyper).update(grads, state.opt_state, state.params)
     return TrainState(optax.apply_updates(state.params, updates), rest, opt_state, state.loss_sum + loss), loss
 
 
@@ -220,9 +217,9 @@ def eval_step(
 
 
 @functools.partial(jax.jit, static_argnames="n")
-def order(key: Array, epoch: int, n: int) -> Array:
-    """Returns the order of n training images in an epoch: (n,) int32."""
-    return jax.random.permutation(jax.random.fold_in(key, epoch), n)
+def orders(key: Array, epoch: int, n: int) -> Array:
+    """Returns the order of n training images in an epoch, and in the next: (2, n) int32."""
+    return jnp.stack([jax.random.permutation(jax.random.fold_in(key, epoch + k), n) for k in (0, 1)])
 
 
 @jax.jit

@@ -7,6 +7,7 @@ at all, and the kernel drops the locks.
 """
 
 import contextlib
+import math
 import os
 import select
 import signal
@@ -71,11 +72,11 @@ class Deadline:
     """The time at which to stop, if there is one, or earlier if a signal says so."""
 
     def __init__(self, seconds: float | None = None) -> None:
-        self._end = None if seconds is None else time.perf_counter() + seconds
+        self._end = math.inf if seconds is None else time.perf_counter() + seconds
 
     def passed(self, upcoming: float = 0.0) -> bool:
         """Says whether to stop now, because what comes next takes `upcoming` seconds and would end too late."""
-        return bool(_asked) or (self._end is not None and time.perf_counter() + upcoming >= self._end)
+        return bool(_asked) or time.perf_counter() + upcoming >= self._end
 
 
 def _heard(number: int, _: object) -> None:

@@ -24,7 +24,6 @@ class Clock:
         self._before = before
         self._start = self._last = time.perf_counter()
         self._running: float | None = None  # since the end of the first iteration
-        self._iteration: int | None = None
         self._test: float | None = None  # since when a test is made
         self._tests, self._iterations, self._pace = 0.0, 0, 0.0
 
@@ -72,23 +71,16 @@ def facts(run: Run, timing: Mapping[str, float]) -> dict[str, float]:
 
 def estimate(jobs: "Iterable[Job]", store: Store) -> float | None:
     """Returns how many seconds the jobs will take, by what the store's newest results took. None if that is unknown."""
-    rates, compiling, seconds = _rates(store), compile_seconds(store), 0.0
-    programs = set()
+    compiling, seconds, programs, rates = compile_seconds(store), 0.0, set(), {}
+    for run, measured, done in _measured(store):
+        if measured.get("seconds"):
+            rates[run.network, run.width] = done * run.batch_size / measured["seconds"]  # images/s, tests included
     for run in (job.run for job in jobs):
         if (run.network, run.width) not in rates:
             return None
         seconds += (run.iterations - run.first_iteration) * run.batch_size / rates[run.network, run.width]
         programs.add(program(run))
     return seconds + sum(compiling.get(found, 0.0) for found in programs)
-
-
-def _rates(store: Store) -> dict[tuple[str, float], float]:
-    """Returns images per second, tests included, for each network and width."""
-    rates = {}
-    for run, measured, done in _measured(store):
-        if measured.get("seconds"):
-            rates[run.network, run.width] = done * run.batch_size / measured["seconds"]
-    return rates
 
 
 def compile_seconds(store: Store) -> dict[tuple[str, float, int], float]:
@@ -105,6 +97,5 @@ def _measured(store: Store) -> Iterator[tuple[Run, dict[str, float], int]]:
     """Yields each result's run, the seconds it took by kind, and its iterations: the newest last."""
     for result in sorted(store.all(), key=lambda result: result.facts.get("date", "")):
         with contextlib.suppress(UserError):  # foreign
-            run = result.run
             kinds = {name: float(value) for name, value in result.facts.items() if name.endswith("seconds")}
-            yield run, kinds, int(result["iteration"][-1]) - run.first_iteration
+            yield result.run, kinds, int(result["iteration"][-1]) - result.run.first_iteration

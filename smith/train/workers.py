@@ -7,8 +7,8 @@ processes share the work as any others do: through the locks in the results' fol
 import os
 import subprocess
 import sys
-import threading
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from smith.errors import UserError
@@ -40,20 +40,15 @@ def execute(workers: int, arguments: Sequence[str]) -> int:
     A signal stops them all in good order. Each ends by itself then, at the latest after `stopping.GRACE` seconds.
     """
     processes: list[subprocess.Popen[str]] = []
-    readers: list[threading.Thread] = []
     said: set[str] = set()
-    try:
-        for number in range(workers):
-            processes.append(_start(number, workers, arguments))
-            readers.append(threading.Thread(target=_pass_on, args=(processes[-1], number, said)))
-            readers[-1].start()
-        statuses = [process.wait() for process in processes]
-    finally:
-        for process in processes:
-            process.terminate()  # does nothing to one that has ended
-        for process, reader in zip(processes, readers, strict=False):
-            reader.join()
-            process.wait()
+    with ThreadPoolExecutor(workers) as pool:
+        try:
+            for number in range(workers):
+                processes.append(_start(number, workers, arguments))
+            statuses = list(pool.map(_pass_on, processes, range(workers), [said] * workers))
+        finally:
+            for process in processes:
+                process.terminate()  # does nothing to one that has ended
     return max(status if status >= 0 else 128 - status for status in statuses)  # negative: the number of a signal
 
 
@@ -76,8 +71,11 @@ def cores(every: Sequence[int], number: int, workers: int) -> set[int]:
     return set(every[number::workers]) or {every[number % len(every)]}
 
 
-def _pass_on(process: "subprocess.Popen[str]", number: int, said: set[str]) -> None:
-    """Prints the lines of a process until it has ended; what went wrong once, though every process says it."""
+def _pass_on(process: "subprocess.Popen[str]", number: int, said: set[str]) -> int:
+    """Prints the lines of a process until it has ended; what went wrong once, though every process says it.
+
+    Returns its status.
+    """
     assert process.stdout
     with process.stdout as lines:
         for line in lines:
@@ -86,3 +84,4 @@ def _pass_on(process: "subprocess.Popen[str]", number: int, said: set[str]) -> N
             elif line not in said:
                 said.add(line)
                 print(line, end="", file=sys.stderr, flush=True)
+    return process.wait()

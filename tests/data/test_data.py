@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from smith import data
-from smith.data import DATASETS, SPLITS, Arrays, cache_file, dataset, load, mean_image, prepare
+from smith.data import DATASETS, SPLITS, Arrays, cache_file, dataset, load, prepare
 from smith.data.cache import in_order
 from smith.errors import UserError
 
@@ -21,10 +21,9 @@ CALLS: list[str] = []
 
 
 @pytest.fixture
-def own(monkeypatch: pytest.MonkeyPatch):
+def own():
     """Registers a dataset of 40 training and 10 test images in 300 classes; returns the function that does so."""
-    for table in ("_entries", "_origins"):
-        monkeypatch.setattr(DATASETS, table, dict(getattr(DATASETS, table)))
+    before = [(table, dict(table)) for table in (DATASETS, DATASETS.origins)]
     CALLS.clear()
 
     def register(images=PIXELS, labels=LABELS, classes=300, pause=0.0):
@@ -35,7 +34,10 @@ def own(monkeypatch: pytest.MonkeyPatch):
             return Arrays(images, labels) if split == "train" else Arrays(images[:10], labels[:10])
 
     register()
-    return register
+    yield register
+    for table, entries in before:
+        table.clear()
+        table.update(entries)
 
 
 def same(one: Arrays, other: tuple[np.ndarray, np.ndarray]) -> bool:
@@ -113,12 +115,6 @@ def test_the_order_is_by_digest_with_one_byte_for_a_label_below_256():
     digests = [hashlib.sha256(image.tobytes() + end).digest() for image, end in zip(images, suffixes, strict=True)]
     assert digests == sorted(digests)
     assert same(Arrays(*in_order(PIXELS[::-1], LABELS[::-1])), (images, labels))
-
-
-def test_mean_image():
-    mean = mean_image(PIXELS)
-    assert mean.dtype == np.float32
-    np.testing.assert_array_equal(mean, (PIXELS.astype(np.int64).sum(0) / 40).astype(np.float32))
 
 
 def test_default_data_dir(monkeypatch, tmp_path):

@@ -51,7 +51,7 @@ def test_axes_say_what_they_show_and_its_unit(x, y, labels, shelf):
 
 def test_a_metric_of_ones_own_is_shown_with_its_label(shelf, monkeypatch):
     own = metrics.Quantity("error", "fraction of the images", "Error (fraction)", "Error", lambda classes: 1.0)
-    monkeypatch.setitem(metrics.METRICS._entries, "error", own)
+    monkeypatch.setitem(metrics.METRICS, "error", own)
     run = RUN.replace(metrics=("error",))
     shelf.add(run, error=0.25)
     shown = view(Panel("a", {"x": run}, y="error"), shelf.store())

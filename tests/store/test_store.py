@@ -124,7 +124,7 @@ def test_a_result_that_names_an_unknown_schedule_is_foreign_and_keeps_its_rows(s
 
     add(store, small_run.replace(lr=Strange()))
     assert store.foreign() == []
-    monkeypatch.delitem(schedules.SCHEDULES._entries, "Strange")
+    monkeypatch.delitem(schedules.SCHEDULES, "Strange")
     elsewhere = Store(store.root, store.scale)
     (line,) = elsewhere.foreign()
     assert "unknown schedule 'Strange'" in line and "\n" not in line

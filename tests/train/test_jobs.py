@@ -1,5 +1,6 @@
 """Jobs: what is trained, in which order, what is kept, and what is removed when."""
 
+import contextlib
 import functools
 import math
 from collections.abc import Callable, Iterable
@@ -9,13 +10,12 @@ import numpy as np
 import pytest
 from small import SMALL_RUN
 
-from smith import data, metrics
-from smith.disk import Lock
+from smith import data, disk, metrics
 from smith.errors import UserError
 from smith.run import Run, Snapshot, iterations
 from smith.scales import SCALES
 from smith.store import Result, Store, results
-from smith.train import checkpoints, jobs, loop, start_up, stopping
+from smith.train import checkpoints, jobs, loop, stopping
 from smith.train.jobs import Job, Summary
 from smith.train.places import Places
 from smith.train.progress import Display
@@ -255,11 +255,11 @@ def test_jax_keeps_what_it_compiled_where_the_environment_says(monkeypatch, tmp_
 
     told = []
     monkeypatch.setattr(jax.config, "update", lambda name, value: told.append((name, value)))
-    start_up.prepare([SMALL_RUN])
+    jobs.prepare([SMALL_RUN])
     assert told == []  # the tests' own
     monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    start_up.prepare([SMALL_RUN])
+    jobs.prepare([SMALL_RUN])
     assert told == [("jax_compilation_cache_dir", str(tmp_path / "smith" / "xla"))]
 
 
@@ -303,16 +303,6 @@ def test_a_damaged_checkpoint_costs_only_time(execute, stopped, undisturbed, res
     assert same(result(SMALL_RUN), undisturbed(SMALL_RUN))
 
 
-def test_a_checkpoint_of_another_run_is_refused(execute, stopped, folder):
-    stopped(5, SMALL_RUN)
-    other = SMALL_RUN.replace(weight_decay=0.125)
-    mine = Places(folder).checkpoints(Job(other, 0))
-    Places(folder).checkpoints(PARENT).rename(mine)
-    with pytest.raises(UserError, match="weight_decay 0.0005, not 0.125"):
-        execute(other)
-    assert checkpoints.saved(mine)
-
-
 def test_a_signal_stops_a_run_with_a_checkpoint(execute, folder, monkeypatch):
     class CtrlC(Seen):
         def saw(self, point) -> None:
@@ -349,7 +339,7 @@ def test_a_child_without_a_snapshot_has_its_parent_trained_up_to_it(execute, und
     assert files(folder) == names(SMALL_RUN, CHILD)
 
 
-def test_children_share_a_snapshot_which_goes_with_the_last(execute, folder, trained):
+def test_children_share_a_snapshot_which_goes_in_the_end(execute, folder, trained):
     place, there = Places(folder).snapshot(PARENT, 5), []
 
     class Looking(Seen):
@@ -357,7 +347,7 @@ def test_children_share_a_snapshot_which_goes_with_the_last(execute, folder, tra
             there.append(place.exists())
 
     assert execute(SMALL_RUN, CHILD, CHILD.replace(weight_decay=0.0), seen=Looking()).trained == 3
-    assert len(trained) == 3 and there == [True, True, False]
+    assert len(trained) == 3 and there == [True, True, True]
     assert not (folder / "snapshots").exists()
 
 
@@ -401,18 +391,17 @@ def test_a_child_ends_as_diverged_if_its_parent_diverged_before_the_snapshot(exe
 
 
 @pytest.fixture
-def held(folder) -> Iterable[Callable[[Job], Lock]]:
-    """Makes another process have a job in hand."""
-    locks = []
+def held(folder) -> Iterable[Callable[[Job], Callable[[], None]]]:
+    """Makes another process have a job in hand. Returns what makes it end."""
+    locks = contextlib.ExitStack()
 
-    def hold(job: Job) -> Lock:
-        locks.append(Lock(folder / "locks" / f"{job.name}.lock"))
-        assert locks[-1].acquire()
-        return locks[-1]
+    def hold(job: Job) -> Callable[[], None]:
+        lock = contextlib.ExitStack()
+        assert lock.enter_context(disk.holding(folder / "locks" / f"{job.name}.lock"))
+        return locks.enter_context(lock).close
 
     yield hold
-    for lock in locks:
-        lock.release()
+    locks.close()
 
 
 class Waiting(Seen):
@@ -430,13 +419,13 @@ class Waiting(Seen):
 def test_what_another_process_trains_is_waited_for(execute, held, root, trained, undisturbed, monkeypatch):
     """It begins before this one, and ends after this one has trained all else."""
     monkeypatch.setattr(jobs, "POLL", 0.0)
-    found, lock = undisturbed(SMALL_RUN), held(PARENT)
+    found, release = undisturbed(SMALL_RUN), held(PARENT)
     trained.clear()
 
     def ends() -> None:
         rows = [{name: values[k] for name, values in found.columns.items()} for k in range(3)]
         results.write(root / "paper", SMALL_RUN, 0, "done", rows, found.facts)
-        lock.release()
+        release()
 
     other, seen = SMALL_RUN.replace(lr=0.02), Waiting(ends)
     assert execute(SMALL_RUN, other, seen=seen) == Summary(trained=1, found=1)
@@ -445,7 +434,7 @@ def test_what_another_process_trains_is_waited_for(execute, held, root, trained,
 
 def test_a_child_waits_for_the_process_that_trains_its_parent(execute, held, monkeypatch, trained):
     monkeypatch.setattr(jobs, "POLL", 0.0)
-    assert execute(CHILD, seen=Waiting(held(PARENT).release)) == Summary(trained=1)
+    assert execute(CHILD, seen=Waiting(held(PARENT))) == Summary(trained=1)
     assert trained == [(SMALL_RUN, None, 5), (CHILD, 5, None)]
 
 
@@ -461,10 +450,10 @@ def test_a_plain_run_beside_a_forced_one_removes_nothing_of_it(execute, stopped,
     """The result of before is there, and so are the forced one's checkpoints, whose lock it holds."""
     execute(SMALL_RUN)
     stopped(5, SMALL_RUN, force=True)
-    lock = held(PARENT)
+    release = held(PARENT)
     assert execute(SMALL_RUN) == Summary(found=1)
     assert checkpoints.saved(Places(folder).checkpoints(PARENT))
-    lock.release()
+    release()
     assert execute(SMALL_RUN) == Summary(found=1)
     assert files(folder) == names(SMALL_RUN)
 

@@ -14,7 +14,7 @@ from smith.metrics import METRICS, metric
 from smith.run import Run, Snapshot, epochs, iterations
 from smith.schedules import CyclicalMomentum, Multistep, RangeTest
 from smith.train import loop, step
-from smith.train.loop import Batches, Point, hyperparameters, train
+from smith.train.loop import Point, batches, hyperparameters, train
 from smith.train.optim import SOLVERS, solver
 from smith.train.step import Problem
 
@@ -118,11 +118,11 @@ def test_a_run_continued_from_a_snapshot_is_the_uninterrupted_run(run, mnist, at
 # The order of the images.
 
 
-def used(batches: Batches, n: int, batch_size: int, iterations) -> np.ndarray:
+def used(at, n: int, batch_size: int, iterations) -> np.ndarray:
     """Returns the indices of the images of some iterations, (iterations, batch_size)."""
     found = []
     for t in iterations:
-        orders, first = batches.at(t)
+        orders, first = at(t)
         assert orders.shape == (2, n)
         found.append(np.asarray(orders).reshape(-1)[first : first + batch_size])
     return np.stack(found)
@@ -131,7 +131,7 @@ def used(batches: Batches, n: int, batch_size: int, iterations) -> np.ndarray:
 @pytest.mark.parametrize(("n", "batch_size"), [(50, 16), (50, 49), (50, 50), (48, 16), (50, 1), (7, 3)])
 def test_every_image_is_used_once_in_every_epoch(n, batch_size):
     count = -(-3 * n // batch_size)
-    indices = used(Batches(jax.random.key(0), n, batch_size), n, batch_size, range(count)).reshape(-1)
+    indices = used(batches(jax.random.key(0), n, batch_size), n, batch_size, range(count)).reshape(-1)
     first, second, third = (indices[i * n : (i + 1) * n] for i in range(3))
     assert set(first) == set(second) == set(third) == set(range(n))
     if n > 10:
@@ -140,11 +140,11 @@ def test_every_image_is_used_once_in_every_epoch(n, batch_size):
 
 def test_the_order_depends_on_the_key_and_the_iteration_alone():
     n, size, key = 50, 16, jax.random.key(0)
-    expected = used(Batches(key, n, size), n, size, range(12))
+    expected = used(batches(key, n, size), n, size, range(12))
     jumps = [11, 4, 5, 0, 9]  # from a snapshot, and back and forth
-    assert (used(Batches(key, n, size), n, size, jumps) == expected[jumps]).all()
-    assert all((used(Batches(key, n, size), n, size, [t]) == expected[t]).all() for t in jumps)
-    assert not (used(Batches(jax.random.key(1), n, size), n, size, range(12)) == expected).all()
+    assert (used(batches(key, n, size), n, size, jumps) == expected[jumps]).all()
+    assert all((used(batches(key, n, size), n, size, [t]) == expected[t]).all() for t in jumps)
+    assert not (used(batches(jax.random.key(1), n, size), n, size, range(12)) == expected).all()
 
 
 # Points and rows.
@@ -161,8 +161,8 @@ def test_a_test_in_batches_is_a_test_of_all(run, mnist, monkeypatch):
     whole = rows_of(train(run.replace(test_images=150), 0, mnist))
     monkeypatch.setattr(loop, "EVALUATION_BATCH", 64)
     for images in (None, 150, 10_000):
-        batches = rows_of(train(run.replace(test_images=images), 0, mnist))
-        np.testing.assert_allclose(table(batches), table(whole), rtol=1e-5)
+        found = rows_of(train(run.replace(test_images=images), 0, mnist))
+        np.testing.assert_allclose(table(found), table(whole), rtol=1e-5)
 
 
 def test_a_row_says_where_the_run_is_and_what_was_measured(run, mnist):
@@ -265,7 +265,7 @@ def test_a_solver_and_a_metric_of_a_users_own(run, mnist):
     try:
         rows = rows_of(train(run.replace(solver="sign", lr=1e-3, metrics=("top3",)), 0, mnist))
     finally:
-        del SOLVERS._entries["sign"], METRICS._entries["top3"]
+        del SOLVERS["sign"], METRICS["top3"]
     assert [list(row) for row in rows] == [[*COLUMNS, "top3"]] * 3
     assert all(row["test_accuracy"] <= row["top3"] <= 1 for row in rows)
     assert rows[-1]["train_loss"] < rows[0]["train_loss"]

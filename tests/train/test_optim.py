@@ -9,7 +9,7 @@ from flax import nnx
 
 from smith import networks
 from smith.errors import UserError
-from smith.train.optim import SOLVERS, CaffeState, caffe_sgd, driven, factors, solver, with_hyperparameters
+from smith.train.optim import SOLVERS, CaffeState, caffe_sgd, factors, solver
 
 PARAMS = {"conv": {"kernel": [1.0, -2.0, 0.5], "bias": [0.25]}, "dense": {"kernel": [3.0, -1.0], "bias": [-0.5]}}
 LR_FACTORS = {"conv/bias": 2.0, "dense/bias": 2.0}
@@ -37,13 +37,13 @@ def scheduled(values):
     return lambda count: jnp.asarray(values, jnp.float32)[count]
 
 
-def trajectory(transformation, before_update=lambda step, state: state):
+def trajectory(transformation):
     """Returns the parameters after every step of a solver, jitted."""
     params = arrays()
     state, update = transformation.init(params), jax.jit(transformation.update)
     found = []
     for step in range(STEPS):
-        updates, state = update(gradients(step), before_update(step, state), params)
+        updates, state = update(gradients(step), state, params)
         params = optax.apply_updates(params, updates)
         found.append(params)
     return found
@@ -80,16 +80,19 @@ def test_six_steps_by_hand_with_everything_changing(nesterov):
                 np.testing.assert_allclose(ours[step][layer][name], expected, rtol=1e-5, atol=1e-6, err_msg=message)
 
 
-def injected(step, state):
-    return with_hyperparameters(state, jnp.array([LR[step], MOMENTUM[step], WEIGHT_DECAY[step]], jnp.float32))
-
-
 @pytest.mark.parametrize("name", ["sgd", "nesterov"])
-def test_hyperparameters_from_the_state_do_what_schedules_do(name):
-    """The trainer's way, with Optax's inject_hyperparams."""
+def test_a_solver_made_anew_for_every_step_does_what_schedules_do(name):
+    """The trainer's way: the hyper-parameters are arguments of the compiled step."""
     schedules = [scheduled(values) for values in (LR, MOMENTUM, WEIGHT_DECAY)]
     expected = trajectory(caffe_sgd(*schedules, nesterov=name == "nesterov", **FACTORS))
-    assert distance(trajectory(driven(name, **FACTORS), injected), expected) < 1e-6
+    update = jax.jit(lambda hyper, *trees: SOLVERS[name](*hyper, **FACTORS).update(*trees))
+    params, found = arrays(), []
+    state = SOLVERS[name](0.0, 0.0, 0.0, **FACTORS).init(params)
+    for step, hyper in enumerate(np.array([LR, MOMENTUM, WEIGHT_DECAY], np.float32).T):
+        updates, state = update(hyper, gradients(step), state, params)
+        params = optax.apply_updates(params, updates)
+        found.append(params)
+    assert distance(found, expected) < 1e-6
 
 
 # Against Optax.
@@ -168,7 +171,8 @@ def test_a_path_that_is_not_there_is_an_error(kind, path):
 def test_the_multipliers_of_every_network_name_parameters_that_it_has(name):
     info = networks.info(name)
     shapes = jax.eval_shape(lambda: networks.create(name, jax.random.key(0), 10, networks.Options())[1])
-    jax.eval_shape(driven("sgd", info.lr_multipliers, info.decay_multipliers).init, shapes)
+    multipliers = {"lr_multipliers": info.lr_multipliers, "decay_multipliers": info.decay_multipliers}
+    jax.eval_shape(SOLVERS["sgd"](0.0, 0.0, 0.0, **multipliers).init, shapes)
 
 
 def test_the_decay_of_shallow3s_classifier_is_250_times_that_of_its_other_kernels():
@@ -196,7 +200,7 @@ def test_it_works_in_a_chain_and_with_optaxs_inject_hyperparams():
 
 
 def test_it_works_with_flaxs_optimizer_and_with_an_nnx_state():
-    """The five lines of the module's docstring, and the same steps with an nnx.State and with a dictionary."""
+    """Flax's own way, and the same steps with an nnx.State and with a dictionary."""
     images, labels = jnp.ones((4, 3)), jnp.arange(4) % 2
     model = nnx.Linear(3, 2, rngs=nnx.Rngs(0))
     transformation = caffe_sgd(scheduled(LR), 0.9, 1e-2, lr_multipliers={"bias": 2.0}, decay_multipliers={"bias": 0.0})
@@ -231,4 +235,4 @@ def test_a_name_is_registered_once_and_an_unknown_one_has_a_hint():
     with pytest.raises(UserError, match="solver 'sgd' is .* already"):
         solver("sgd")(lambda *_, **__: optax.sgd(0.1))
     with pytest.raises(UserError, match="did you mean 'nesterov'"):
-        driven("nestrov", {}, {})
+        SOLVERS["nestrov"]

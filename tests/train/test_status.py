@@ -10,8 +10,8 @@ from smith.errors import UserError
 from smith.figure import Figure, Panel
 from smith.scales import SCALES
 from smith.store import COLUMNS, Store, results
-from smith.train import status
-from smith.train.checkpoints import Checkpoint, Keeper
+from smith.train import checkpoints, status
+from smith.train.checkpoints import Checkpoint
 from smith.train.places import Job, Places
 
 OTHER = SMALL_RUN.replace(lr=0.02)
@@ -27,10 +27,9 @@ def root(tmp_path) -> Path:
     folder = tmp_path / "paper"
     folder.mkdir()
     results.write(folder, SMALL_RUN, 0, "done", [dict.fromkeys(COLUMNS, 0.5)], {})
-    keeper = Keeper(Places(folder).checkpoints(Job(OTHER, 1)))
     for iteration in (4, 6):
-        keeper.keep(Checkpoint(OTHER, 1, iteration, {"x": jnp.zeros(3)}))
-    keeper.close()
+        one = Checkpoint(iteration, {"x": jnp.zeros(3)})
+        checkpoints.write(Places(folder).checkpoints(Job(OTHER, 1)), one)
     return tmp_path
 
 
@@ -75,7 +74,7 @@ def test_what_is_foreign_or_was_set_aside_is_told_and_is_no_damage(root, capsys)
     kept = results.write(store.folder, SMALL_RUN, 3, "done", [dict.fromkeys(COLUMNS, 0.5)], {})
     foreign = results.Result(kept.description.replace("lenet", "nobodys"), 3, "done", kept.columns, {})
     next(store.folder.glob("*.parquet")).unlink()
-    (store.folder / f"nobodys{results.suffix(foreign.description, 3)}").write_bytes(results._encode(foreign, {}))
+    (store.folder / f"nobodys{results.suffix(foreign.description, 3)}").write_bytes(results._encode(foreign))
     lines = said(root, capsys)
     assert f"set aside: {aside}" in lines
     assert any(line.startswith("foreign: ") and "unknown network 'nobodys'" in line for line in lines)

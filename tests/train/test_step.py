@@ -83,7 +83,7 @@ def compare_with_hand(run: Run, problem: Problem) -> None:
     state = state_after(run, 5, problem, 3)
     params, velocity, losses = by_hand(run, 5, problem, 3)
     close(state.params, params, 1e-4)
-    close(state.opt_state.inner_state.velocity, velocity, 1e-4)
+    close(state.opt_state.velocity, velocity, 1e-4)
     assert float(state.loss_sum) == pytest.approx(sum(losses), rel=1e-5)
 
 
@@ -168,7 +168,8 @@ def test_the_dataset_says_how_its_images_are_preprocessed(mnist, preprocessing, 
 
 def test_a_problem_knows_the_mean_of_its_training_images(mnist):
     assert mnist.mean.shape == (28, 28, 1) and mnist.mean.dtype == jnp.float32
-    np.testing.assert_allclose(mnist.mean, np.asarray(mnist.train_images, np.float64).mean(axis=0), rtol=1e-6)
+    exact = np.asarray(mnist.train_images, np.int64).sum(axis=0) / 200
+    np.testing.assert_array_equal(mnist.mean, exact.astype(np.float32))
     assert mnist.train_images.dtype == jnp.uint8 and mnist.train_images.shape == (200, 28, 28, 1)
     assert mnist.train_labels.dtype == mnist.test_labels.dtype == jnp.int32
 
@@ -189,7 +190,7 @@ def test_a_test_adds_up_what_the_images_have(mnist, logits, program, first, size
 
     program = dataclasses.replace(program, metrics=("test_loss", "test_accuracy", "margin"))
     found = step.eval_step(program, step.init(program, jax.random.key(3)), mnist, first, size)
-    del METRICS._entries["margin"]
+    del METRICS["margin"]
     places = (first + np.arange(size)) % 150
     chosen, labels = logits[places], np.asarray(mnist.test_labels)[places]
     margins = np.take_along_axis(chosen, labels[:, None], axis=1)[:, 0]

@@ -6,7 +6,9 @@ import subprocess
 import sys
 import threading
 import time
+import tomllib
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -14,6 +16,7 @@ from smith.train import stopping
 from smith.train.stopping import Deadline, Stopped
 
 LINE = "smith: stopped; finished results are kept, and the same command goes on from here\n"
+ROOT = Path(__file__).resolve().parents[2]
 BOTH = pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 
 PROGRAM = """
@@ -101,6 +104,34 @@ def test_a_second_ctrl_c_ends_the_program_at_once_and_a_second_sigterm_does_not(
     assert status == 130 and seconds < 5
     status, _, _, seconds = program(body.format(0.8)).send(signal.SIGTERM, signal.SIGTERM)
     assert status == 143 and seconds > 0.5
+
+
+ENTRY = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]["smith"].split(":")
+SLOW_IMPORT = """
+import sys, time
+print("ready", flush=True)
+time.sleep(0.5)
+sys.path.remove({folder!r})
+del sys.modules["tyro"]
+import tyro
+"""
+
+
+@BOTH
+@pytest.mark.parametrize(
+    "start", [["-m", "smith"], ["-c", "from {} import {}; {}()".format(*ENTRY, ENTRY[1])]], ids=["module", "script"]
+)
+def test_a_signal_while_the_command_is_imported_ends_it_with_one_line(start, number, status, tmp_path):
+    """Here the import of a library that the command needs takes long."""
+    (tmp_path / "tyro.py").write_text(SLOW_IMPORT.format(folder=str(tmp_path)))
+    search = os.pathsep.join([str(tmp_path), str(ROOT)])
+    command, environment = [sys.executable, *start, "status"], os.environ | {"PYTHONPATH": search}
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, env=environment, **pipes) as process:
+        assert process.stdout.readline() == "ready\n"
+        process.send_signal(number)
+        out, err = process.communicate(timeout=20)
+    assert (process.returncode, out, err) == (status, "", LINE)
 
 
 def test_children_hear_signals_as_ever(program):

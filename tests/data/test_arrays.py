@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from smith.data import Arrays, Selection, select
-from smith.data.derive import derive, shrink
+from smith.data.arrays import derive, shrink
 from smith.errors import UserError
 from smith.run import Run, iterations
 

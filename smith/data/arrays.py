@@ -1,18 +1,22 @@
-"""Smaller data from a dataset: fewer classes, fewer images, fewer pixels. The choice is fixed and balanced."""
+"""A split of a dataset as arrays, and smaller ones made from it: fewer classes, images, pixels; fixed and balanced."""
 
-from typing import TypeVar
+from typing import NamedTuple
 
 import numpy as np
 
 from smith.errors import UserError
 
-Chosen = TypeVar("Chosen", bound=tuple[np.ndarray, np.ndarray])
+
+class Arrays(NamedTuple):
+    """One split: images (N, height, width, channels) uint8, labels (N,) int32. A function may return any integers."""
+
+    images: np.ndarray
+    labels: np.ndarray
 
 
-def derive(arrays: Chosen, *, classes: int | None, images: int | None, side: int | None) -> Chosen:
+def derive(arrays: Arrays, *, classes: int | None, images: int | None, side: int | None) -> Arrays:
     """Returns a smaller split.
 
-    arrays: images (N, height, width, channels) uint8, labels (N,) int32
     classes: keeps the images with labels below this; None for all
     images: keeps so many, as many of each class, the first ones; None for all
     side: new height and width in pixels (see `shrink`); None as they are
@@ -24,7 +28,7 @@ def derive(arrays: Chosen, *, classes: int | None, images: int | None, side: int
     if images:
         kept = kept[_balanced(labels[kept], images)]
     pixels = pixels[kept]
-    return arrays._replace(images=shrink(pixels, side) if side else pixels, labels=labels[kept])  # pyright: ignore
+    return Arrays(shrink(pixels, side) if side else pixels, labels[kept])
 
 
 def _balanced(labels: np.ndarray, count: int) -> np.ndarray:
