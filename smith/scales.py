@@ -162,8 +162,9 @@ class _Cut:
 
     def run_with(self, **changes: Any) -> Run:
         """Returns the run, cut and changed."""
-        fields = {f.name: self(getattr(self.run, f.name)) for f in dataclasses.fields(self.run)}
-        return Run(**fields | {"length": iterations(self.target)} | changes)
+        fields: dict[str, Any] = {f.name: self(getattr(self.run, f.name)) for f in dataclasses.fields(self.run)}
+        fields |= {"length": iterations(self.target), **changes}
+        return Run(**fields)
 
     def __call__(self, value: Any) -> Any:
         if isinstance(value, Length):

@@ -108,8 +108,10 @@ def _curve_fit(
     right = (panel.xlim[1] if panel.xlim else np.inf) * stretch * BARELY
     each = {result.seed: _until(right, padded(result, y, panel.x)) for result in results}
     ours = _until(right, mean_of_padded(results, y, panel.x)) if results else None
-    comparable = ours and theirs and store.as_published(run)
-    final, rmse, points = differences(ours, theirs, log=quantity(y).logarithm) if comparable else NOWHERE
+    comparable = store.as_published(run)
+    final, rmse, points = (
+        differences(ours, theirs, log=quantity(y).logarithm) if ours and theirs and comparable else NOWHERE
+    )
     failed = [_divergence(line, run, y) for line in each.values()]
     fit = CurveFit(
         name,
@@ -125,7 +127,7 @@ def _curve_fit(
             + ["no published curve"] * (not theirs)
             + [f"{lost} of {len(results)} seeds diverged"] * bool(lost)
             + ["the published curve leaves its panel at the top"] * bool(np.isfinite(left))
-            + ["no test at the published places"] * bool(comparable and not points)
+            + ["no test at the published places"] * bool(ours and theirs and comparable and not points)
         ),
     )
     return fit, each | {MEAN: ours} if ours else {}, theirs

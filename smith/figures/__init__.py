@@ -2,6 +2,7 @@
 
 views.py    View: all that is to be drawn of a panel, as data
 panels.py   figure or table, with a store's results -> views: series, ranges, labels
+points.py   the ends of runs and the rows of tables, for panels.py
 plot.py     views -> PNG and SVG
 tables.py   a table as Markdown and LaTeX, and its picture
 text.py     how near our curves come to the published ones; what calibration has found

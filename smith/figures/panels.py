@@ -3,19 +3,17 @@
 The only place that tells the kinds of panels apart and chooses ranges and labels. Needs results only: no data, no JAX.
 """
 
-import dataclasses
 import functools
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from smith.analysis import published as paper
-from smith.analysis.seeds import curve, padded
-from smith.figure import Figure, Finals, Panel, Row, Sketch, Table
-from smith.figures.views import Axis, Line, Range, Series, View
+from smith.analysis.seeds import curve
+from smith.figure import Figure, Finals, Panel, Sketch, Table
+from smith.figures import points
+from smith.figures.views import Axis, Line, Range, Series, View, label_of, unit_of
 from smith.metrics import quantity
 from smith.run import Run
 from smith.store import Result, Store
@@ -23,7 +21,6 @@ from smith.store import Result, Store
 X_LABELS = {"iteration": "Iteration", "epoch": "Epoch", "learning_rate": "Learning rate", "momentum": "Momentum"}
 HEADROOM = 3.0  # a logarithmic axis reaches so far beyond the paper's, a linear one by the paper's span
 FURTHEST = 3  # times that, where most of our points lie there
-PUBLISHED_ROWS = "published, mean and standard deviation of 4 runs"
 SAME = 1.02  # cuts whose ratio is less differ by rounding
 MOST = 80  # % of our points that an axis has room for
 MARGIN = 0.02  # of an axis, on either side
@@ -38,7 +35,7 @@ def views(experiment: Figure | Table, store: Store, published: bool = True) -> l
       UserError: the store's scale can not hold a run.
     """
     if isinstance(experiment, Table):
-        return _table(experiment, store, published)
+        return points.rows(experiment, store, published)
     found = []
     for panel in experiment.panels:
         found.append(view(panel, store, published))
@@ -56,7 +53,7 @@ def view(panel: Panel | Finals | Sketch, store: Store, published: bool = True) -
     """Returns what is to be drawn of a panel. Raises UserError as `views` does."""
     if isinstance(panel, Sketch):
         return _sketch(panel)
-    return _finals(panel, store) if isinstance(panel, Finals) else _curves(panel, store, published)
+    return points.finals(panel, store) if isinstance(panel, Finals) else _curves(panel, store, published)
 
 
 def heading(name: str) -> str:
@@ -83,7 +80,7 @@ def _curves(panel: Panel, store: Store, published: bool) -> View:
         panel.label,
         panel.title,
         Axis(X_LABELS.get(panel.x, panel.x), range=horizontal, papers=_papers(panel.x, list(cuts.values()))),
-        Axis(_label(panel.ys), bool(panel.log), ranged(np.concatenate([*shown, []]))),
+        Axis(label_of(panel.ys), bool(panel.log), ranged(np.concatenate([*shown, []]))),
         series,
         "published" if theirs else "",
         runs=panel.curves,
@@ -95,7 +92,7 @@ def _companion(panel: Panel) -> View:
     assert panel.published
     theirs = paper.curves(panel.published)
     series = [
-        Series(name, number, _unit(y), published=theirs[name])
+        Series(name, number, unit_of(y), published=theirs[name])
         for number, (name, y, _) in enumerate(panel.series())
         if name in theirs
     ]
@@ -103,7 +100,7 @@ def _companion(panel: Panel) -> View:
         panel.label,
         "The paper's, at its own scale",
         Axis(X_LABELS.get(panel.x, panel.x), range=panel.xlim),
-        Axis(_label(panel.ys), bool(panel.log), _y_range(panel, np.empty(0), theirs)),
+        Axis(label_of(panel.ys), bool(panel.log), _y_range(panel, np.empty(0), theirs)),
         series,
         "published",
         companion=True,
@@ -111,7 +108,7 @@ def _companion(panel: Panel) -> View:
 
 
 def _curve(number: int, name: str, y: str, x: str, found: Sequence[Result], published: Line | None) -> Series:
-    unit = _unit(y)
+    unit = unit_of(y)
     if not found:
         return Series(name, number, unit, published=published, missing=True)
     joined = curve(found, x, y)
@@ -126,23 +123,7 @@ def _papers(x: str, cuts: Sequence[float]) -> tuple[str, float] | None:
     return f"{X_LABELS.get(x, x)} in the paper", 1 / cuts[0]
 
 
-# --- labels and ranges ---
-
-
-def _unit(name: str) -> str:
-    return quantity(name).unit.partition(";")[0]
-
-
-def _label(names: Sequence[str]) -> str:
-    """Returns a label for quantities: "Loss, training loss (nats) / accuracy (fraction)"."""
-    if len(names) == 1:
-        return quantity(names[0]).label
-    by_unit: dict[str, list[str]] = {}
-    for name in names:
-        unit = quantity(name).label.partition(" (")[2]
-        by_unit.setdefault(f" ({unit}" if unit else "", []).append(quantity(name).short)
-    text = " / ".join(", ".join(short) + unit for unit, short in by_unit.items()).lower()
-    return text[:1].upper() + text[1:]
+# --- ranges ---
 
 
 def _x_range(panel: Panel, cuts: Mapping[Run, float], series: Sequence[Series]) -> Range | None:
@@ -203,157 +184,6 @@ def _own_range(panel: Panel, ours: np.ndarray) -> Range | None:
 
 def _extent(values: Sequence[np.ndarray]) -> Range | None:
     return (float(min(y.min() for y in values)), float(max(y.max() for y in values))) if values else None
-
-
-# --- points: what runs have come to ---
-
-
-def _finals(panel: Finals, store: Store) -> View:
-    found = {place: store.results(run) for place, run in panel.points.items()}
-    series = []
-    for number, name in enumerate(panel.y):
-        ends = {x: {r.seed: _end(r, name) for r in of} for x, of in found.items()}
-        series.append(_points(number, quantity(name).short, _unit(name), ends))
-    lost = sum(result.status == "diverged" for of in found.values() for result in of)
-    absent = sum(not of for of in found.values())
-    return View(
-        panel.label,
-        panel.title,
-        Axis(panel.xlabel, True, ticks={place: f"{place:g}" for place in panel.points}),
-        Axis(_label(panel.y), bool(panel.log)),
-        series,
-        notes=[f"{lost} diverged, drawn as guessing"] * bool(lost) + [f"{absent} without a result"] * bool(absent),
-        points=True,
-        runs={f"{place:g}": run for place, run in panel.points.items()},
-    )
-
-
-def _end(result: Result, name: str) -> float:
-    """Returns the last test's value; a run that diverged has come to guessing."""
-    return float(padded(result, name)[1][-1])
-
-
-def _points(number: int, name: str, unit: str, ends: Mapping[float, Mapping[int, float]], **more: Any) -> Series:
-    """Returns a row of points. ends: place -> seed -> value"""
-    there = {place: list(of.values()) for place, of in ends.items() if of}
-    seeds = sorted({seed for of in ends.values() for seed in of})
-    each = {seed: {place: of[seed] for place, of in ends.items() if seed in of} for seed in seeds}
-    mean = np.array([np.mean(values) for values in there.values()])
-    return Series(
-        name,
-        number,
-        unit,
-        (np.array([*there], float), mean),
-        {seed: (np.array([*of], float), np.array([*of.values()])) for seed, of in each.items()},
-        **more,
-    )
-
-
-@dataclass(frozen=True)
-class Measured:
-    """The final test accuracies of a table's row, in %.
-
-    values: by seed; a seed that diverged counts as guessing
-    diverged: how many did
-    as_published: whether the run is the paper's, so that the values can be compared
-    """
-
-    row: Row
-    values: Mapping[int, float]
-    diverged: int
-    as_published: bool = True
-
-    @property
-    def mean(self) -> float:
-        """Over the seeds; not a number where there is none."""
-        return float(np.mean([*self.values.values()])) if self.values else np.nan
-
-    @property
-    def deviation(self) -> float:
-        """The standard deviation over the seeds (n - 1); not a number for fewer than two."""
-        return float(np.std([*self.values.values()], ddof=1)) if len(self.values) > 1 else np.nan
-
-
-def measured(table: Table, store: Store) -> list[Measured]:
-    """Returns what each row of a table has come to."""
-    rows = []
-    for row in table.rows:
-        found = store.results(row.run)
-        values = {result.seed: 100 * _end(result, "test_accuracy") for result in found}
-        lost = sum(result.status == "diverged" for result in found)
-        rows.append(Measured(row, values, lost, store.as_published(row.run)))
-    return rows
-
-
-def _table(table: Table, store: Store, published: bool) -> list[View]:
-    groups: dict[str, list[Measured]] = {}
-    for one in measured(table, store):
-        groups.setdefault(f"{one.row.run.network}, {one.row.run.data}", []).append(one)
-    found = []
-    for title, members in groups.items():
-        over = all(store.as_published(one.row.run) for one in members)
-        found.append(_rows(table, title, members, published and over))
-        if published and not over:
-            found.append(_published_rows(table, members))
-    return found
-
-
-def _rows(table: Table, title: str, members: Sequence[Measured], published: bool) -> View:
-    places = np.arange(len(members), dtype=float)
-    more: dict[str, Any] = _published_points(members) if published else {}
-    more["spread"] = np.nan_to_num([one.deviation for one in members if one.values])
-    ours = _points(0, "ours", "%", dict(zip(places.tolist(), [one.values for one in members], strict=True)), **more)
-    lost = sum(one.diverged for one in members)
-    return View(
-        "",
-        title + f" ({lost} diverged, drawn as guessing)" * bool(lost),
-        _names_of(table, members),
-        Axis("Final test accuracy (%)", range=_percents([ours.published, *ours.seeds.values()])),
-        [ours],
-        PUBLISHED_ROWS if published else "",
-        points=True,
-        across=True,
-        runs={", ".join(one.row.labels): one.row.run for one in members},
-    )
-
-
-def _published_rows(table: Table, members: Sequence[Measured]) -> View:
-    """Returns the paper's values alone."""
-    theirs = _published_points(members)
-    return View(
-        "",
-        "The paper's, at its own scale",
-        dataclasses.replace(_names_of(table, members), ticks=dict.fromkeys(range(len(members)), "")),
-        Axis("Final test accuracy (%)", range=_percents([theirs["published"]])),
-        [Series("published", 0, "%", **theirs)],
-        PUBLISHED_ROWS,
-        points=True,
-        across=True,
-        companion=True,
-    )
-
-
-def _published_points(members: Sequence[Measured]) -> dict[str, Any]:
-    line = np.arange(len(members), dtype=float), np.array([one.row.mean for one in members])
-    return {"published": line, "published_spread": np.array([one.row.deviation for one in members])}
-
-
-def _names_of(table: Table, members: Sequence[Measured]) -> Axis:
-    names = dict(enumerate(_row_name(one.row, table) for one in members))
-    return Axis("", range=(len(members) - 0.5, -0.5), ticks=names)
-
-
-def _percents(lines: Sequence[Line | None]) -> Range:
-    """Returns a range that holds all points, and not more than 100 %."""
-    values = np.concatenate([[100.0], *(line[1] for line in lines if line)])
-    low, high = float(values.min()), float(min(100.0, np.max(values[1:], initial=0) + 1))
-    return low - max(1.0, 0.03 * (high - low)), high
-
-
-def _row_name(row: Row, table: Table) -> str:
-    """Returns what tells a row from the others of its view."""
-    labels = [(c, label) for c, label in zip(table.columns, row.labels, strict=True) if c not in ("Data", "Network")]
-    return ", ".join(f"{label} epochs" if c == "Epochs" else label for c, label in labels)
 
 
 # --- a drawing from formulas ---

@@ -122,13 +122,14 @@ def _sheet(shown: Sequence[View], title: str, what: str, columns: int, cell: tup
     axes = sheet.subplots(len(heights), columns, squeeze=False, gridspec_kw={"height_ratios": heights})
     last = {column: row for row, column in places}  # the parts of a table have one legend
     for place, view in zip(places, shown, strict=True):
-        axis = axes[place]
+        axis = axes[place[0], place[1]]
         _paint(axis, view)
         axis.set_title(textwrap.fill(view.heading, int(12 * min(size[0] / columns, CELL[0]))))
         if place[0] == last[place[1]] if view.across else not view.companion:
             _legend(axis, view)
     for place in {*np.ndindex(axes.shape)} - {*places}:
-        axes[place].set_axis_off()
+        empty: Any = axes[place[0], place[1]]
+        empty.set_axis_off()
     lines = [title, *textwrap.wrap(what, int(14 * size[0]))]
     sheet.suptitle("\n".join(lines), fontsize=9.5, x=0.01, ha="left")
     return sheet
@@ -241,7 +242,7 @@ def _frame(axis: "Axes", view: View) -> None:
 
 def _paper_axis(axis: "Axes", label: str, factor: float) -> None:
     """Draws the paper's own horizontal axis above."""
-    above = axis.secondary_xaxis("top", functions=(lambda x: x * factor, lambda x: x / factor))
+    above = axis.secondary_xaxis("top", functions=(lambda x: np.multiply(x, factor), lambda x: np.divide(x, factor)))
     above.set_xlabel(label)
 
 

@@ -9,7 +9,8 @@ from pathlib import Path
 from smith import disk
 from smith.figure import Table
 from smith.figures import plot
-from smith.figures.panels import Measured, measured, views
+from smith.figures.panels import views
+from smith.figures.points import Measured, measured
 from smith.store import Store
 
 DIGITS = {"mnist": 2}  # decimals of an accuracy in %, as the paper prints them; 1 where not named

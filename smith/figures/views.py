@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from smith.metrics import quantity
 from smith.run import Run
 
 Line = tuple[np.ndarray, np.ndarray]  # x and y, both (points,)
@@ -124,3 +125,20 @@ def runs_of(shown: Sequence[View]) -> dict[str, Run]:
         for name, run in view.runs.items():
             names.setdefault(run, []).append(": ".join(filter(None, (view.label, name))))
     return {"; ".join(said): run for run, said in names.items()}
+
+
+def unit_of(name: str) -> str:
+    """Returns the unit of a quantity."""
+    return quantity(name).unit.partition(";")[0]
+
+
+def label_of(names: Sequence[str]) -> str:
+    """Returns a label for quantities: "Loss, training loss (nats) / accuracy (fraction)"."""
+    if len(names) == 1:
+        return quantity(names[0]).label
+    by_unit: dict[str, list[str]] = {}
+    for name in names:
+        unit = quantity(name).label.partition(" (")[2]
+        by_unit.setdefault(f" ({unit}" if unit else "", []).append(quantity(name).short)
+    text = " / ".join(", ".join(short) + unit for unit, short in by_unit.items()).lower()
+    return text[:1].upper() + text[1:]

@@ -8,7 +8,8 @@ import pytest
 from smith import metrics, scales
 from smith.analysis import published
 from smith.figure import Finals, Panel, Row, Sketch, Table
-from smith.figures.panels import HEADROOM, measured, view, views
+from smith.figures.panels import HEADROOM, view, views
+from smith.figures.points import measured
 from smith.run import Run, iterations
 from smith.schedules import Scaled
 from smith.store import Store

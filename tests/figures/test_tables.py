@@ -6,7 +6,7 @@ import pytest
 
 from smith.figure import Row
 from smith.figures import tables
-from smith.figures.panels import Measured
+from smith.figures.points import Measured
 from smith.run import Run, iterations
 
 RUN = Run("cifar10", "shallow3", batch_size=16, length=iterations(80), lr=0.01)

@@ -1,0 +1,164 @@
+"""What runs have come to, as points: the panels of a figure that show their ends, and the rows of tables."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from smith.analysis.seeds import padded
+from smith.figure import Finals, Row, Table
+from smith.figures.views import Axis, Line, Range, Series, View, label_of, unit_of
+from smith.metrics import quantity
+from smith.store import Result, Store
+
+PUBLISHED_ROWS = "published, mean and standard deviation of 4 runs"
+
+
+def finals(panel: Finals, store: Store) -> View:
+    found = {place: store.results(run) for place, run in panel.points.items()}
+    series = []
+    for number, name in enumerate(panel.y):
+        ends = {x: {r.seed: _end(r, name) for r in of} for x, of in found.items()}
+        series.append(_points(number, quantity(name).short, unit_of(name), ends))
+    lost = sum(result.status == "diverged" for of in found.values() for result in of)
+    absent = sum(not of for of in found.values())
+    return View(
+        panel.label,
+        panel.title,
+        Axis(panel.xlabel, True, ticks={place: f"{place:g}" for place in panel.points}),
+        Axis(label_of(panel.y), bool(panel.log)),
+        series,
+        notes=[f"{lost} diverged, drawn as guessing"] * bool(lost) + [f"{absent} without a result"] * bool(absent),
+        points=True,
+        runs={f"{place:g}": run for place, run in panel.points.items()},
+    )
+
+
+def _end(result: Result, name: str) -> float:
+    """Returns the last test's value; a run that diverged has come to guessing."""
+    return float(padded(result, name)[1][-1])
+
+
+def _points(number: int, name: str, unit: str, ends: Mapping[float, Mapping[int, float]], **more: Any) -> Series:
+    """Returns a row of points. ends: place -> seed -> value"""
+    there = {place: list(of.values()) for place, of in ends.items() if of}
+    seeds = sorted({seed for of in ends.values() for seed in of})
+    each = {seed: {place: of[seed] for place, of in ends.items() if seed in of} for seed in seeds}
+    mean = np.array([np.mean(values) for values in there.values()])
+    return Series(
+        name,
+        number,
+        unit,
+        (np.array([*there], float), mean),
+        {seed: (np.array([*of], float), np.array([*of.values()])) for seed, of in each.items()},
+        **more,
+    )
+
+
+@dataclass(frozen=True)
+class Measured:
+    """The final test accuracies of a table's row, in %.
+
+    values: by seed; a seed that diverged counts as guessing
+    diverged: how many did
+    as_published: whether the run is the paper's, so that the values can be compared
+    """
+
+    row: Row
+    values: Mapping[int, float]
+    diverged: int
+    as_published: bool = True
+
+    @property
+    def mean(self) -> float:
+        """Over the seeds; not a number where there is none."""
+        return float(np.mean([*self.values.values()])) if self.values else np.nan
+
+    @property
+    def deviation(self) -> float:
+        """The standard deviation over the seeds (n - 1); not a number for fewer than two."""
+        return float(np.std([*self.values.values()], ddof=1)) if len(self.values) > 1 else np.nan
+
+
+def measured(table: Table, store: Store) -> list[Measured]:
+    """Returns what each row of a table has come to."""
+    return [_measured(row, store.results(row.run), store.as_published(row.run)) for row in table.rows]
+
+
+def _measured(row: Row, found: Sequence[Result], as_published: bool) -> Measured:
+    values = {result.seed: 100 * _end(result, "test_accuracy") for result in found}
+    return Measured(row, values, sum(result.status == "diverged" for result in found), as_published)
+
+
+def rows(table: Table, store: Store, published: bool) -> list[View]:
+    """Returns a view of the rows of each network, and beside it one of the paper's if ours are of another scale."""
+    groups: dict[str, list[Measured]] = {}
+    for one in measured(table, store):
+        groups.setdefault(f"{one.row.run.network}, {one.row.run.data}", []).append(one)
+    found = []
+    for title, members in groups.items():
+        over = all(store.as_published(one.row.run) for one in members)
+        found.append(_rows(table, title, members, published and over))
+        if published and not over:
+            found.append(_published_rows(table, members))
+    return found
+
+
+def _rows(table: Table, title: str, members: Sequence[Measured], published: bool) -> View:
+    places = np.arange(len(members), dtype=float)
+    more: dict[str, Any] = _published_points(members) if published else {}
+    more["spread"] = np.nan_to_num([one.deviation for one in members if one.values])
+    ours = _points(0, "ours", "%", dict(zip(places.tolist(), [one.values for one in members], strict=True)), **more)
+    lost = sum(one.diverged for one in members)
+    return View(
+        "",
+        title + f" ({lost} diverged, drawn as guessing)" * bool(lost),
+        _names_of(table, members),
+        Axis("Final test accuracy (%)", range=_percents([ours.published, *ours.seeds.values()])),
+        [ours],
+        PUBLISHED_ROWS if published else "",
+        points=True,
+        across=True,
+        runs={", ".join(one.row.labels): one.row.run for one in members},
+    )
+
+
+def _published_rows(table: Table, members: Sequence[Measured]) -> View:
+    """Returns the paper's values alone."""
+    theirs = _published_points(members)
+    return View(
+        "",
+        "The paper's, at its own scale",
+        dataclasses.replace(_names_of(table, members), ticks={float(place): "" for place in range(len(members))}),
+        Axis("Final test accuracy (%)", range=_percents([theirs["published"]])),
+        [Series("published", 0, "%", **theirs)],
+        PUBLISHED_ROWS,
+        points=True,
+        across=True,
+        companion=True,
+    )
+
+
+def _published_points(members: Sequence[Measured]) -> dict[str, Any]:
+    line = np.arange(len(members), dtype=float), np.array([one.row.mean for one in members])
+    return {"published": line, "published_spread": np.array([one.row.deviation for one in members])}
+
+
+def _names_of(table: Table, members: Sequence[Measured]) -> Axis:
+    names = {float(place): _row_name(one.row, table) for place, one in enumerate(members)}
+    return Axis("", range=(len(members) - 0.5, -0.5), ticks=names)
+
+
+def _percents(lines: Sequence[Line | None]) -> Range:
+    """Returns a range that holds all points, and not more than 100 %."""
+    values = np.concatenate([[100.0], *(line[1] for line in lines if line)])
+    low, high = float(values.min()), float(min(100.0, np.max(values[1:], initial=0) + 1))
+    return low - max(1.0, 0.03 * (high - low)), high
+
+
+def _row_name(row: Row, table: Table) -> str:
+    """Returns what tells a row from the others of its view."""
+    labels = [(c, label) for c, label in zip(table.columns, row.labels, strict=True) if c not in ("Data", "Network")]
+    return ", ".join(f"{label} epochs" if c == "Epochs" else label for c, label in labels)
