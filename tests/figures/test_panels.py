@@ -166,7 +166,7 @@ def test_the_horizontal_axis_is_the_papers_cut_as_the_longest_run_with_room_for_
     panel, store = experiment("fig05").panels[0], shelf.store("mini")
     assert view(panel, store).x.range == (0, max(store.trained(run).iterations for run in panel.runs()))
     rates = experiment("fig14").panels[0]
-    assert view(rates, shelf.store("mini")).x.range == rates.xlim
+    assert view(rates, shelf.store("smoke")).x.range == rates.xlim
     shelf.add(rates.curves["Momentum=0.9"], status="diverged", learning_rate=0.35, test_loss=np.nan)
     assert view(rates, shelf.store()).x.range == (rates.xlim[0], 0.35)
 
