@@ -4,7 +4,7 @@ The paper draws it: with the complexity of the model the error on the training d
 and rises again (a). Panel b, which the paper has not, measures it: shallow3 with 1/8 to 4 times its channels.
 
 Run:     smith run fig02
-Cost:    mini XX a seed on 2 CPU cores
+Cost:    mini 70 s a seed on 2 CPU cores
 Expect:  nothing published; the training loss falls with the width
 Assumed: all settings of panel b; those of width 1 are a row of table 1
 """

@@ -4,7 +4,7 @@ The paper: larger batches allow larger rates and end at a higher accuracy (a), w
 one at the end (b) (Remark 4).
 
 Run:     smith run fig06
-Cost:    mini XX a seed on 2 CPU cores
+Cost:    mini 20 s a seed on 2 CPU cores
 Expect:  published accuracies at the end 0.919 (TBS=1024), 0.918 (512), 0.917 (256), 0.913 (128)
 """
 

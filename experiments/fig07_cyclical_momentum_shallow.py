@@ -6,7 +6,7 @@ minimum than momentum that rises with it, which is stable to larger rates (c); a
 better than one with a constant momentum (d).
 
 Run:     smith run fig07
-Cost:    mini XX a seed on 2 CPU cores
+Cost:    mini 90 s a seed on 2 CPU cores
 Expect:  published minima in c: 0.758 (CM=0.97-0.7), 0.773 (0.95-0.8), 0.782 (Mom=0.9), 0.812 (0.8-1)
 """
 

@@ -4,7 +4,7 @@ The paper: momentum that falls while the learning rate rises does better than co
 momentum that rises (a); with it the batch sizes of figure 6 end at about the same accuracy (b) (Remark 5).
 
 Run:     smith run fig08
-Cost:    mini XX a seed on 2 CPU cores
+Cost:    mini 60 s a seed on 2 CPU cores
 Expect:  published losses at the end of a 0.336 (CM=0.95-0.85), 0.364 (0.9), 0.387 (0.85-0.95)
 Assumed: in a, the ghost batches of the batch of 1030, which no number of GPUs gives
 """

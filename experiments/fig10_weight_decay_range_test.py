@@ -4,7 +4,7 @@ The paper: one short run per weight decay is enough to choose it; the best value
 than the best at a constant one (figure 9, Remark 3).
 
 Run:     smith run fig10
-Cost:    mini XX a seed on 2 CPU cores
+Cost:    mini 30 s a seed on 2 CPU cores
 Expect:  published minima 0.641 (WD=1.8e-3), 0.648 (3.2e-3), 0.670 (1e-3), 0.850 (1e-2)
 Assumed: the batch size, which the paper does not give
 """

@@ -4,7 +4,7 @@ The paper: at a constant rate of 0.1 the largest weight decays do best (a); with
 is 1e-4, and 3.2e-4 diverges (b): large rates need less of the other regularisation (Remark 3).
 
 Run:     smith run fig11
-Cost:    mini XX a seed on 2 CPU cores
+Cost:    mini 2.5 min a seed on 2 CPU cores
 Expect:  published losses at the end of a 0.418 (5.6e-4), 0.421 (1e-3), 0.469 (3.2e-4), 0.562 (1e-4)
 Assumed: the ghost batches of the batch of 1030, which no number of GPUs gives
 """

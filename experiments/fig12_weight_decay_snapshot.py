@@ -5,7 +5,7 @@ run for each (figures 9 to 11). In a the snapshot is taken at iteration 1,000 (L
 curve of 1e-3 is that run; in b at epoch 20 (LR 0.44) of the run with 1e-4.
 
 Run:     smith run fig12
-Cost:    mini XX a seed on 2 CPU cores
+Cost:    mini 30 s a seed on 2 CPU cores
 Expect:  published: in a 3e-3 reaches 0.580, 1e-3 stays above 0.647, 1e-2 gets worse from the snapshot on; in b 1e-4
          reaches 0.475, 3e-4 stays above 0.558, 1e-3 diverges
 Assumed: the batch size in a, which the paper does not give

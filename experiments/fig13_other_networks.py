@@ -4,7 +4,7 @@ The paper: 1e-4 is the best weight decay of wide-32 (a); densenet-40 wants a sma
 1e-6 or less with rates up to 4 (c); twice the batch in the same number of iterations does better (d).
 
 Run:     smith run fig13
-Cost:    mini XX a seed on 2 CPU cores
+Cost:    mini 100 s a seed on 2 CPU cores
 Expect:  published best: loss 0.453 in a (1e-4); accuracy 0.854 in b (CM=0.9-0.85), 0.844 in c (1e-6), 0.875 in d (512)
 """
 

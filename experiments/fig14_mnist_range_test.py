@@ -4,7 +4,7 @@ The paper: falling cyclical momentum gives a lower test loss, and over a wider r
 constant momentum (a); weight decays separate in one short run (b).
 
 Run:     smith run fig14
-Cost:    mini XX a seed on 2 CPU cores; paper about 25 min a curve and seed on one core
+Cost:    mini 30 s a seed on 2 CPU cores; paper about 25 min a curve and seed on one core
 Expect:  published minima in b: 0.032 (WD=1e-3), 0.036 (5e-4), 0.041 (3e-3), 0.043 (1e-4)
 Assumed: that the falling momentum gets to 0.8, as the legends say. In other logs of the author it falls ten times too
          slowly, which here would leave it at 0.935

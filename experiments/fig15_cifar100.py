@@ -3,7 +3,7 @@
 The paper: the weight decays of CIFAR-10 do here too (a), and so do 1cycle policies, whatever the batch size (b).
 
 Run:     smith run fig15
-Cost:    mini XX a seed on 2 CPU cores
+Cost:    mini 25 s a seed on 2 CPU cores
 Expect:  published: losses of at least 1.80 (1e-4), 1.81 (1e-5), 1.83 (3e-4) in a; accuracies at the end of b 0.689
          (TBS=256), 0.690 (512), 0.681 (1024)
 Note:    in b the author's logs test every 100 iterations, and his plot counts 200.

@@ -4,7 +4,7 @@ The paper says that there is a largest speed at which the learning rate can grow
 shows no figure of it. If there is, a longer test over the same rates diverges at a larger rate.
 
 Run:     smith run speed
-Cost:    mini XX a seed on 2 CPU cores
+Cost:    mini 30 s a seed on 2 CPU cores
 Expect:  no published curve; in figure 7a, whose settings these are, the run of 10,000 iterations diverges at LR 0.0135
 Assumed: everything; the settings are figure 7a's with momentum 0.9, the rates twice as far
 """

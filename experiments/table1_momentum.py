@@ -4,7 +4,7 @@ The paper: falling cyclical momentum (0.95 to 0.85) equals or beats the best con
 (Remark 5).
 
 Run:     smith run table1
-Cost:    mini XX a seed on 2 CPU cores
+Cost:    mini 80 s a seed on 2 CPU cores
 Expect:  published 81.3 % for shallow3 and 92.0 % for resnet-56 with cyclical rate and falling momentum
 Assumed: the constant rate of shallow3
 """

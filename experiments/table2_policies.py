@@ -3,7 +3,7 @@
 The paper: the 1cycle policy reaches a higher accuracy than a usual one in a fraction of the epochs (section 5).
 
 Run:     smith run table2
-Cost:    mini XX a seed on 2 CPU cores
+Cost:    mini 6 min a seed on 2 CPU cores
 Expect:  published, wide-32: 1cycle 91.9 % in 100 epochs, steps 90.3 % in 800
 Assumed: steps are times 0.316 at 1/2, 3/4, 7/8 and 15/16 of the run, as in the author's solver files; the momentum of a
          1cycle run has the step size of its rate
