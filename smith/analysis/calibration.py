@@ -178,9 +178,8 @@ def curves(
         theirs = published.curves(panel.published)
         plain = [name for name in panel.curves for _ in panel.ys]  # without the quantity
         for name, (legend, column, run) in zip(plain, panel.series(), strict=True):
-            if legend not in theirs or column == "loss_gap" or assumption.of(run) is None:
-                continue
-            if not names or name in names:
+            scored = legend in theirs and column != "loss_gap" and assumption.of(run) is not None
+            if scored and (not names or name in names):
                 x, y = published.inside(theirs, legend, panel)[0]
                 label, trained = f"{panel.label}  {legend}".strip(), store.trained(run)
                 line = x * published.stretch(panel.x, run, trained), y

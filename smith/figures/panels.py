@@ -3,7 +3,6 @@
 The only place that tells the kinds of panels apart and chooses ranges and labels. Needs results only: no data, no JAX.
 """
 
-import functools
 import re
 from collections.abc import Mapping, Sequence
 
@@ -39,12 +38,7 @@ def views(experiment: Figure | Table, store: Store, published: bool = True) -> l
     found = []
     for panel in experiment.panels:
         found.append(view(panel, store, published))
-        if (
-            published
-            and isinstance(panel, Panel)
-            and panel.published
-            and not all(map(store.as_published, panel.runs()))
-        ):
+        if published and isinstance(panel, Panel) and panel.published and not store.as_published(*panel.runs()):
             found.append(_companion(panel))
     return found
 
@@ -66,7 +60,7 @@ def heading(name: str) -> str:
 
 
 def _curves(panel: Panel, store: Store, published: bool) -> View:
-    as_published = all(map(store.as_published, panel.runs()))
+    as_published = store.as_published(*panel.runs())
     theirs = paper.curves(panel.published) if as_published and published and panel.published else {}
     cuts = {run: paper.stretch(panel.x, run, store.trained(run)) for run in panel.runs()}
     series = [
@@ -74,13 +68,13 @@ def _curves(panel: Panel, store: Store, published: bool) -> View:
         for number, (name, y, run) in enumerate(panel.series())
     ]
     horizontal = _x_range(panel, cuts, series)
-    ranged = functools.partial(_y_range, panel, theirs=theirs) if as_published else functools.partial(_own_range, panel)
-    shown = [_inside(line, horizontal) for one in series for line in one.seeds.values()]
+    shown = np.concatenate([[], *(_inside(line, horizontal) for one in series for line in one.seeds.values())])
+    vertical = _y_range(panel, shown, theirs) if as_published else _own_range(panel, shown)
     return View(
         panel.label,
         panel.title,
         Axis(X_LABELS.get(panel.x, panel.x), range=horizontal, papers=_papers(panel.x, list(cuts.values()))),
-        Axis(label_of(panel.ys), bool(panel.log), ranged(np.concatenate([*shown, []]))),
+        Axis(label_of(panel.ys), bool(panel.log), vertical),
         series,
         "published" if theirs else "",
         runs=panel.curves,

@@ -7,6 +7,7 @@ import io
 import os
 import textwrap
 from collections.abc import Iterable, Sequence
+from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -137,25 +138,22 @@ def _sheet(shown: Sequence[View], title: str, what: str, columns: int, cell: tup
 
 def _layout(shown: Sequence[View], columns: int, cell: tuple[float, float]) -> Layout:
     """Returns the layout of panels: so many beside one another, each with its companion below it."""
-    number, places = -1, []
     step = 2 if any(view.companion for view in shown) else 1
-    for view in shown:
-        number += not view.companion
-        places.append((step * (number // columns) + view.companion, number % columns))
-    rows = number // columns + 1
+    places = [(step * (n // columns) + view.companion, n % columns) for n, view in _numbered(shown)]
+    rows = _numbered(shown)[-1][0] // columns + 1
     width, height = cell[0] * columns + (columns == 1), cell[1] * rows * (1 + COMPANION * (step - 1)) + 0.7
     return (width, height), [1.0, COMPANION][:step] * rows, places
 
 
 def _table_layout(shown: Sequence[View]) -> Layout:
     """Returns the layout of a table's parts: one below the other, each with its companion beside it."""
-    parts = [view for view in shown if not view.companion]
-    heights = [len(view.x.ticks or ()) + 2.0 for view in parts]
-    places, row = [], -1
-    for view in shown:
-        row += not view.companion
-        places.append((row, int(view.companion)))
-    return (8.2, 0.3 * sum(heights) + 1.0), heights, places
+    heights = [len(view.x.ticks or ()) + 2.0 for view in shown if not view.companion]
+    return (8.2, 0.3 * sum(heights) + 1.0), heights, [(n, int(view.companion)) for n, view in _numbered(shown)]
+
+
+def _numbered(shown: Sequence[View]) -> list[tuple[int, View]]:
+    """Returns views with their numbers from 0, companions with that of the view before."""
+    return [(number - 1, view) for number, view in zip(accumulate(not v.companion for v in shown), shown, strict=True)]
 
 
 def _save(sheet: "Sheet", path: Path) -> None:

@@ -99,7 +99,7 @@ def rows(table: Table, store: Store, published: bool) -> list[View]:
         groups.setdefault(f"{one.row.run.network}, {one.row.run.data}", []).append(one)
     found = []
     for title, members in groups.items():
-        over = all(store.as_published(one.row.run) for one in members)
+        over = store.as_published(*(one.row.run for one in members))
         found.append(_rows(table, title, members, published and over))
         if published and not over:
             found.append(_published_rows(table, members))

@@ -51,9 +51,9 @@ class Store:
             self._trained[run, number] = self.scale.apply(RECIPES[self.recipe](run, number))
         return self._trained[run, number]
 
-    def as_published(self, run: Run) -> bool:
-        """Says whether a run is trained as the paper has it, so that its values can be compared with the paper's."""
-        return self.scale.name == "paper" or self.trained(run) == run
+    def as_published(self, *runs: Run) -> bool:
+        """Says whether all runs are trained as the paper has them, so that values can be compared with the paper's."""
+        return self.scale.name == "paper" or all(self.trained(run) == run for run in runs)
 
     # --- results ---
 
@@ -148,8 +148,9 @@ class Store:
             packed |= set(found)
             with disk.whole(path) as part:
                 part.write_bytes(packs.encode(list(found.values())))
-            for result in packs.read(path):
-                for own in self.folder.glob(f"*{results.suffix(result.description, result.seed)}"):
+            kept = tuple(results.suffix(result.description, result.seed) for result in packs.read(path))
+            for own in self.folder.glob("*.parquet"):
+                if own.name.endswith(kept):
                     disk.remove(own)
         size = sum(path.stat().st_size for path in self.folder.glob("*.parquet") if packs.is_pack(path))
         return f"{self.folder}: {len(packed)} results in packs, {size / 1e6:.1f} MB"
