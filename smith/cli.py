@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import tyro
 
-from smith import __version__, commands, experiments
+from smith import __version__, commands, experiments, tuning
 from smith.commands import Halted
 from smith.errors import UserError
 from smith.figure import Figure, Table
@@ -23,6 +23,8 @@ COMMANDS = {
     "verify": commands.Verify,
     "pack": commands.Pack,
     "data": commands.Data,
+    "range-test": tuning.RangeTest,
+    "tune": tuning.Tune,
 }
 
 

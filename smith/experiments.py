@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from smith.errors import UserError, unknown
 from smith.figure import Figure, Table
@@ -80,15 +81,30 @@ def _load(path: Path) -> list[Experiment]:
     """Returns the experiments in a file: none, one, or a figure and a table. Raises UserError if it can not be run."""
     if path in _running:
         return [_running[path]]
+    module = _loaded(path)
+    shown = (vars(module).get(name) for name in ("FIGURE", "TABLE"))
+    return [Experiment(one, path, module.__doc__ or "") for one in shown if isinstance(one, Figure | Table)]
+
+
+def task(path: Path) -> Any:
+    """Returns the TASK of a file (see `smith.tune.Task`). Raises UserError if it has none or can not be run."""
+    if not path.is_file():
+        raise UserError(f"{path}: there is no such file")
+    found = vars(_loaded(path.resolve())).get("TASK")
+    if not (hasattr(found, "base") and hasattr(found, "store")):
+        raise UserError(f"{path}: there is no TASK in it, made by smith.Task")
+    return found
+
+
+def _loaded(path: Path) -> ModuleType:
+    """Returns the module of a file. Raises UserError, with the line, if it can not be run."""
     try:
-        module = _import(path)
+        return _import(path)
     except Exception as error:
         lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
         where = f"{path}, line {lines[-1]}" if lines else f"{path}"
         kind = "" if isinstance(error, UserError) else f"{type(error).__name__}: "
         raise UserError(f"{where}: {kind}{' '.join(str(error).split())}") from error
-    shown = (vars(module).get(name) for name in ("FIGURE", "TABLE"))
-    return [Experiment(one, path, module.__doc__ or "") for one in shown if isinstance(one, Figure | Table)]
 
 
 def _import(path: Path) -> ModuleType:

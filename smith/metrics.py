@@ -75,7 +75,7 @@ SHARE = "fraction of the test images"
 
 @metric("test_loss", unit=NATS, label="Test loss (nats)", short="Loss", guess=math.log, logarithm=True)
 def cross_entropy(logits: "Array", labels: "Array") -> "Array":
-    """Returns the softmax cross-entropy of every image, in nats."""
+    """Returns the softmax cross-entropy of every label, in nats."""
     import optax
 
     return optax.softmax_cross_entropy_with_integer_labels(logits, labels)
@@ -86,6 +86,16 @@ def cross_entropy(logits: "Array", labels: "Array") -> "Array":
 def correct(logits: "Array", labels: "Array") -> "Array":
     """Returns for every image whether the largest logit is that of its class."""
     return logits.argmax(-1) == labels
+
+
+def total(function: "Function", outputs: "Array", labels: "Array") -> "Array":
+    """Returns the sum over a batch of what a loss or a metric gives: () float32.
+
+    function: (outputs, labels) -> one number for each example, several for each (as of tokens), which are averaged, or
+      the mean over the batch.
+    """
+    values = function(outputs, labels).astype("float32")
+    return values.reshape(len(labels), -1).mean(axis=1).sum() if values.ndim else values * len(labels)
 
 
 ALWAYS = ("test_loss", "test_accuracy")

@@ -52,6 +52,7 @@ class Run:
     moving_test: whether each test goes on where the last one ended, round and round, on images mirrored at random, as
       the author's do (test_images 6,400 of resnet-56 and wide-32, 7,400 of densenet-40)
     metrics: what each test measures beside its loss and its accuracy (see `smith.metrics`)
+    give_up: a test loss above this ends the run as diverged; None for a loss that is not finite
 
     Raises:
       UserError: an unknown dataset or network, a batch size below 1, a network that does not fit the dataset's images,
@@ -80,6 +81,7 @@ class Run:
     classes: int | None = None
     image_side: int | None = None
     memory: float = 1.0
+    give_up: float | None = None
 
     def __post_init__(self) -> None:
         for name in ("lr", "momentum", "weight_decay"):
@@ -104,7 +106,8 @@ class Run:
     def training_set(self) -> int:
         """The number of training images."""
         whole = DATASETS[self.data]
-        return self.train_images or whole.train_images * self.class_count // whole.classes
+        of_the_classes = whole.train_images * self.classes // whole.classes if self.classes else whole.train_images
+        return self.train_images or of_the_classes
 
     @property
     def class_count(self) -> int:
@@ -112,10 +115,10 @@ class Run:
         return self.classes or DATASETS[self.data].classes
 
     @property
-    def image_shape(self) -> tuple[int, int, int]:
+    def image_shape(self) -> tuple[int, ...]:
         """(height, width, channels) of the images that the network sees."""
-        height, width, channels = DATASETS[self.data].image_shape
-        return (self.image_side or height, self.image_side or width, channels)
+        shape = DATASETS[self.data].image_shape
+        return (self.image_side, self.image_side, *shape[2:]) if self.image_side else shape
 
     def count(self, length: Length) -> int:
         """Returns a length of this run in iterations."""
@@ -212,8 +215,8 @@ def _mistakes(run: Run) -> Iterator[tuple[Any, str]]:
 def _mistakes_of_the_data(run: Run, dataset: DatasetInfo) -> Iterator[tuple[Any, str]]:
     classes, images, side = run.class_count, run.train_images, run.image_side
     need = f"{run.data} has {dataset.classes}, and at least 2 are needed"
-    yield not 2 <= classes <= dataset.classes, f"{classes} classes: {need}"
-    most = dataset.train_images * classes // dataset.classes
+    yield bool(dataset.classes or run.classes) and not 2 <= classes <= dataset.classes, f"{classes} classes: {need}"
+    most = dataset.train_images * classes // max(dataset.classes, 1)
     wrong = images is not None and (not classes <= images <= most or images % classes)
     yield wrong, f"{images} training images: give a multiple of the {classes} classes, at most {most}"
     wrong = side is not None and (side < 1 or any(length % side for length in dataset.image_shape[:2]))

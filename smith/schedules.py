@@ -96,19 +96,26 @@ class Constant(Schedule, slug="{0.value:g}"):
 class RangeTest(Schedule, slug="range{0.start:g}-{0.stop:g}", ordered=("start", "stop")):
     """The LR range test (section 4.1): linear from `start` to `stop` over `step_size`, then back at the same speed.
 
-    A range test proper ends at `step_size`. A longer run keeps `start` after twice that time.
+    A range test proper ends at `step_size`. A longer run keeps `start` after twice that time. An `exponential` one
+    grows by the same factor in every iteration, as over several powers of ten.
     """
 
     start: float
     stop: float
     step_size: Time = 1.0
+    exponential: bool = False
 
     def formula(self, total: int, per_epoch: float) -> Formula:
         steps = _steps(self.step_size, total, per_epoch, most=total)
+        if self.exponential and not self.start > 0:
+            raise UserError(f"a range from {self.start:g} can not grow by a factor: start above 0")
 
         def value(t: Array) -> Array:
             cycles = _quotient(t, steps)
-            return self.start + (self.stop - self.start) * jnp.where(t <= steps, cycles, jnp.maximum(2 - cycles, 0))
+            height = jnp.where(t <= steps, cycles, jnp.maximum(2 - cycles, 0))
+            if self.exponential:
+                return self.start * (self.stop / self.start) ** height
+            return self.start + (self.stop - self.start) * height
 
         return value
 

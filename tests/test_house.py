@@ -8,7 +8,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 FILES = {path.relative_to(ROOT).with_suffix("").as_posix(): path for path in sorted(ROOT.glob("smith/**/*.py"))}
-LONGEST, MOST = 360, {"smith": 9_650, "tests": 10_150}  # lines of a file; of all files
+LONGEST, MOST = 360, {"smith": 11_400, "tests": 10_800}  # lines of a file; of all files
 
 FLOORS = [  # from the ground up: the rooms of a floor, each with the paths of its modules
     {"ground": r"errors|registry|disk"},
@@ -17,7 +17,8 @@ FLOORS = [  # from the ground up: the rooms of a floor, each with the paths of i
     {"store": r"store/.*"},
     {"train": r"train/.*", "analysis": r"analysis/.*"},
     {"figures": r"figures/.*"},
-    {"command": r"cli|commands|experiments|names|__main__|__init__"},
+    {"tune": r"tune/.*"},
+    {"command": r"cli|commands|tuning|experiments|names|__main__|__init__"},
 ]
 
 

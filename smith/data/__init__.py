@@ -6,10 +6,10 @@ what it returns is checked, and kept in DATA_DIR/smith-cache. Delete that file a
 
 import functools
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import KW_ONLY, dataclass, field
 from pathlib import Path
-from typing import Literal, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 
@@ -19,7 +19,7 @@ from smith.errors import UserError, unknown
 from smith.registry import Registry
 
 Split = Literal["train", "test"]
-Preprocessing = Literal["mean_image", "divide_256", "none"]
+Preprocessing = Literal["mean_image", "divide_256", "none", "as_it_is"]
 SPLITS: tuple[Split, ...] = get_args(Split)
 
 
@@ -33,8 +33,13 @@ DATASETS: Registry["DatasetInfo"] = Registry("dataset")
 class DatasetInfo:
     """What there is to know about a dataset without reading it; `dataset` decorates the function that reads it.
 
+    image_shape: (height, width, channels), or the shape of whatever an example is
+    classes: labels count from 0 to below this; 0 if they are not classes
     preprocessing: "mean_image" subtracts the mean training image from pixels in 0..255, "divide_256" divides them by
-      256, "none" leaves them as they are
+      256, "none" leaves them, as float32; "as_it_is" leaves also the type
+    arrays: the splits, of a dataset that is in memory and has no loader
+    loss: (outputs, labels) -> losses, as `smith.metrics.total` takes them; None for cross-entropy
+    guess: the loss of guessing; None for that of guessing classes
 
     Raises:
       UserError: the name belongs to another dataset, or the preprocessing is not known.
@@ -42,11 +47,14 @@ class DatasetInfo:
 
     name: str
     _: KW_ONLY
-    image_shape: tuple[int, int, int]  # height, width, channels
-    classes: int  # labels count from 0
+    image_shape: tuple[int, ...]
+    classes: int
     train_images: int
     test_images: int
     preprocessing: Preprocessing = "mean_image"
+    arrays: Mapping[Split, Arrays] | None = None
+    loss: Callable[[Any, Any], Any] | None = None
+    guess: float | None = None
     loader: Loader = field(init=False)
 
     def __post_init__(self) -> None:
@@ -108,6 +116,8 @@ def load(name: str, split: Split, data_dir: Path) -> Arrays:
     info, folder = DATASETS[name], data_dir.expanduser()
     if split not in SPLITS:
         raise unknown("split", split, SPLITS)
+    if info.arrays:
+        return info.arrays[split]
 
     def make() -> Arrays:
         try:

@@ -31,7 +31,7 @@ class Options:
     ghost_batch_size: int | None = None
     running_average: Literal["caffe", "flax"] = "caffe"
     memory: float = 1.0
-    image_shape: tuple[int, int, int] | None = None
+    image_shape: tuple[int, ...] | None = None
 
     def widen(self, channels: int) -> int:
         """Returns the number of channels at this width, at least 1."""
@@ -83,7 +83,7 @@ class NetworkInfo:
         self.build = build
         return NETWORKS.add(self.name, self, build)
 
-    def check_images(self, name: str, shape: tuple[int, int, int]) -> None:
+    def check_images(self, name: str, shape: tuple[int, ...]) -> None:
         """Raises UserError if the network, called `name` there, does not take images of this shape."""
         fits = self.shrinks and not any(side % self.shrinks for side in shape[:2])
         if self.image_shape and shape != self.image_shape and not (fits and shape[2] == self.image_shape[2]):

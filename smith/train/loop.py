@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from smith.metrics import ALWAYS
 from smith.run import Run
 from smith.schedules import Schedule
 from smith.train import step
@@ -137,9 +138,12 @@ def make_test(
         "epoch": t / run.iterations_per_epoch,
         **dict(zip(("learning_rate", "momentum", "weight_decay"), map(float, hyper), strict=True)),
         "train_loss": float(state.loss_sum) / since if since else math.nan,
+        **dict.fromkeys(ALWAYS, math.nan),  # without classes there is no accuracy
         **dict(zip(program.metrics, (sums / total).tolist(), strict=True)),
     }
     losses = [name for name in ("train_loss", "test_loss")[not since :] if not math.isfinite(row[name])]
+    if run.give_up is not None and row["test_loss"] > run.give_up:
+        losses = losses or ["test_loss"]
     arrays = {"params": state.params, "rest": state.rest}
     paths = [jax.tree_util.keystr(path, simple=True, separator="/") for path, _ in jax.tree.leaves_with_path(arrays)]
     fine = np.asarray(step.finite(arrays))

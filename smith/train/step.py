@@ -5,6 +5,7 @@ or waited for between tests.
 """
 
 import functools
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -16,7 +17,7 @@ from jax import Array
 
 from smith import networks
 from smith.data import DATASETS, Arrays
-from smith.metrics import ALWAYS, METRICS, cross_entropy
+from smith.metrics import ALWAYS, METRICS, cross_entropy, total
 from smith.networks import Options
 from smith.run import Run
 from smith.train import optim
@@ -45,7 +46,9 @@ class Problem:
 
     train_images: (N, height, width, channels) uint8; train_labels: (N,) int32; likewise for the test
     mean: (height, width, channels) float32, the mean training image
-    preprocessing: "mean_image" subtracts that from pixels in 0..255, "divide_256" divides by 256, "none" does neither
+    preprocessing: see `smith.data.DatasetInfo`
+
+    Examples that are no images may have any shape and type.
     """
 
     train_images: Array
@@ -58,13 +61,17 @@ class Problem:
     @classmethod
     def put(cls, name: str, train: Arrays, test: Arrays) -> "Problem":
         """Copies a dataset to the device. name: in `smith.data.DATASETS`."""
-        mean = train.images.mean(axis=0, dtype=np.float64).astype(np.float32)  # the sum is exact in float64
-        labels = [split.labels.astype(np.int32) for split in (train, test)]
-        host: Any = train.images, labels[0], test.images, labels[1], mean
-        return cls(*jax.device_put(host), preprocessing=DATASETS[name].preprocessing)
+        info, mean = DATASETS[name], np.zeros(())
+        if info.preprocessing != "as_it_is":
+            mean = train.images.mean(axis=0, dtype=np.float64)  # the sum is exact in float64
+        labels = [split.labels.astype(np.int32) if info.classes else split.labels for split in (train, test)]
+        host: Any = train.images, labels[0], test.images, labels[1], mean.astype(np.float32)
+        return cls(*jax.device_put(host), preprocessing=info.preprocessing)
 
     def preprocess(self, images: Array) -> Array:
         """Returns what the network sees: (batch, height, width, channels) uint8 -> the same float32."""
+        if self.preprocessing == "as_it_is":
+            return images
         images = images.astype(jnp.float32)
         if self.preprocessing == "divide_256":
             return images / 256
@@ -78,6 +85,7 @@ class Program:
     parts: into how many a CPU cuts a batch, so that what it computes stays in its cache; 1 elsewhere
     metrics: what a test measures, in the order of its sums
     on_cpu: whether it is for a CPU, which has faster layers of its own (see `smith.networks.cpu`)
+    loss: of the training and of `test_loss`
     """
 
     network: str
@@ -89,6 +97,7 @@ class Program:
     metrics: tuple[str, ...]
     parts: int
     on_cpu: bool = False
+    loss: Callable[[Array, Array], Array] = cross_entropy
 
     @property
     def graphdef(self) -> Any:
@@ -103,10 +112,14 @@ class Program:
 
 def program_of(run: Run) -> Program:
     """Returns the program of a run on the device in use."""
-    classes, metrics = run.class_count, (*ALWAYS, *run.metrics)
+    dataset, classes = DATASETS[run.data], run.class_count
+    metrics = (*ALWAYS[: 2 if dataset.classes else 1], *run.metrics)  # only of classes there is an accuracy
+    loss = dataset.loss or cross_entropy
     on_cpu = platform() == "cpu"
     parts = -(-run.batch_size // networks.info(run.network).cached_batch) if on_cpu else 1
-    return Program(run.network, classes, run.solver, run.batch_size, run.options, run.mirror, metrics, parts, on_cpu)
+    return Program(
+        run.network, classes, run.solver, run.batch_size, run.options, run.mirror, metrics, parts, on_cpu, loss
+    )
 
 
 def platform() -> str:
@@ -149,7 +162,7 @@ def mirrored(images: Array, key: Array) -> Array:
 def loss_fn(params: Tree, rest: Tree, program: Program, images: Array, labels: Array, key: Array) -> tuple[Array, Tree]:
     """Returns the sum of the images' losses over the batch size, and the batch statistics."""
     logits, rest = networks.apply(program.graphdef, params, rest, images, train=True, key=key, fast_cpu=program.on_cpu)
-    return cross_entropy(logits, labels).sum() / program.batch_size, rest
+    return total(program.loss, logits, labels) / program.batch_size, rest
 
 
 def gradient(
@@ -212,8 +225,9 @@ def eval_step(
     if key is not None:
         images = mirrored(images, jax.random.fold_in(key, first))
     logits, _ = networks.apply(program.graphdef, state.params, state.rest, images, train=False, fast_cpu=program.on_cpu)
-    functions = [METRICS[name].function for name in program.metrics]
-    return jnp.stack([function(logits, labels).astype(jnp.float32).sum() for function in functions if function])
+    own = {"test_loss": program.loss}
+    functions = [own.get(name) or METRICS[name].function for name in program.metrics]
+    return jnp.stack([total(function, logits, labels) for function in functions if function])
 
 
 @functools.partial(jax.jit, static_argnames="n")

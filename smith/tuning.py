@@ -1,0 +1,101 @@
+"""The commands for a network of one's own, a dataclass for each: `smith range-test` and `smith tune`."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tyro
+
+from smith import experiments
+from smith.errors import UserError
+from smith.lengths import Length, epochs
+
+File = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="FILE", help="a Python file with TASK = Task(...)")]
+Folder = Annotated[Path | None, tyro.conf.arg(metavar="FOLDER")]
+Number = Annotated[int, tyro.conf.arg(metavar="N")]
+Epochs = Annotated[float, tyro.conf.arg(metavar="EPOCHS")]
+Range = Annotated[str, tyro.conf.arg(metavar="A..B")]
+Time = Annotated[str, tyro.conf.arg(metavar="TIME")]
+
+
+def _length(given: float) -> Length | None:
+    if given < 0:
+        raise UserError(f"{given:g} epochs: give a number above 0")
+    return epochs(given) if given else None
+
+
+def _numbers(text: str, option: str) -> tuple[float, ...]:
+    """Returns the numbers of "1e-4..10", or of "0.1"."""
+    try:
+        return tuple(float(part) for part in text.split(".."))
+    except ValueError:
+        raise UserError(f"{option} {text}: give a number such as 0.1, or a range such as 1e-4..10") from None
+
+
+@dataclass(frozen=True, kw_only=True)
+class RangeTest:
+    """Train a task while its learning rate (or momentum, or weight decay) grows, and suggest what to take.
+
+    The option that has a range, such as --lr 1e-4..10, says what grows; the others are constant.
+    """
+
+    file: File
+    lr: Range = "1e-4..10"  # learning rate
+    momentum: Range = "0.9"  # momentum
+    weight_decay: Range = "0"  # weight decay
+    length: Epochs = 0.0  # how long it trains; 0 for two epochs, or 200 iterations if these are more
+    seeds: Number = 3  # how often
+    of: Literal["test_loss", "train_loss"] = "test_loss"  # the loss that is read
+    plot: Path | None = None  # where the plot goes, .png or .svg; none for range-test.png
+
+    def __call__(self) -> None:
+        given = {name: _numbers(getattr(self, name), f"--{name}") for name in ("lr", "momentum", "weight_decay")}
+        ranges = [name for name, numbers in given.items() if len(numbers) == 2]
+        if len(ranges) != 1 or any(len(numbers) > 2 for numbers in given.values()):
+            told = ", ".join(ranges) or "none"
+            raise UserError(f"ranges: {told}; give one such as 0.8..0.99, and a number for the others, as in --lr 0.01")
+        constant: dict[str, Any] = {name: numbers[0] for name, numbers in given.items() if len(numbers) == 1}
+        from smith import tune
+
+        task, name = experiments.task(self.file), ranges[0]
+        task.quiet = False
+        length = _length(self.length)
+        found = tune.range_test(
+            task,
+            name,  # pyright: ignore[reportArgumentType]
+            *given[name],
+            length=length,
+            seeds=self.seeds,
+            of=self.of,
+            **constant,
+        )
+        path = self.plot or Path("range-test.png")
+        found.plot(path)
+        suggestion = found.suggestion
+        if suggestion:
+            print(f"1cycle from {suggestion.base:.3g} to {suggestion.peak:.3g}: {suggestion.how}")
+        print(f"{found.note}; plot: {path}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tune:
+    """Find the settings of 1cycle for a task by the paper's recipe, and write a page with what was tried and chosen."""
+
+    file: File
+    budget: Time = "10m"  # time for the search, such as 90s, 10m or 1h
+    seeds: Number = 3  # seeds of each run
+    train: Epochs = 0.0  # then train for so many epochs as found; 0 for no training
+    report_dir: Folder = None  # where the page goes; none for a folder named for the task
+
+    def __call__(self) -> None:
+        length = _length(self.train)
+        from smith import tune
+
+        task = experiments.task(self.file)
+        task.quiet = False
+        plan = tune.recipe(task, self.budget, seeds=self.seeds)
+        print(plan)
+        trained = plan.train(length, self.seeds) if length else None
+        if trained:
+            print(trained)
+        print(plan.report(self.report_dir or Path(f"{task.name}-tuned"), trained))

@@ -1,0 +1,113 @@
+"""Range tests: what is read off made-up curves, and whole tests of a small task."""
+
+import numpy as np
+import pytest
+from tiny import CLASSES, Perceptron, task
+
+from smith import epochs, iterations, tune
+from smith.errors import UserError
+from smith.tune import ranges
+
+RATES = np.logspace(-4, 1, 60)
+GUESS = np.log(10)
+
+
+def made_up_curve(least: float = 0.1, failing: float = 2.0) -> np.ndarray:
+    """Returns losses that fall to their least at a rate, and fail at another."""
+    distance = np.log10(RATES / least)
+    return np.where(RATES < failing, np.minimum(GUESS, 0.8 + 0.3 * distance**2), 5.0)
+
+
+def test_the_readings_are_where_they_should_be():
+    found = ranges._read(RATES, made_up_curve(), GUESS)
+    assert found["minimum"] == pytest.approx(0.1, rel=0.25)
+    assert found["minimum / 10"] == pytest.approx(found["minimum"] / 10)
+    assert found["largest stable"] == pytest.approx(2, rel=0.25)
+    assert 1e-3 < found["steepest"] < found["valley"] * 3 and found["valley"] < 0.1
+
+
+@pytest.mark.parametrize("losses", [np.full(60, GUESS), np.full(60, 5.0)])
+def test_a_curve_that_never_falls_has_no_reading(losses):
+    assert all(np.isnan(value) for value in ranges._read(RATES, losses, GUESS).values())
+
+
+def test_noise_does_not_stop_the_reading():
+    random = np.random.default_rng(0)
+    found = [ranges._read(RATES, made_up_curve() + 0.1 * random.normal(size=60), GUESS) for _ in range(20)]
+    assert np.median([one["minimum"] for one in found]) == pytest.approx(0.1, rel=0.5)
+
+
+def test_a_range_test_of_a_task_suggests_rates_at_which_it_trains(tmp_path):
+    one = task(tmp_path)
+    found = tune.range_test(one, "lr", 1e-4, 100, length=epochs(6), seeds=2)
+    suggestion = found.suggestion
+    assert suggestion and suggestion.base == pytest.approx(suggestion.peak / 10)
+    assert suggestion.interval and suggestion.interval[0] < suggestion.peak < suggestion.interval[1]
+    assert 3e-3 < suggestion.peak < 3
+    (result,) = one.train({"": one.run(epochs(6), **tune.one_cycle(suggestion))})[""]
+    assert result["test_accuracy"][-1] > 0.6
+    for kind in ("png", "svg"):
+        found.plot(tmp_path / f"lr.{kind}")
+        assert (tmp_path / f"lr.{kind}").stat().st_size > 10_000
+    with pytest.raises(UserError, match=r"a plot is a \.png"):
+        found.plot(tmp_path / "lr.txt")
+
+
+def test_it_stops_where_training_has_failed_and_keeps_what_was_measured(tmp_path):
+    found = tune.range_test(task(tmp_path), "lr", 1, 1e30, length=epochs(6), seeds=1)
+    (result,) = found.results
+    assert result.status == "diverged" and 1 <= len(result["iteration"]) < len(found.run.when_tested())
+    assert len(found.lines()[0][0]) == len(found.run.when_tested())
+    found.plot(tmp_path / "lr.png")
+
+
+def test_a_loss_far_above_guessing_ends_a_range_test_although_it_is_finite(tmp_path):
+    found = tune.range_test(task(tmp_path), "lr", 1e-3, 1e4, length=epochs(6), seeds=1)
+    (result,) = found.results
+    assert np.isfinite(result["test_loss"]).all() and result["test_loss"][-1] > 4 * np.log(CLASSES)
+    assert (result["test_loss"][:-1] <= 4 * np.log(CLASSES)).all()
+
+
+@pytest.mark.parametrize(
+    ("start", "stop", "length", "says"),
+    [
+        (1e-9, 1e-8, epochs(6), "never falls below guessing"),
+        (1e-3, 1, iterations(5), "too few"),
+        (1e-5, 1e-2, epochs(6), "could go further"),
+    ],
+)
+def test_what_can_not_be_read_is_said_and_raises_nothing(start, stop, length, says, tmp_path):
+    found = tune.range_test(task(tmp_path), "lr", start, stop, length=length, seeds=2)
+    assert says in found.note
+    assert bool(found.suggestion) == ("further" in says)
+
+
+def test_momentum_and_weight_decay_have_range_tests_and_no_learning_rates_to_suggest(tmp_path):
+    one = task(tmp_path)
+    momentum = tune.range_test(one, "momentum", 0.5, 0.99, lr=0.05, length=epochs(3), seeds=1)
+    assert not momentum.logarithmic and momentum.results[0]["momentum"][-1] == pytest.approx(0.99)
+    decay = tune.range_test(one, "weight_decay", 1e-5, 1, lr=0.05, length=epochs(3), seeds=1)
+    assert decay.logarithmic and decay.suggestion is None
+    decay.plot(tmp_path / "wd.png")
+
+
+def test_the_training_loss_can_be_read_instead(tmp_path):
+    found = tune.range_test(task(tmp_path), "lr", 1e-4, 10, length=epochs(6), seeds=1, of="train_loss")
+    assert found.suggestion and "train loss" in found.suggestion.how
+
+
+@pytest.mark.parametrize(
+    ("arguments", "settings", "says"),
+    [
+        (("lr", 10, 1e-4), {}, "does not grow"),
+        (("lr", 1, 1), {}, "does not grow"),
+        (("rate", 1e-4, 10), {}, "name lr"),
+        (("momentum", 0.5, 1), {"lr": 0.1}, "between 0 and 1"),
+        (("momentum", 0.5, 0.9), {}, "give lr="),
+        (("lr", 0, 1), {"scale": "exponential"}, "start above 0"),
+        (("lr", 1e-4, 10), {"seeds": 0}, "0 seeds"),
+    ],
+)
+def test_a_range_that_makes_no_sense_is_told(arguments, settings, says, tmp_path):
+    with pytest.raises(UserError, match=says):
+        tune.range_test(task(tmp_path, Perceptron), *arguments, **{"seeds": 1, **settings})
