@@ -111,7 +111,7 @@ MOST_TESTS = 40  # of a run in miniature
 MINIATURES: dict[tuple[str, str], Miniature] = {
     ("shallow3", "cifar10"): Miniature("shallow3", 1 / 4, 2_500, epochs=1 / 2, rate=2),
     ("resnet-56", "cifar10"): Miniature("resnet-8", 1 / 2, 2_500, epochs=1 / 3, rate=1 / 2),
-    ("resnet-56", "cifar100"): Miniature("resnet-8", 1 / 2, 5_000, epochs=1 / 3, rate=2, classes=20),
+    ("resnet-56", "cifar100"): Miniature("resnet-8", 1 / 2, 5_000, epochs=1 / 3, classes=20),
     ("resnet-56-relu", "cifar10"): Miniature("resnet-8-relu", 1 / 2, 2_500, epochs=1 / 4),
     ("wide-32", "cifar10"): Miniature("wide-8", 1 / 4, 2_500, epochs=1 / 4, rate=1 / 2),
     ("densenet-40", "cifar10"): Miniature("densenet-10", 1 / 2, 2_500, epochs=1 / 4, rate=1 / 2),
