@@ -28,6 +28,7 @@ from smith.scales import Scale
 from smith.store import Result, Store
 from smith.train import jobs, optim
 from smith.train.optim import Multipliers
+from smith.train.places import Job
 from smith.train.progress import Display
 from smith.tune import sources
 from smith.tune.functions import Functions, Module, functions
@@ -46,11 +47,13 @@ class Task:
     base: the run that every run of the task is a change of
     store: where the results are kept, as Parquet files: results/tune/ in the current folder, if not told otherwise
     quiet: whether training says nothing; False for a line for each run, and a bar on a terminal
+    first_seed: the seed that is trained first; a repetition of a whole search begins at another
     """
 
     base: Run
     store: Store
     quiet: bool = True
+    first_seed: int = 0
 
     def __init__(
         self,
@@ -153,9 +156,12 @@ class Task:
         """Trains runs that have no result yet. Returns their results by the names of the runs, and by seed."""
         if not isinstance(seeds, int) or not 1 <= seeds <= 1000:
             raise UserError(f"{seeds} seeds: give a whole number from 1 to 1000")
+        numbers = range(self.first_seed, self.first_seed + seeds)
+        planned = list(dict.fromkeys(Job(run, seed) for seed in numbers for run in runs.values()))
         with Display(quiet=self.quiet) as display:
-            jobs.execute(jobs.plan(runs.values(), self.store, seeds), self.store, self._data_dir, display)
-        return {name: self.store.results(run)[:seeds] for name, run in runs.items()}
+            jobs.execute(planned, self.store, self._data_dir, display)
+        found = {name: [self.store.find(run, seed) for seed in numbers] for name, run in runs.items()}
+        return {name: [result for result in results if result] for name, results in found.items()}
 
 
 def _checked(make: Callable[[], Any], what: str) -> Any:
