@@ -221,6 +221,8 @@ def _mistakes_of_the_data(run: Run, dataset: DatasetInfo) -> Iterator[tuple[Any,
     yield wrong, f"{images} training images: give a multiple of the {classes} classes, at most {most}"
     wrong = side is not None and (side < 1 or any(length % side for length in dataset.image_shape[:2]))
     yield wrong, f"image side {side}: give a divisor of {run.data}'s {dataset.image_shape[0]} pixels"
+    flat = run.mirror and len(run.image_shape) != 3
+    yield flat, f"{run.data} has no images that could be mirrored, (height, width, channels): leave mirror out"
     too_few = run.test_images is not None and run.test_images < 1
     yield too_few, f"{run.test_images} test images: give at least 1, or None for all"
 

@@ -149,8 +149,8 @@ def weight_decay(
         "snapshot" trains half of a 1cycle run once and continues it with each value.
       settings: other fields of the `Run`.
     """
-    if min(values, default=-1) < 0:
-        raise UserError(f"weight decays {', '.join(f'{value:g}' for value in values)}: give values of at least 0")
+    if not values or not all(isinstance(value, int | float) and 0 <= value < np.inf for value in values):
+        raise UserError(f"weight decays {', '.join(map(str, values)) or 'none'}: give numbers of at least 0")
     if how not in ("from scratch", "range test", "snapshot"):
         raise UserError(f"weight decay {how!r}: name 'from scratch', 'range test' or 'snapshot'")
     cycle = one_cycle(lr, settings.pop("momentum", None))
@@ -189,8 +189,8 @@ def momentum(
     **settings: Any,
 ) -> Comparison:
     """Compares cyclical momentum, falling from 0.95 to 0.85 while the rate grows, with constant ones (section 4.3)."""
-    if not all(0 <= value < 1 for value in values):
-        raise UserError(f"momentum {', '.join(f'{value:g}' for value in values)}: it lies between 0 and 1")
+    if not all(isinstance(value, int | float) and 0 <= value < 1 for value in values):
+        raise UserError(f"momentum {', '.join(map(str, values))}: it lies between 0 and 1")
     tried = {CYCLICAL: one_cycle(lr), **{f"{value:g}": one_cycle(lr, Constant(value)) for value in values}}
     grid = {value: {**settings, **fields} for value, fields in tried.items()}
     return compare(task, "momentum", grid, length=length, seeds=seeds)

@@ -10,7 +10,7 @@ import numpy as np
 from smith.analysis import curves
 from smith.analysis.seeds import guess, padded
 from smith.analysis.verdicts import interval
-from smith.errors import UserError
+from smith.errors import UserError, unknown
 from smith.lengths import Length, epochs, iterations
 from smith.run import Run
 from smith.schedules import RangeTest
@@ -175,6 +175,10 @@ def range_test(
         raise UserError(
             f"a range test of {name!r}: name lr, momentum or weight_decay; tune.batch_size compares batches"
         )
+    if scale not in (None, "exponential", "linear"):
+        raise unknown("scale", str(scale), ("exponential", "linear"))
+    if not all(isinstance(value, int | float) and 0 <= value < np.inf for value in (start, stop)):
+        raise UserError(f"the range from {start} to {stop}: give two numbers of at least 0")
     if not start < stop:
         raise UserError(f"the range from {start:g} to {stop:g} does not grow: give the smaller value first")
     if name == "momentum" and not 0 <= start < stop < 1:

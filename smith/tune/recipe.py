@@ -241,7 +241,9 @@ def _affordable(task: Task, budget: str | float | Length) -> int:
     """Returns the iterations, of all runs together, that a budget pays for."""
     if isinstance(budget, Length):
         return task.base.count(budget)
-    limit = seconds(budget, "the budget") if isinstance(budget, str) else float(budget)
+    limit = seconds(budget, "the budget") if isinstance(budget, str) else budget
+    if not isinstance(limit, int | float) or not 0 < limit < np.inf:
+        raise UserError(f"budget {budget}: give a time such as '10m', seconds, or a length such as iterations(5000)")
     return int(RESERVE * limit / _pace(task))
 
 

@@ -28,8 +28,8 @@ def arrays(source: Any, what: str, batched: bool | None = None) -> Arrays:
       UserError: another kind of source, one that can be read only once, an empty one, one that does not fit into
         memory, inputs and labels that differ in number, or examples that differ in shape.
     """
-    if isinstance(source, Mapping) or (isinstance(source, tuple) and len(source) == 2 and hasattr(source[0], "shape")):
-        inputs, labels = map(np.asarray, _pair(source, what))
+    if isinstance(source, Mapping) or (isinstance(source, tuple) and len(source) == 2 and not _is_pair(source[0])):
+        inputs, labels = (_array(part, what) for part in _pair(source, what))
     else:
         inputs, labels = _joined(source, what, batched)
     if not inputs.ndim or not labels.ndim or len(inputs) != len(labels):
@@ -38,6 +38,18 @@ def arrays(source: Any, what: str, batched: bool | None = None) -> Arrays:
     if not len(inputs):
         raise UserError(f"{what}: there are none; {TAKES}")
     return Arrays(_of_32_bits(inputs, what), _of_32_bits(labels, what))
+
+
+def _is_pair(item: Any) -> bool:
+    """Says whether an item is an example, and so not the inputs of all of them."""
+    return isinstance(item, tuple | Mapping)
+
+
+def _array(values: Any, what: str) -> np.ndarray:
+    try:
+        return np.asarray(values)
+    except ValueError as error:
+        raise UserError(f"{what}: no array can be made of it ({error}): give all examples one shape") from error
 
 
 def _of_32_bits(values: np.ndarray, what: str) -> np.ndarray:
@@ -68,7 +80,7 @@ def _pair(item: Any, what: str) -> tuple[Any, Any]:
 def _joined(source: Any, what: str, batched: bool | None) -> tuple[np.ndarray, np.ndarray]:
     inputs, labels, size = [], [], 0
     for item in _items(source, what):
-        x, y = map(np.asarray, _pair(item, what))
+        x, y = (_array(part, what) for part in _pair(item, what))
         size += x.nbytes + y.nbytes
         if size > MOST:
             raise UserError(f"{what}: more than {MOST / 1e9:g} GB, or no end: give a part that fits into memory")

@@ -5,6 +5,7 @@ engine trains them, and the same store keeps their results. The names carry dige
 loss and optimizer compute. A task that has changed is another one, and never gets the results of the former.
 """
 
+import dataclasses
 import hashlib
 import inspect
 import re
@@ -19,7 +20,7 @@ import optax
 from jax import Array
 
 from smith.data import SPLITS, Arrays, DatasetInfo, default_data_dir
-from smith.errors import UserError
+from smith.errors import UserError, unknown
 from smith.lengths import Length, iterations
 from smith.metrics import METRICS, cross_entropy, metric, total
 from smith.networks import NetworkInfo
@@ -124,7 +125,7 @@ class Task:
         self.base = Run(
             data=unique,
             network=unique,
-            batch_size=batch_size or min(128, max(1, len(given) // 8)),
+            batch_size=min(128, max(1, len(given) // 8)) if batch_size is None else batch_size,
             length=iterations(1),
             lr=0.0,
             solver=solver,
@@ -132,6 +133,11 @@ class Task:
             metrics=tuple(chosen),
         )
         self._keep(name, results_dir)
+
+    def __repr__(self) -> str:
+        return (
+            f"Task({self.base.network}: {self.base.training_set} training examples, batches of {self.base.batch_size})"
+        )
 
     def _keep(self, name: str, results_dir: str | Path, data_dir: Path | None = None) -> None:
         self.name, self.store, self._data_dir = name, Store(Path(results_dir), SCALE), data_dir or default_data_dir()
@@ -147,6 +153,10 @@ class Task:
 
     def run(self, length: Length, **changes: Any) -> Run:
         """Returns a run of the task that is tested 40 times. changes: fields of `Run`; at least `lr`."""
+        fields = [field.name for field in dataclasses.fields(Run)]
+        for name in changes:
+            if name not in fields:
+                raise unknown("setting of a run", name, fields)
         run = self.base.replace(length=length, **{"lr": 0.0, "momentum": 0.9, "weight_decay": 0.0, **changes})
         if "test_every" in changes:
             return run
@@ -179,7 +189,10 @@ def _outputs(of: Functions, inputs: Array) -> jax.ShapeDtypeStruct:
     params, rest = jax.eval_shape(of.init, jax.random.key(0))
     if not jax.tree.leaves(params):
         raise UserError("the network has no parameters: there is nothing to train")
-    return jax.eval_shape(lambda p, r, x: of.apply(p, r, x, False, None)[0], params, rest, inputs)
+    outputs = jax.eval_shape(lambda p, r, x: of.apply(p, r, x, False, None)[0], params, rest, inputs)
+    if not isinstance(outputs, jax.ShapeDtypeStruct):
+        raise UserError(f"the network gives a {type(outputs).__name__}: give one array, (batch, ...)")
+    return outputs
 
 
 def _classes(splits: Mapping[Split, Arrays], outputs: jax.ShapeDtypeStruct) -> int:
@@ -219,7 +232,7 @@ def _factory(optimizer: str | Callable[..., Any]) -> Callable[..., Any]:
     """Returns a solver's factory, made from an Optax factory where that is given."""
     if isinstance(optimizer, str):
         return optim.SOLVERS[optimizer]
-    known = set(inspect.signature(optimizer).parameters)
+    known = set(inspect.signature(optimizer).parameters) if callable(optimizer) else set[str]()
     if "learning_rate" not in known:
         raise UserError("the optimizer takes no learning_rate: give a factory such as optax.adamw")
 

@@ -101,6 +101,10 @@ def test_the_training_loss_can_be_read_instead(tmp_path):
     [
         (("lr", 10, 1e-4), {}, "does not grow"),
         (("lr", 1, 1), {}, "does not grow"),
+        (("lr", "low", 1), {}, "give two numbers"),
+        (("lr", 1, float("inf")), {}, "give two numbers"),
+        (("lr", 1e-4, 1), {"wd": 1e-4}, "unknown setting of a run 'wd'"),
+        (("lr", 1e-4, 1), {"scale": "log"}, "unknown scale 'log'"),
         (("rate", 1e-4, 10), {}, "name lr"),
         (("momentum", 0.5, 1), {"lr": 0.1}, "between 0 and 1"),
         (("momentum", 0.5, 0.9), {}, "give lr="),

@@ -38,6 +38,7 @@ EXAMPLES = [{"image": x, "label": y, "id": n} for n, (x, y) in enumerate(zip(X, 
 BATCHES = [(X[:5], Y[:5]), (X[5:10], Y[5:10]), (X[10:], Y[10:])]
 SOURCES = {
     "arrays": (X, Y),
+    "lists": (X.tolist(), Y.tolist()),
     "mapping": {"inputs": X, "labels": Y},
     "pairs": list(zip(X, Y, strict=True)),
     "data source": Indexed(EXAMPLES),
@@ -74,6 +75,7 @@ def test_sequences_with_a_label_for_each_place_need_to_say_that_they_are_example
         ((X[:0], Y[:0]), "there are none"),
         ((X, Y[:3]), "12 and 3 inputs and labels"),
         ([(X[0], 1), (X[0][:3], 1)], "differ in shape"),
+        (([[1, 2], [3]], [0, 1]), "one shape"),
         ([X[0]], "no pair"),
         ([{"a": X[0], "b": X[0]}], "which of a, b is the label"),
         (Indexed(EXAMPLES, sys.maxsize), "no end"),
