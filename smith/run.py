@@ -48,6 +48,7 @@ class Run:
     image_side: the images' height and width in pixels, shrunk by the mean over squares; None for the dataset's own
     start: where the parameters and the optimizer's state come from; None for a fresh initialisation
     width, init, ghost_batch_size, running_average, memory: see `smith.networks.Options`
+    crop: side of the square, in pixels, that is cut out of each image: anywhere in training, from its middle in tests
     mirror: whether each training image is mirrored or not at random
     moving_test: whether each test goes on where the last one ended, round and round, on images mirrored at random, as
       the author's do (test_images 6,400 of resnet-56 and wide-32, 7,400 of densenet-40)
@@ -82,6 +83,7 @@ class Run:
     image_side: int | None = None
     memory: float = 1.0
     give_up: float | None = None
+    crop: int | None = None
 
     def __post_init__(self) -> None:
         for name in ("lr", "momentum", "weight_decay"):
@@ -118,7 +120,8 @@ class Run:
     def image_shape(self) -> tuple[int, ...]:
         """(height, width, channels) of the images that the network sees."""
         shape = DATASETS[self.data].image_shape
-        return (self.image_side, self.image_side, *shape[2:]) if self.image_side else shape
+        side = self.crop or self.image_side
+        return (side, side, *shape[2:]) if side else shape
 
     def count(self, length: Length) -> int:
         """Returns a length of this run in iterations."""
@@ -221,8 +224,12 @@ def _mistakes_of_the_data(run: Run, dataset: DatasetInfo) -> Iterator[tuple[Any,
     yield wrong, f"{images} training images: give a multiple of the {classes} classes, at most {most}"
     wrong = side is not None and (side < 1 or any(length % side for length in dataset.image_shape[:2]))
     yield wrong, f"image side {side}: give a divisor of {run.data}'s {dataset.image_shape[0]} pixels"
-    flat = run.mirror and len(run.image_shape) != 3
-    yield flat, f"{run.data} has no images that could be mirrored, (height, width, channels): leave mirror out"
+    whole = dataset.image_shape
+    flat = (run.mirror or run.crop is not None) and len(whole) != 3
+    yield flat, f"{run.data} has no images, (height, width, channels): leave mirror and crop out"
+    most = side or min(whole[:2], default=0)
+    wrong = run.crop is not None and not (isinstance(run.crop, int) and 1 <= run.crop <= most)
+    yield wrong, f"crop {run.crop}: give a whole number of pixels, from 1 to {most}"
     too_few = run.test_images is not None and run.test_images < 1
     yield too_few, f"{run.test_images} test images: give at least 1, or None for all"
 

@@ -86,6 +86,7 @@ class Program:
     metrics: what a test measures, in the order of its sums
     on_cpu: whether it is for a CPU, which has faster layers of its own (see `smith.networks.cpu`)
     loss: of the training and of `test_loss`
+    crop: side of the square that is cut out of each image
     """
 
     network: str
@@ -98,6 +99,7 @@ class Program:
     parts: int
     on_cpu: bool = False
     loss: Callable[[Array, Array], Array] = cross_entropy
+    crop: int | None = None
 
     @property
     def graphdef(self) -> Any:
@@ -117,9 +119,8 @@ def program_of(run: Run) -> Program:
     loss = dataset.loss or cross_entropy
     on_cpu = platform() == "cpu"
     parts = -(-run.batch_size // networks.info(run.network).cached_batch) if on_cpu else 1
-    return Program(
-        run.network, classes, run.solver, run.batch_size, run.options, run.mirror, metrics, parts, on_cpu, loss
-    )
+    settings = run.network, classes, run.solver, run.batch_size, run.options, run.mirror
+    return Program(*settings, metrics, parts, on_cpu, loss, run.crop)
 
 
 def platform() -> str:
@@ -157,6 +158,17 @@ def mirrored(images: Array, key: Array) -> Array:
     """Returns the images, each mirrored from left to right or not, at random."""
     chosen = jax.random.bernoulli(key, 0.5, (len(images),))
     return jnp.where(chosen[:, None, None, None], images[:, :, ::-1], images)
+
+
+def cropped(images: Array, side: int, key: Array | None) -> Array:
+    """Returns a square out of each image: from a place drawn at random, or without a key from the middle."""
+    room = [length - side for length in images.shape[1:3]]
+    if key is None:
+        top, left = room[0] // 2, room[1] // 2
+        return images[:, top : top + side, left : left + side]
+    corners = jax.random.randint(key, (len(images), 2), 0, jnp.array(room) + 1)
+    cut = functools.partial(jax.lax.dynamic_slice, slice_sizes=(side, side, images.shape[3]))
+    return jax.vmap(lambda image, corner: cut(image, (*corner, 0)))(images, corners)
 
 
 def loss_fn(params: Tree, rest: Tree, program: Program, images: Array, labels: Array, key: Array) -> tuple[Array, Tree]:
@@ -205,6 +217,8 @@ def train_step(
     chosen = jax.lax.dynamic_slice(orders.reshape(-1), (first,), (program.batch_size,))
     noise, flips = jax.random.split(jax.random.fold_in(key, iteration))
     images, labels = problem.preprocess(problem.train_images[chosen]), problem.train_labels[chosen]
+    if program.crop:
+        images = cropped(images, program.crop, jax.random.fold_in(flips, 1))
     if program.mirror:
         images = mirrored(images, flips)
     loss, rest, grads = gradient(state.params, state.rest, program, images, labels, noise)
@@ -222,6 +236,8 @@ def eval_step(
     """
     chosen = (first + jnp.arange(size)) % len(problem.test_labels)
     images, labels = problem.preprocess(problem.test_images[chosen]), problem.test_labels[chosen]
+    if program.crop:
+        images = cropped(images, program.crop, None)
     if key is not None:
         images = mirrored(images, jax.random.fold_in(key, first))
     logits, _ = networks.apply(program.graphdef, state.params, state.rest, images, train=False, fast_cpu=program.on_cpu)

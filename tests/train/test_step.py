@@ -207,3 +207,14 @@ def test_a_key_mirrors_the_images_of_a_test_at_random(mnist, program):
     symmetric = dataclasses.replace(mnist, test_images=mnist.test_images.at[:].set(100))
     sums = [step.eval_step(program, state, symmetric, 0, 60, key)[0] for key in (None, jax.random.key(7))]
     assert float(sums[0]) == pytest.approx(float(sums[1]))
+
+
+def test_a_crop_is_anywhere_in_training_and_in_the_middle_in_a_test():
+    places = jnp.broadcast_to(jnp.arange(10)[:, None, None] * 10.0 + jnp.arange(10)[:, None], (200, 10, 10, 1))
+    middle = step.cropped(places, 6, None)
+    np.testing.assert_array_equal(middle[0, ..., 0], places[0, 2:8, 2:8, 0])
+    drawn = step.cropped(places, 6, jax.random.key(0))
+    assert drawn.shape == (200, 6, 6, 1)
+    corners = {divmod(int(image[0, 0, 0]), 10) for image in drawn}
+    assert corners == {(y, x) for y in range(5) for x in range(5)}
+    np.testing.assert_array_equal(drawn - drawn[:, :1, :1], middle - middle[:, :1, :1])

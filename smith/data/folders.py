@@ -1,0 +1,73 @@
+"""Datasets as folders of images, in ImageNet's own layout: `train/<class>/*.JPEG` and `val/<class>/*.JPEG`."""
+
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+
+from smith.data.arrays import Arrays
+from smith.errors import UserError
+
+NAMES = {"train": "train", "test": "val"}  # ImageNet's validation set is what everybody tests on
+KINDS = (".jpeg", ".jpg", ".png")
+
+
+def read(folder: Path, split: str, side: int) -> Arrays:
+    """Returns a split: images (N, side, side, 3) uint8, in the order of their paths, and labels (N,) int32.
+
+    A class is a folder; labels count the training set's folders by name. An image of another size is resized to the
+    square, as the author's were, whatever its shape (bilinear, with antialiasing). Grey and CMYK ones become RGB.
+
+    Raises:
+      UserError: a folder is missing or empty, a class of the test set that the training set has not or the other way
+        round, or files that are no images; the line names them.
+    """
+    classes = _classes(folder / NAMES["train"])
+    found = classes if split == "train" else _classes(folder / NAMES[split])
+    if odd := sorted({*classes} ^ {*found}):
+        raise UserError(f"{folder}: {_some(odd)} in only one of train and val: complete the classes")
+    by_class = [_images(folder / NAMES[split] / name) for name in classes]
+    paths = [path for of_one in by_class for path in of_one]
+    labels = np.repeat(np.arange(len(classes), dtype=np.int32), [len(of_one) for of_one in by_class])
+    images, broken = np.empty((len(paths), side, side, 3), np.uint8), list[str]()
+
+    def decode(number: int) -> None:
+        try:
+            images[number] = _decoded(paths[number], side)
+        except (OSError, ValueError, SyntaxError) as error:  # what Pillow raises for bytes that it can not read
+            broken.append(f"{paths[number].relative_to(folder)} ({error})")
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        list(pool.map(decode, range(len(paths))))
+    if broken:
+        raise UserError(f"{folder}: {len(broken)} of {len(paths)} files can not be read: {_some(sorted(broken))}")
+    return Arrays(images, labels)
+
+
+def _decoded(path: Path, side: int) -> np.ndarray:
+    from PIL import Image
+
+    with Image.open(path) as image:
+        rgb = image.convert("RGB")
+    return np.asarray(rgb if rgb.size == (side, side) else rgb.resize((side, side), Image.Resampling.BILINEAR))
+
+
+def _classes(folder: Path) -> list[str]:
+    if not folder.is_dir():
+        raise UserError(f"{folder} is not there: a folder for each class is needed in it")
+    if not (names := sorted(path.name for path in folder.iterdir() if path.is_dir())):
+        raise UserError(f"{folder} has no folders: one for each class is needed, with its images")
+    return names
+
+
+def _images(folder: Path) -> list[Path]:
+    if not (found := sorted(path for path in folder.rglob("*") if path.suffix.lower() in KINDS)):
+        raise UserError(f"{folder} has no images ({', '.join(KINDS)})")
+    return found
+
+
+def _some(names: Sequence[str]) -> str:
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return ", ".join(names[:3]) + more
