@@ -76,10 +76,11 @@ class Training(Drawing):
 
     def train(self, jobs: "Sequence[Job]", store: Store, **options: bool) -> None:
         """Trains jobs and says what was done."""
+        from smith.train import devices
         from smith.train import jobs as training
         from smith.train.progress import Display
 
-        with Display() as display:
+        with devices.failures(), Display() as display:
             done = training.execute(jobs, store, self.data_dir, display, **self.times(), **options)
         _say_what_was_done(done)
 

@@ -9,7 +9,7 @@ import pytest
 
 from smith.errors import UserError
 from smith.scales import SCALES
-from smith.train import workers
+from smith.train import stopping, workers
 
 FAKE = """
 import os, sys, time
@@ -75,11 +75,12 @@ def test_lines_are_passed_on_and_the_worst_status_is_told(fake, capsys, monkeypa
     assert capsys.readouterr().out.count("\n") == 3
 
 
-def test_an_error_or_a_signal_stops_them_all(fake, monkeypatch):
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1])
+def test_a_signal_stops_them_all(fake, number):
     """They get a SIGTERM, and are waited for."""
-    before = signal.signal(signal.SIGALRM, lambda *_: sys.exit(143))
+    before = signal.signal(signal.SIGALRM, lambda *_: signal.raise_signal(number))
     signal.setitimer(signal.ITIMER_REAL, 0.5)
-    with pytest.raises(SystemExit):
+    with pytest.raises(SystemExit, match=f"{128 + number}"), stopping.signals():
         workers.execute(2, ["20", "0", "fig14"])
     signal.signal(signal.SIGALRM, before)
     assert [process.returncode for process in fake] == [-signal.SIGTERM, -signal.SIGTERM]
