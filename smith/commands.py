@@ -1,7 +1,9 @@
 """The commands of `smith`: a dataclass for each, whose fields are its options and whose call does it."""
 
+import contextlib
 import dataclasses
 import itertools
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -31,8 +33,28 @@ else:
 WHICH = "figures and tables such as fig07 table1, files such as mine.py, or all"
 Names = Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="NAME", help=WHICH)]
 Folder = Annotated[Path, tyro.conf.arg(metavar="FOLDER")]
-Number = Annotated[int, tyro.conf.arg(metavar="N")]
-Seeds = Annotated[int, tyro.conf.arg(metavar="N", help="seeds per run; 0 for the scale's own number")]
+
+
+def _number(option: str, most: int) -> tyro.constructors.PrimitiveConstructorSpec[int]:
+    """Returns how an option is read that takes a whole number."""
+
+    def read(words: list[str]) -> int:
+        with contextlib.suppress(ValueError):
+            if 0 <= int(words[0]) <= most:
+                return int(words[0])
+        raise UserError(f"{option} {words[0]}: give a whole number from 0 to {most:,}")
+
+    return tyro.constructors.PrimitiveConstructorSpec(
+        nargs=1, metavar="N", instance_from_str=read, is_instance=lambda x: isinstance(x, int), str_from_instance=_words
+    )
+
+
+def _words(number: int) -> list[str]:
+    return [str(number)]
+
+
+Workers = Annotated[int, _number("--workers", 4 * (os.cpu_count() or 1))]
+Seeds = Annotated[int, tyro.conf.arg(help="seeds per run; 0 for the scale's own number"), _number("--seeds", 1_000)]
 Time = Annotated[str, tyro.conf.arg(metavar="TIME")]
 
 
@@ -85,12 +107,6 @@ class Training(Drawing):
         _say_what_was_done(done)
 
 
-def _seeds(given: int, store: Store) -> int:
-    if given < 0:
-        raise UserError(f"--seeds {given}: give a number of at least 1")
-    return given or store.scale.trained
-
-
 def _say_what_was_done(done: "Summary") -> None:
     trained = f"{done.trained} run{'s' * (done.trained != 1)} trained, {done.diverged} diverged"
     begun = f" ({done.begun} begun)" if done.begun else ""
@@ -114,25 +130,24 @@ class List(Drawing):
     seeds: Seeds = 0
 
     def __call__(self) -> None:
-        from rich.console import Console
-        from rich.markup import escape
         from rich.table import Table
 
         from smith.train import jobs
+        from smith.train.progress import console
 
         store, every = self.store(), {}
-        seeds = _seeds(self.seeds, store)
+        seeds = self.seeds or store.scale.trained
         title = f"{store.scale.name}: {store.scale.what}; {seeds} seed{'s' * (seeds > 1)}"
-        grid = Table(title=escape(title), title_justify="left", box=None)
+        grid = Table(title=title, title_justify="left", box=None)
         for column in ("name", "panels", "what it shows", "done", "time left"):
             right = column in ("done", "time left")
             grid.add_column(column, justify="right" if right else "left", no_wrap=column != "what it shows")
         for shows in [one.shows for one in experiments.find(self.names)]:
             planned = jobs.plan(shows.runs(), store, seeds)
             every |= dict.fromkeys(planned)
-            grid.add_row(*map(escape, (shows.name, shows.letters, shows.title, *_left(planned, store))))
+            grid.add_row(shows.name, shows.letters, shows.title, *_left(planned, store))
         grid.add_row("all", "", "each run counted once", *_left(list(every), store), style="bold")
-        Console().print(grid)
+        console(sys.stdout).print(grid)
 
 
 def _left(planned: "Sequence[Job]", store: Store) -> tuple[str, str]:
@@ -152,7 +167,7 @@ class Run(Training):
     """
 
     names: Names = ()
-    workers: Number = 0  # how many runs to train at a time, each on its share of the cores; 0: one a core in miniature
+    workers: Workers = 0  # how many runs to train at a time, each on its share of the cores; 0: one a core in miniature
     on_divergence: Literal["record", "stop"] = "record"  # record it as the result and go on, or record it and stop
     force: bool = False  # train again what has a result
     draw: bool = True  # draw the figures at the end
@@ -166,7 +181,9 @@ class Run(Training):
         workers.check(self.workers, alone)
         self.times()  # a mistake is told once, not by every worker
         disk.make_folder(self.figures_dir, "--figures-dir")
-        planned = jobs.plan([run for one in found for run in one.shows.runs()], store, _seeds(self.seeds, store))
+        planned = jobs.plan(
+            [run for one in found for run in one.shows.runs()], store, self.seeds or store.scale.trained
+        )
         count = self.workers or (1 if alone else workers.by_itself(store.scale, len(jobs.missing(planned, store))))
         if count == 1:
             self.train(planned, store, force=self.force, stop_on_divergence=stop)
@@ -274,7 +291,7 @@ class Calibrate(Training):
         from smith.train import jobs
 
         store = self.store()
-        seeds = _seeds(self.seeds, store)
+        seeds = self.seeds or store.scale.trained
         chosen, every = ([one.shows for one in experiments.find(n)] for n in (self.names, ["all", *self.names]))
         figures = calibration.check(chosen, every, store, self.curves)
         disk.make_folder(self.figures_dir, "--figures-dir")

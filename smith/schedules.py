@@ -10,11 +10,13 @@ schedule of your own is a frozen dataclass that derives from `Schedule` and has 
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from numbers import Real
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, get_type_hints
 
 from smith.errors import UserError
 from smith.lengths import Time, resolve
@@ -42,6 +44,25 @@ jnp: Any = _JaxNumpy()
 
 
 @dataclass(frozen=True)
+class Rule:
+    """What a field of a schedule may be: in words, and as a function. It is part of the field's type."""
+
+    words: str
+    holds: Callable[[Any], bool]
+
+
+def _number(words: str, holds: Callable[[Any], bool]) -> Rule:
+    return Rule(words, lambda value: isinstance(value, Real) and math.isfinite(value) and holds(value))
+
+
+Rate = Annotated[float, _number("a number of at least 0", lambda value: value >= 0)]
+Share = Annotated[float, _number("a number from 0 to 1", lambda value: 0 <= value <= 1)]
+Divisor = Annotated[float, _number("a number above 0", lambda value: value > 0)]
+Anneal = Annotated[Literal["cosine", "linear"], Rule("'cosine' or 'linear'", ("cosine", "linear").__contains__)]
+Times = Annotated[tuple[Time, ...], Rule("a tuple of times, as in (0.5, 0.75)", lambda value: isinstance(value, tuple))]
+
+
+@dataclass(frozen=True)
 class Schedule:
     """The common part of all schedules. A class that derives from it is registered under its own name.
 
@@ -57,6 +78,11 @@ class Schedule:
         SCHEDULES.add(cls.__name__, cls, cls)
 
     def __post_init__(self) -> None:
+        for name, hint in _hints(type(self)).items():
+            for rule in getattr(hint, "__metadata__", ()):
+                value = getattr(self, name)
+                if isinstance(rule, Rule) and not rule.holds(value):
+                    raise UserError(f"{name} {value!r} of {type(self).__name__}: give {rule.words}")
         low, high = (getattr(self, name) for name in self.ordered) if self.ordered else (0, 0)
         if not low <= high:
             raise UserError(f"{self.ordered[0]} {low:g} is above {self.ordered[1]} {high:g} in {self}: exchange them")
@@ -74,6 +100,18 @@ class Schedule:
         raise NotImplementedError
 
 
+_ONE = Rule("a schedule", lambda value: isinstance(value, Schedule))
+_SOME = Rule("a tuple of schedules", lambda value: isinstance(value, tuple) and all(map(_ONE.holds, value)))
+
+
+@functools.cache
+def _hints(kind: type) -> dict[str, Any]:
+    try:
+        return get_type_hints(kind, include_extras=True)
+    except NameError:  # somebody's own class, whose types are not to be found
+        return {}
+
+
 def _steps(time: Time, total: int, per_epoch: float, least: int = 1, most: float = math.inf) -> int:
     """Returns a time in iterations. Raises UserError if it is not between `least` and `most`."""
     steps = resolve(time, total, per_epoch)
@@ -86,7 +124,7 @@ def _steps(time: Time, total: int, per_epoch: float, least: int = 1, most: float
 class Constant(Schedule, slug="{0.value:g}"):
     """The same value throughout."""
 
-    value: float
+    value: Rate
 
     def formula(self, total: int, per_epoch: float) -> Formula:
         return lambda t: jnp.full_like(t, self.value)
@@ -99,8 +137,8 @@ class RangeTest(Schedule, slug="range{0.start:g}-{0.stop:g}", ordered=("start", 
     A range test proper ends at `step_size`. A longer run keeps `start` after twice that time.
     """
 
-    start: float
-    stop: float
+    start: Rate
+    stop: Rate
     step_size: Time = 1.0
 
     def formula(self, total: int, per_epoch: float) -> Formula:
@@ -117,8 +155,8 @@ class RangeTest(Schedule, slug="range{0.start:g}-{0.stop:g}", ordered=("start", 
 class Triangular(Schedule, slug="triangular{0.base:g}-{0.peak:g}", ordered=("base", "peak")):
     """Cyclical learning rate: linear from `base` to `peak` over `step_size`, back over the next, and so on."""
 
-    base: float
-    peak: float
+    base: Rate
+    peak: Rate
     step_size: Time = 0.5
 
     def formula(self, total: int, per_epoch: float) -> Formula:
@@ -144,8 +182,8 @@ class OneCycle(Schedule, slug="1cycle{0.base:g}-{0.peak:g}", ordered=("base", "p
     The way down aims at 0, not at `base`, and is floored at `base`/1000, the value of the rest of the run.
     """
 
-    base: float
-    peak: float
+    base: Rate
+    peak: Rate
     step_size: Time
 
     def formula(self, total: int, per_epoch: float) -> Formula:
@@ -167,8 +205,8 @@ class CyclicalMomentum(Schedule, slug="cm{0.ends[0]:g}-{0.ends[1]:g}", ordered=(
     Every further cycle has half the amplitude of the one before (Caffe's `triangular2`).
     """
 
-    high: float
-    low: float
+    high: Share
+    low: Share
     step_size: Time = 1.0
     rising: bool = False
 
@@ -192,9 +230,9 @@ class CyclicalMomentum(Schedule, slug="cm{0.ends[0]:g}-{0.ends[1]:g}", ordered=(
 class Multistep(Schedule, slug="step{0.value:g}"):
     """`value`, multiplied by `factor` at each time of `at`."""
 
-    value: float
-    factor: float
-    at: tuple[Time, ...]
+    value: Rate
+    factor: Rate
+    at: Times
 
     def formula(self, total: int, per_epoch: float) -> Formula:
         steps = [_steps(time, total, per_epoch, 0, total) for time in self.at]
@@ -205,8 +243,8 @@ class Multistep(Schedule, slug="step{0.value:g}"):
 class Exponential(Schedule, slug="exp{0.value:g}"):
     """`value`, multiplied by `factor` every `every` (Caffe's `step`; the standard ImageNet policy of figure 16)."""
 
-    value: float
-    factor: float
+    value: Rate
+    factor: Rate
     every: Time
 
     def formula(self, total: int, per_epoch: float) -> Formula:
@@ -218,9 +256,9 @@ class Exponential(Schedule, slug="exp{0.value:g}"):
 class Inverse(Schedule, slug="inv{0.value:g}"):
     """`value` * (1 + t / `time`) ** -`power` (Caffe's `inv` with gamma = 1 / time; table 2, MNIST)."""
 
-    value: float
+    value: Rate
     time: Time
-    power: float = 0.75
+    power: Rate = 0.75
 
     def formula(self, total: int, per_epoch: float) -> Formula:
         steps = _steps(self.time, total, per_epoch)
@@ -231,8 +269,8 @@ class Inverse(Schedule, slug="inv{0.value:g}"):
 class Scaled(Schedule, slug="{0.factor:g}x{0.schedule}"):
     """Another schedule times a factor: the learning rates of a network in miniature."""
 
-    schedule: Schedule
-    factor: float
+    schedule: Annotated[Schedule, _ONE]
+    factor: Rate
 
     def formula(self, total: int, per_epoch: float) -> Formula:
         formula = self.schedule.formula(total, per_epoch)
@@ -246,8 +284,8 @@ class Join(Schedule):
     Figure 7d warms up and then drops: `Join((RangeTest(0.001, 0.007), Multistep(...)), at=(0.5,))`.
     """
 
-    schedules: tuple[Schedule, ...]
-    at: tuple[Time, ...]
+    schedules: Annotated[tuple[Schedule, ...], _SOME]
+    at: Times
 
     def formula(self, total: int, per_epoch: float) -> Formula:
         ends = [*(_steps(time, total, per_epoch, 0, total) for time in self.at), total]
@@ -259,9 +297,6 @@ class Join(Schedule):
 
     def __str__(self) -> str:
         return "+".join(map(str, self.schedules))
-
-
-Anneal = Literal["cosine", "linear"]
 
 
 def _phases(values: tuple[float, ...], ends: tuple[float, ...], shape: Anneal = "cosine") -> Formula:
@@ -294,11 +329,11 @@ class PyTorchOneCycle(Schedule):
     three phases by way of the initial value.
     """
 
-    peak: float
+    peak: Rate
     three_phase: bool = False
-    pct_start: float = 0.3
-    div_factor: float = 25.0
-    final_div_factor: float = 1e4
+    pct_start: Share = 0.3
+    div_factor: Divisor = 25.0
+    final_div_factor: Divisor = 1e4
     anneal: Anneal = "cosine"
 
     def formula(self, total: int, per_epoch: float) -> Formula:
@@ -313,10 +348,10 @@ class PyTorchOneCycle(Schedule):
 class PyTorchMomentum(Schedule, slug="pytorchcm{0.high:g}-{0.low:g}", ordered=("low", "high")):
     """The momentum of PyTorch's OneCycleLR: `high` to `low` while the rate rises, and back while it falls."""
 
-    high: float = 0.95
-    low: float = 0.85
+    high: Share = 0.95
+    low: Share = 0.85
     three_phase: bool = False
-    pct_start: float = 0.3
+    pct_start: Share = 0.3
     anneal: Anneal = "cosine"
 
     def formula(self, total: int, per_epoch: float) -> Formula:
@@ -327,10 +362,10 @@ class PyTorchMomentum(Schedule, slug="pytorchcm{0.high:g}-{0.low:g}", ordered=("
 class FastaiOneCycle(Schedule, slug="fastai-{0.peak:g}"):
     """fastai's `fit_one_cycle`, for comparison: cosine from `peak`/`div` to `peak`, then to `peak`/`div_final`."""
 
-    peak: float
-    pct_start: float = 0.25
-    div: float = 25.0
-    div_final: float = 1e5
+    peak: Rate
+    pct_start: Share = 0.25
+    div: Divisor = 25.0
+    div_final: Divisor = 1e5
 
     def formula(self, total: int, per_epoch: float) -> Formula:
         values = (self.peak / self.div, self.peak, self.peak / self.div_final)
@@ -341,9 +376,9 @@ class FastaiOneCycle(Schedule, slug="fastai-{0.peak:g}"):
 class FastaiMomentum(Schedule, slug="fastaicm{0.high:g}-{0.low:g}", ordered=("low", "high")):
     """The momentum of fastai's `fit_one_cycle`: cosine from `high` to `low` over `pct_start`, and back."""
 
-    high: float = 0.95
-    low: float = 0.85
-    pct_start: float = 0.25
+    high: Share = 0.95
+    low: Share = 0.85
+    pct_start: Share = 0.25
 
     def formula(self, total: int, per_epoch: float) -> Formula:
         return _phases((self.high, self.low, self.high), (0, self.pct_start * total, total))

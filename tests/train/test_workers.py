@@ -42,11 +42,9 @@ def test_each_worker_has_its_share_of_the_cores(every, expected):
     assert [workers.cores(every, number, 3) for number in range(3)] == expected
 
 
-def test_a_number_of_workers_is_at_least_one_and_one_for_what_needs_order():
+def test_the_number_of_workers_is_one_for_what_needs_order():
     workers.check(1, ["--force"])
     workers.check(3)
-    with pytest.raises(UserError, match="--workers -1: give a number of at least 1"):
-        workers.check(-1)
     with pytest.raises(UserError, match="--force goes from run to run in order: leave --workers out"):
         workers.check(2, ["--force"])
 
