@@ -10,17 +10,16 @@ schedule of your own is a frozen dataclass that derives from `Schedule` and has 
 
 from __future__ import annotations
 
-import functools
 import itertools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from numbers import Real
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from smith.errors import UserError
 from smith.lengths import Time, resolve
 from smith.registry import Registry
+from smith.rules import Anneal, Divisor, Rate, Rule, Share, Times, check
 
 if TYPE_CHECKING:
     import optax
@@ -44,25 +43,6 @@ jnp: Any = _JaxNumpy()
 
 
 @dataclass(frozen=True)
-class Rule:
-    """What a field of a schedule may be: in words, and as a function. It is part of the field's type."""
-
-    words: str
-    holds: Callable[[Any], bool]
-
-
-def _number(words: str, holds: Callable[[Any], bool]) -> Rule:
-    return Rule(words, lambda value: isinstance(value, Real) and math.isfinite(value) and holds(value))
-
-
-Rate = Annotated[float, _number("a number of at least 0", lambda value: value >= 0)]
-Share = Annotated[float, _number("a number from 0 to 1", lambda value: 0 <= value <= 1)]
-Divisor = Annotated[float, _number("a number above 0", lambda value: value > 0)]
-Anneal = Annotated[Literal["cosine", "linear"], Rule("'cosine' or 'linear'", ("cosine", "linear").__contains__)]
-Times = Annotated[tuple[Time, ...], Rule("a tuple of times, as in (0.5, 0.75)", lambda value: isinstance(value, tuple))]
-
-
-@dataclass(frozen=True)
 class Schedule:
     """The common part of all schedules. A class that derives from it is registered under its own name.
 
@@ -78,11 +58,7 @@ class Schedule:
         SCHEDULES.add(cls.__name__, cls, cls)
 
     def __post_init__(self) -> None:
-        for name, hint in _hints(type(self)).items():
-            for rule in getattr(hint, "__metadata__", ()):
-                value = getattr(self, name)
-                if isinstance(rule, Rule) and not rule.holds(value):
-                    raise UserError(f"{name} {value!r} of {type(self).__name__}: give {rule.words}")
+        check(self)
         low, high = (getattr(self, name) for name in self.ordered) if self.ordered else (0, 0)
         if not low <= high:
             raise UserError(f"{self.ordered[0]} {low:g} is above {self.ordered[1]} {high:g} in {self}: exchange them")
@@ -102,14 +78,6 @@ class Schedule:
 
 _ONE = Rule("a schedule", lambda value: isinstance(value, Schedule))
 _SOME = Rule("a tuple of schedules", lambda value: isinstance(value, tuple) and all(map(_ONE.holds, value)))
-
-
-@functools.cache
-def _hints(kind: type) -> dict[str, Any]:
-    try:
-        return get_type_hints(kind, include_extras=True)
-    except NameError:  # somebody's own class, whose types are not to be found
-        return {}
 
 
 def _steps(time: Time, total: int, per_epoch: float, least: int = 1, most: float = math.inf) -> int:

@@ -13,11 +13,11 @@ LONGEST, MOST = 360, {"smith": 9_990, "tests": 10_600}  # lines of a file; of al
 FLOORS = [  # from the ground up: the rooms of a floor, each with the paths of its modules
     {"ground": r"errors|registry|disk"},
     {"networks": r"networks/.*", "data": r"data/.*"},
-    {"descriptions": r"run|lengths|schedules|metrics|scales|replicates|figure|legends"},
+    {"descriptions": r"run|lengths|rules|schedules|metrics|scales|replicates|figure|legends"},
     {"store": r"store/.*"},
     {"train": r"train/.*", "analysis": r"analysis/.*"},
     {"figures": r"figures/.*"},
-    {"command": r"cli|commands|experiments|names|__main__|__init__"},
+    {"command": r"cli|commands|experiments|frames|names|__main__|__init__"},
 ]
 
 
