@@ -147,16 +147,28 @@ class List(Drawing):
             every |= dict.fromkeys(planned)
             grid.add_row(shows.name, shows.letters, shows.title, *_left(planned, store))
         grid.add_row("all", "", "each run counted once", *_left(list(every), store), style="bold")
+        if "~" in "".join(map(str, grid.columns[-1].cells)):
+            grid.caption, grid.caption_justify = GUESSED, "left"
         console(sys.stdout).print(grid)
 
 
+GPU = 1e13  # FLOP/s, a guess: nobody has measured one here
+GUESSED = "~ for a GPU that reaches 10 TFLOP/s, which is a guess: there is no result of some network that says more"
+
+
 def _left(planned: "Sequence[Job]", store: Store) -> tuple[str, str]:
-    """Returns how many jobs are done, and how long the others will take by what results of the scale took."""
+    """Returns how many jobs are done, and how long the others will take by what results of the scale took.
+
+    At the paper's scale a network without a result is taken for one on a GPU.
+    """
     from smith.train import jobs, timing
 
-    todo = jobs.missing(planned, store)
+    todo, guess = jobs.missing(planned, store), ""
     time = timing.estimate(todo, store)
-    return f"{len(planned) - len(todo)}/{len(planned)}", "not known" if time is None else duration(time)
+    if time is None and store.scale.name == "paper":
+        os.environ["JAX_PLATFORMS"] = "cpu"  # FLOP are counted, and nothing is computed
+        time, guess = timing.estimate(todo, store, count=timing.flops, assumed=GPU), "~"
+    return f"{len(planned) - len(todo)}/{len(planned)}", "not known" if time is None else guess + duration(time)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -237,6 +237,15 @@ def test_list_counts_what_is_done_and_says_how_long_the_rest_takes(capsys, tmp_p
     assert listed["fig14"][-3:] == ["0/12", "not", "known"]
 
 
+def test_list_says_what_the_papers_scale_needs_of_a_gpu_and_that_this_is_a_guess(capsys, tmp_path):
+    call("list", "fig14", "--scale", "paper", "--results-dir", tmp_path)
+    shown = capsys.readouterr().out
+    assert "0/24 " in shown and " ~" in shown and "which is a guess" in " ".join(shown.split())
+    write_results(tmp_path, "fig14", "paper")
+    call("list", "fig14", "--scale", "paper", "--results-dir", tmp_path)
+    assert "~" not in capsys.readouterr().out
+
+
 def test_draw_without_results_says_how_to_get_them(capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     write_results(tmp_path / "results", "fig14")

@@ -5,7 +5,7 @@ or waited for between tests.
 """
 
 import functools
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import jax
@@ -117,12 +117,13 @@ def platform() -> str:
 
 @functools.cache
 def flops(network: str, classes: int, options: Options) -> float:
-    """Returns the FLOP of training on one image: three times those of the network's call, by XLA's count."""
-    options = replace(options, ghost_batch_size=None)
+    """Returns the FLOP of training on one image: three times those of the network's call, by XLA's count.
+
+    options: with the shape of the images
+    """
     graphdef = _graphdef(network, classes, options)
     params, rest = jax.eval_shape(lambda key: networks.create(network, key, classes, options)[1:], jax.random.key(0))
-    shape = options.image_shape or networks.info(network).image_shape or ()
-    images = jax.ShapeDtypeStruct((1, *shape), jnp.float32)
+    images = jax.ShapeDtypeStruct((1, *(options.image_shape or ())), jnp.float32)
     call = jax.jit(lambda *arrays: networks.apply(graphdef, *arrays, train=False)[0])
     cost: Any = call.lower(params, rest, images).cost_analysis()
     return 3 * cost["flops"]

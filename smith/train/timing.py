@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from smith import disk
 from smith.errors import UserError
+from smith.networks import Options
 from smith.run import Run
 from smith.store import Store, results
 from smith.train.progress import Ahead, Pace
@@ -100,7 +101,7 @@ def flops(run: Run) -> float:
     """Returns the FLOP of training on one image of a run. Imports JAX."""
     from smith.train import step
 
-    return step.flops(run.network, run.class_count, run.options)
+    return step.flops(run.network, run.class_count, Options(width=run.width, image_shape=run.image_shape))
 
 
 def estimate(
@@ -114,8 +115,8 @@ def estimate(
 
     Args:
       now: the pace of a run that is under way.
-      count: counts the FLOP of an image, for networks without a result: they are taken to be as fast as the others.
-      assumed: FLOP/s, if no network has a result.
+      count: counts the FLOP of an image, for networks without a result.
+      assumed: the FLOP/s that those are taken to reach; 0 for as many as the others do.
     """
     compiling, seconds, programs = compile_seconds(store), 0.0, set()
     rates: dict[tuple[str, float], tuple[float, Run]] = {}  # images/s, tests included, and a run that had that rate
@@ -127,8 +128,8 @@ def estimate(
     for run in (job.run for job in jobs):
         kind = run.network, run.width
         if kind not in rates and count:
-            speeds = [rate * count(known) for rate, known in rates.values()]
-            rates[kind] = (statistics.fmean(speeds) if speeds else assumed) / count(run), run
+            speeds = [rate * count(known) for rate, known in rates.values()] or [0.0]
+            rates[kind] = (assumed or statistics.fmean(speeds)) / count(run), run
         if not rates.get(kind, (0.0,))[0]:
             return None
         seconds += (run.iterations - run.first_iteration) * run.batch_size / rates[kind][0]

@@ -89,7 +89,7 @@ def test_an_estimate_is_made_from_the_newest_results_of_the_network(store):
 
 
 def test_what_is_not_measured_is_estimated_by_its_arithmetic(store):
-    """So fast as the networks that are, or the run that is under way; else as fast as is assumed."""
+    """As fast as the networks that are, or the run that is under way; or as fast as is assumed."""
     job, cost = Job(SMALL_RUN.replace(network="shallow3", data="cifar10"), 0), {"lenet": 1e6, "shallow3": 5e6}
 
     def estimate(*now: Pace, **more) -> float | None:
@@ -101,7 +101,7 @@ def test_what_is_not_measured_is_estimated_by_its_arithmetic(store):
     assert estimate(Pace(SMALL_RUN, 2.0)) == pytest.approx(5 * 12 * 2)
     assert estimate(Pace(job.run, 2.0)) == pytest.approx(12 * 2)
     keep(store, SMALL_RUN, 0, date="2026-01-02", seconds="6")
-    assert estimate(assumed=1e9) == pytest.approx(5 * 6)
+    assert estimate() == pytest.approx(5 * 6)
 
 
 def test_the_arithmetic_of_the_paper(store):
