@@ -121,10 +121,16 @@ def flops(network: str, classes: int, options: Options) -> float:
 
     options: with the shape of the images
     """
-    graphdef = _graphdef(network, classes, options)
-    params, rest = jax.eval_shape(lambda key: networks.create(network, key, classes, options)[1:], jax.random.key(0))
+    structure: list[Any] = []
+
+    def build(key: Array) -> tuple[Tree, Tree]:
+        graphdef, params, rest = networks.create(network, key, classes, options)
+        structure.append(graphdef)
+        return params, rest
+
+    params, rest = jax.eval_shape(build, jax.random.key(0))  # draws no parameters
     images = jax.ShapeDtypeStruct((1, *(options.image_shape or ())), jnp.float32)
-    call = jax.jit(lambda *arrays: networks.apply(graphdef, *arrays, train=False)[0])
+    call = jax.jit(lambda *arrays: networks.apply(structure[0], *arrays, train=False)[0])
     cost: Any = call.lower(params, rest, images).cost_analysis()
     return 3 * cost["flops"]
 
