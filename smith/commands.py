@@ -44,13 +44,8 @@ def _number(option: str, most: int) -> tyro.constructors.PrimitiveConstructorSpe
                 return int(words[0])
         raise UserError(f"{option} {words[0]}: give a whole number from 0 to {most:,}")
 
-    return tyro.constructors.PrimitiveConstructorSpec(
-        nargs=1, metavar="N", instance_from_str=read, is_instance=lambda x: isinstance(x, int), str_from_instance=_words
-    )
-
-
-def _words(number: int) -> list[str]:
-    return [str(number)]
+    typed = {"is_instance": lambda value: isinstance(value, int), "str_from_instance": lambda value: [str(value)]}
+    return tyro.constructors.PrimitiveConstructorSpec(nargs=1, metavar="N", instance_from_str=read, **typed)
 
 
 Workers = Annotated[int, _number("--workers", 4 * (os.cpu_count() or 1))]
@@ -152,7 +147,7 @@ class List(Drawing):
         console(sys.stdout).print(grid)
 
 
-GPU = 1e13  # FLOP/s, a guess: nobody has measured one here
+GPU = 1e13  # FLOP/s
 GUESSED = "~ for a GPU that reaches 10 TFLOP/s, which is a guess: there is no result of some network that says more"
 
 
