@@ -3,13 +3,29 @@
 #
 #   scripts/run_all.sh [smoke|mini|paper] [options of `smith run`]
 #
+# Folders in the options are taken from where you stand; without them results/ and figures/ of the repository are used.
 # The figures of the results that are here already are drawn first. What is trained is not trained again, so the same
 # command goes on after an interruption; with `--results-dir FOLDER` everything is trained anew.
 set -euo pipefail
+here=$PWD
 cd "$(dirname "$0")/.."
 scale=mini
 if [ $# -gt 0 ] && [[ $1 != -* ]]; then scale=$1 && shift; fi
 case $scale in smoke | mini | paper) ;; *) echo "run_all: unknown scale '$scale': smoke, mini or paper" >&2 && exit 2 ;; esac
+
+options=() data=()
+while [ $# -gt 0 ]; do
+    option=$1 && shift
+    if [[ $option == --*-dir && $# -gt 0 ]]; then option+=="$1" && shift; fi
+    if [[ $option == --*-dir=* ]]; then
+        folder=${option#*=}
+        [[ $folder == /* ]] || folder="$here/$folder"
+        options+=("${option%%=*}" "$folder")
+        if [[ $option == --data-dir=* ]]; then data=(--data-dir "$folder"); fi
+    else
+        options+=("$option")
+    fi
+done
 
 scripts/setup.sh
 venv=${VENV:-.venv}
@@ -18,9 +34,9 @@ case $venv in /*) export PATH="$venv/bin:$PATH" ;; esac
 smith draw all --scale "$scale"
 
 # TensorFlow is installed only if TFDS has to prepare a dataset.
-if ! smith data >/dev/null 2>&1; then
+if ! smith data ${data[@]+"${data[@]}"} >/dev/null 2>&1; then
     echo "run_all: installing requirements-prepare.txt to prepare the data (once; minutes)" >&2
     python -m pip install --quiet --disable-pip-version-check -r requirements-prepare.txt || true
-    smith data || echo "run_all: going on with the data there are" >&2
+    smith data ${data[@]+"${data[@]}"} || echo "run_all: going on with the data there are" >&2
 fi
-smith run all --scale "$scale" "$@"
+smith run all --scale "$scale" ${options[@]+"${options[@]}"}

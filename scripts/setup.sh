@@ -55,3 +55,4 @@ for file in "${files[@]}"; do arguments+=(-r "$file"); done
 "$venv/bin/python" -m pip install --quiet --disable-pip-version-check "${arguments[@]}"
 "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps --editable .
 touch "$mark" "$mark${1:+-$1}"
+echo "setup: done; for smith on your PATH: . $(cd "$venv/bin" && pwd)/activate" >&2

@@ -1,7 +1,9 @@
 """The commands of `smith`: a dataclass for each, whose fields are its options and whose call does it."""
 
+import contextlib
 import dataclasses
 import itertools
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -31,8 +33,23 @@ else:
 WHICH = "figures and tables such as fig07 table1, files such as mine.py, or all"
 Names = Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="NAME", help=WHICH)]
 Folder = Annotated[Path, tyro.conf.arg(metavar="FOLDER")]
-Number = Annotated[int, tyro.conf.arg(metavar="N")]
-Seeds = Annotated[int, tyro.conf.arg(metavar="N", help="seeds per run; 0 for the scale's own number")]
+
+
+def _number(option: str, most: int) -> tyro.constructors.PrimitiveConstructorSpec[int]:
+    """Returns how an option is read that takes a whole number."""
+
+    def read(words: list[str]) -> int:
+        with contextlib.suppress(ValueError):
+            if 0 <= int(words[0]) <= most:
+                return int(words[0])
+        raise UserError(f"{option} {words[0]}: give a whole number from 0 to {most:,}")
+
+    typed = {"is_instance": lambda value: isinstance(value, int), "str_from_instance": lambda value: [str(value)]}
+    return tyro.constructors.PrimitiveConstructorSpec(nargs=1, metavar="N", instance_from_str=read, **typed)
+
+
+Workers = Annotated[int, _number("--workers", 4 * (os.cpu_count() or 1))]
+Seeds = Annotated[int, tyro.conf.arg(help="seeds per run; 0 for the scale's own number"), _number("--seeds", 1_000)]
 Time = Annotated[str, tyro.conf.arg(metavar="TIME")]
 
 
@@ -76,18 +93,13 @@ class Training(Drawing):
 
     def train(self, jobs: "Sequence[Job]", store: Store, **options: bool) -> None:
         """Trains jobs and says what was done."""
+        from smith.train import devices
         from smith.train import jobs as training
         from smith.train.progress import Display
 
-        with Display() as display:
+        with devices.failures(), Display() as display:
             done = training.execute(jobs, store, self.data_dir, display, **self.times(), **options)
         _say_what_was_done(done)
-
-
-def _seeds(given: int, store: Store) -> int:
-    if given < 0:
-        raise UserError(f"--seeds {given}: give a number of at least 1")
-    return given or store.scale.trained
 
 
 def _say_what_was_done(done: "Summary") -> None:
@@ -113,34 +125,45 @@ class List(Drawing):
     seeds: Seeds = 0
 
     def __call__(self) -> None:
-        from rich.console import Console
-        from rich.markup import escape
         from rich.table import Table
 
         from smith.train import jobs
+        from smith.train.progress import console
 
         store, every = self.store(), {}
-        seeds = _seeds(self.seeds, store)
+        seeds = self.seeds or store.scale.trained
         title = f"{store.scale.name}: {store.scale.what}; {seeds} seed{'s' * (seeds > 1)}"
-        grid = Table(title=escape(title), title_justify="left", box=None)
+        grid = Table(title=title, title_justify="left", box=None)
         for column in ("name", "panels", "what it shows", "done", "time left"):
             right = column in ("done", "time left")
             grid.add_column(column, justify="right" if right else "left", no_wrap=column != "what it shows")
         for shows in [one.shows for one in experiments.find(self.names)]:
             planned = jobs.plan(shows.runs(), store, seeds)
             every |= dict.fromkeys(planned)
-            grid.add_row(*map(escape, (shows.name, shows.letters, shows.title, *_left(planned, store))))
+            grid.add_row(shows.name, shows.letters, shows.title, *_left(planned, store))
         grid.add_row("all", "", "each run counted once", *_left(list(every), store), style="bold")
-        Console().print(grid)
+        if "~" in "".join(map(str, grid.columns[-1].cells)):
+            grid.caption, grid.caption_justify = GUESSED, "left"
+        console(sys.stdout).print(grid)
+
+
+GPU = 1e13  # FLOP/s
+GUESSED = "~ for a GPU that reaches 10 TFLOP/s, which is a guess: there is no result of some network that says more"
 
 
 def _left(planned: "Sequence[Job]", store: Store) -> tuple[str, str]:
-    """Returns how many jobs are done, and how long the others will take by what results of the scale took."""
+    """Returns how many jobs are done, and how long the others will take by what results of the scale took.
+
+    At the paper's scale a network without a result is taken for one on a GPU.
+    """
     from smith.train import jobs, timing
 
-    todo = jobs.missing(planned, store)
+    todo, guess = jobs.missing(planned, store), ""
     time = timing.estimate(todo, store)
-    return f"{len(planned) - len(todo)}/{len(planned)}", "not known" if time is None else duration(time)
+    if time is None and store.scale.name == "paper":
+        os.environ["JAX_PLATFORMS"] = "cpu"  # FLOP are counted, and nothing is computed
+        time, guess = timing.estimate(todo, store, count=timing.flops, assumed=GPU), "~"
+    return f"{len(planned) - len(todo)}/{len(planned)}", "not known" if time is None else guess + duration(time)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,7 +174,7 @@ class Run(Training):
     """
 
     names: Names = ()
-    workers: Number = 0  # how many runs to train at a time, each on its share of the cores; 0: one a core in miniature
+    workers: Workers = 0  # how many runs to train at a time, each on its share of the cores; 0: one a core in miniature
     on_divergence: Literal["record", "stop"] = "record"  # record it as the result and go on, or record it and stop
     force: bool = False  # train again what has a result
     draw: bool = True  # draw the figures at the end
@@ -165,7 +188,9 @@ class Run(Training):
         workers.check(self.workers, alone)
         self.times()  # a mistake is told once, not by every worker
         disk.make_folder(self.figures_dir, "--figures-dir")
-        planned = jobs.plan([run for one in found for run in one.shows.runs()], store, _seeds(self.seeds, store))
+        planned = jobs.plan(
+            [run for one in found for run in one.shows.runs()], store, self.seeds or store.scale.trained
+        )
         count = self.workers or (1 if alone else workers.by_itself(store.scale, len(jobs.missing(planned, store))))
         if count == 1:
             self.train(planned, store, force=self.force, stop_on_divergence=stop)
@@ -273,7 +298,7 @@ class Calibrate(Training):
         from smith.train import jobs
 
         store = self.store()
-        seeds = _seeds(self.seeds, store)
+        seeds = self.seeds or store.scale.trained
         chosen, every = ([one.shows for one in experiments.find(n)] for n in (self.names, ["all", *self.names]))
         figures = calibration.check(chosen, every, store, self.curves)
         disk.make_folder(self.figures_dir, "--figures-dir")

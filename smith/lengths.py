@@ -6,6 +6,7 @@ Also durations in seconds, as people write and read them.
 import math
 import re
 from dataclasses import dataclass
+from numbers import Real
 from typing import Literal
 
 from smith.errors import UserError
@@ -19,8 +20,8 @@ class Length:
     unit: Literal["iterations", "epochs"]
 
     def __post_init__(self) -> None:
-        if not (math.isfinite(self.value) and self.value > 0):
-            raise UserError(f"a length must be positive, not {self.value:g} {self.unit}")
+        if not (isinstance(self.value, Real) and math.isfinite(self.value) and self.value > 0):
+            raise UserError(f"a length must be a positive number, not {self.value} {self.unit}")
 
     def __str__(self) -> str:
         return f"{self.value:g} {self.unit}"
@@ -53,8 +54,8 @@ def resolve(time: Time, total: int, iterations_per_epoch: float) -> int:
       UserError: a fraction outside 0 to 1.
     """
     if not isinstance(time, Length):
-        if not 0 <= time <= 1:
-            raise UserError(f"{time:g} is not a fraction of the run; give 0 to 1, or iterations(n) or epochs(n)")
+        if not (isinstance(time, Real) and 0 <= time <= 1):
+            raise UserError(f"{time} is not a fraction of the run; give 0 to 1, or iterations(n) or epochs(n)")
         return math.floor(time * total + 1e-9)
     per_unit = iterations_per_epoch if time.unit == "epochs" else 1
     return max(1, math.floor(time.value * per_unit + 1e-9))

@@ -8,8 +8,10 @@ import dataclasses
 import hashlib
 import json
 import math
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any, Literal
 
 from smith import networks
@@ -20,6 +22,7 @@ from smith.metrics import ALWAYS, METRICS
 from smith.networks import NetworkInfo, Options
 from smith.schedules import SCHEDULES, Constant, Schedule
 
+MOST_ITERATIONS = 2**24
 __all__ = ["Length", "Run", "Snapshot", "epochs", "iterations"]
 
 
@@ -88,6 +91,8 @@ class Run:
     def __post_init__(self) -> None:
         for name in ("lr", "momentum", "weight_decay"):
             value = getattr(self, name)
+            if not isinstance(value, Schedule | Real):
+                raise UserError(f"{name} {value!r}: give a number or a schedule")
             object.__setattr__(self, name, value if isinstance(value, Schedule) else Constant(float(value)))
         for wrong, message in _mistakes(self):
             if wrong:
@@ -165,6 +170,7 @@ class Run:
     def key(self) -> str:
         """A name for the run's files: a readable slug and the first digits of the SHA-256 of its JSON."""
         slug = f"{self.data}-{self.network}-b{self.batch_size}-lr{self.lr}-m{self.momentum}-wd{self.weight_decay}"
+        slug = re.sub(r"[^\w.+-]", "_", slug, flags=re.ASCII)[:180]  # of a file's name, which has at most 255 bytes
         return f"{slug}{f'-from{self.first_iteration}' if self.start else ''}-{digest(self.to_json())}"
 
     def to_json(self) -> str:
@@ -201,6 +207,8 @@ def _mistakes(run: Run) -> Iterator[tuple[Any, str]]:
     }.items():
         without = length is not None and not isinstance(length, Length)
         yield without, f"{name} {length}: say of what, as in iterations({length}) or epochs({length})"
+    too_long = run.iterations > MOST_ITERATIONS
+    yield too_long, f"a length of {run.length}: give at most {MOST_ITERATIONS:,} iterations, which float32 can count"
     yield from _mistakes_of_the_network(run, networks.info(run.network))
     for name in run.metrics:
         yield METRICS[name].name in ALWAYS, f"{name} is measured in every run: leave it out of metrics"
@@ -239,8 +247,9 @@ def _mistakes_of_the_network(run: Run, network: NetworkInfo) -> Iterator[tuple[A
     for field, known in {"init": ("xavier", "msra", None), "running_average": ("caffe", "flax")}.items():
         if getattr(run, field) not in known:
             raise unknown(field.replace("_", " "), str(getattr(run, field)), map(str, known))
-    for field in ("width", "memory"):
-        yield not 0 < getattr(run, field) < math.inf, f"{field} {getattr(run, field)}: give a number above 0"
+    for field, most in {"width": 100, "memory": math.inf}.items():
+        wrong = not 0 < getattr(run, field) <= most or math.isinf(getattr(run, field))
+        yield wrong, f"{field} {getattr(run, field)}: give a number above 0{' and at most 100' * (most == 100)}"
     if (ghost := run.ghost_batch_size) is not None:
         yield not network.batch_norm, f"{run.network} has no BatchNorm: leave ghost_batch_size out"
         divides = isinstance(ghost, int) and ghost > 0 and run.batch_size % ghost == 0

@@ -14,11 +14,12 @@ import itertools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from smith.errors import UserError
 from smith.lengths import Time, resolve
 from smith.registry import Registry
+from smith.rules import Anneal, Divisor, Rate, Rule, Share, Times, check
 
 if TYPE_CHECKING:
     import optax
@@ -57,6 +58,7 @@ class Schedule:
         SCHEDULES.add(cls.__name__, cls, cls)
 
     def __post_init__(self) -> None:
+        check(self)
         low, high = (getattr(self, name) for name in self.ordered) if self.ordered else (0, 0)
         if not low <= high:
             raise UserError(f"{self.ordered[0]} {low:g} is above {self.ordered[1]} {high:g} in {self}: exchange them")
@@ -74,6 +76,10 @@ class Schedule:
         raise NotImplementedError
 
 
+_ONE = Rule("a schedule", lambda value: isinstance(value, Schedule))
+_SOME = Rule("a tuple of schedules", lambda value: isinstance(value, tuple) and all(map(_ONE.holds, value)))
+
+
 def _steps(time: Time, total: int, per_epoch: float, least: int = 1, most: float = math.inf) -> int:
     """Returns a time in iterations. Raises UserError if it is not between `least` and `most`."""
     steps = resolve(time, total, per_epoch)
@@ -86,7 +92,7 @@ def _steps(time: Time, total: int, per_epoch: float, least: int = 1, most: float
 class Constant(Schedule, slug="{0.value:g}"):
     """The same value throughout."""
 
-    value: float
+    value: Rate
 
     def formula(self, total: int, per_epoch: float) -> Formula:
         return lambda t: jnp.full_like(t, self.value)
@@ -100,8 +106,8 @@ class RangeTest(Schedule, slug="range{0.start:g}-{0.stop:g}", ordered=("start", 
     grows by the same factor in every iteration, as over several powers of ten.
     """
 
-    start: float
-    stop: float
+    start: Rate
+    stop: Rate
     step_size: Time = 1.0
     exponential: bool = False
 
@@ -124,8 +130,8 @@ class RangeTest(Schedule, slug="range{0.start:g}-{0.stop:g}", ordered=("start", 
 class Triangular(Schedule, slug="triangular{0.base:g}-{0.peak:g}", ordered=("base", "peak")):
     """Cyclical learning rate: linear from `base` to `peak` over `step_size`, back over the next, and so on."""
 
-    base: float
-    peak: float
+    base: Rate
+    peak: Rate
     step_size: Time = 0.5
 
     def formula(self, total: int, per_epoch: float) -> Formula:
@@ -151,8 +157,8 @@ class OneCycle(Schedule, slug="1cycle{0.base:g}-{0.peak:g}", ordered=("base", "p
     The way down aims at 0, not at `base`, and is floored at `base`/1000, the value of the rest of the run.
     """
 
-    base: float
-    peak: float
+    base: Rate
+    peak: Rate
     step_size: Time
 
     def formula(self, total: int, per_epoch: float) -> Formula:
@@ -174,8 +180,8 @@ class CyclicalMomentum(Schedule, slug="cm{0.ends[0]:g}-{0.ends[1]:g}", ordered=(
     Every further cycle has half the amplitude of the one before (Caffe's `triangular2`).
     """
 
-    high: float
-    low: float
+    high: Share
+    low: Share
     step_size: Time = 1.0
     rising: bool = False
 
@@ -199,9 +205,9 @@ class CyclicalMomentum(Schedule, slug="cm{0.ends[0]:g}-{0.ends[1]:g}", ordered=(
 class Multistep(Schedule, slug="step{0.value:g}"):
     """`value`, multiplied by `factor` at each time of `at`."""
 
-    value: float
-    factor: float
-    at: tuple[Time, ...]
+    value: Rate
+    factor: Rate
+    at: Times
 
     def formula(self, total: int, per_epoch: float) -> Formula:
         steps = [_steps(time, total, per_epoch, 0, total) for time in self.at]
@@ -212,8 +218,8 @@ class Multistep(Schedule, slug="step{0.value:g}"):
 class Exponential(Schedule, slug="exp{0.value:g}"):
     """`value`, multiplied by `factor` every `every` (Caffe's `step`; the standard ImageNet policy of figure 16)."""
 
-    value: float
-    factor: float
+    value: Rate
+    factor: Rate
     every: Time
 
     def formula(self, total: int, per_epoch: float) -> Formula:
@@ -225,9 +231,9 @@ class Exponential(Schedule, slug="exp{0.value:g}"):
 class Inverse(Schedule, slug="inv{0.value:g}"):
     """`value` * (1 + t / `time`) ** -`power` (Caffe's `inv` with gamma = 1 / time; table 2, MNIST)."""
 
-    value: float
+    value: Rate
     time: Time
-    power: float = 0.75
+    power: Rate = 0.75
 
     def formula(self, total: int, per_epoch: float) -> Formula:
         steps = _steps(self.time, total, per_epoch)
@@ -238,8 +244,8 @@ class Inverse(Schedule, slug="inv{0.value:g}"):
 class Scaled(Schedule, slug="{0.factor:g}x{0.schedule}"):
     """Another schedule times a factor: the learning rates of a network in miniature."""
 
-    schedule: Schedule
-    factor: float
+    schedule: Annotated[Schedule, _ONE]
+    factor: Rate
 
     def formula(self, total: int, per_epoch: float) -> Formula:
         formula = self.schedule.formula(total, per_epoch)
@@ -253,8 +259,8 @@ class Join(Schedule):
     Figure 7d warms up and then drops: `Join((RangeTest(0.001, 0.007), Multistep(...)), at=(0.5,))`.
     """
 
-    schedules: tuple[Schedule, ...]
-    at: tuple[Time, ...]
+    schedules: Annotated[tuple[Schedule, ...], _SOME]
+    at: Times
 
     def formula(self, total: int, per_epoch: float) -> Formula:
         ends = [*(_steps(time, total, per_epoch, 0, total) for time in self.at), total]
@@ -266,9 +272,6 @@ class Join(Schedule):
 
     def __str__(self) -> str:
         return "+".join(map(str, self.schedules))
-
-
-Anneal = Literal["cosine", "linear"]
 
 
 def _phases(values: tuple[float, ...], ends: tuple[float, ...], shape: Anneal = "cosine") -> Formula:
@@ -301,11 +304,11 @@ class PyTorchOneCycle(Schedule):
     three phases by way of the initial value.
     """
 
-    peak: float
+    peak: Rate
     three_phase: bool = False
-    pct_start: float = 0.3
-    div_factor: float = 25.0
-    final_div_factor: float = 1e4
+    pct_start: Share = 0.3
+    div_factor: Divisor = 25.0
+    final_div_factor: Divisor = 1e4
     anneal: Anneal = "cosine"
 
     def formula(self, total: int, per_epoch: float) -> Formula:
@@ -320,10 +323,10 @@ class PyTorchOneCycle(Schedule):
 class PyTorchMomentum(Schedule, slug="pytorchcm{0.high:g}-{0.low:g}", ordered=("low", "high")):
     """The momentum of PyTorch's OneCycleLR: `high` to `low` while the rate rises, and back while it falls."""
 
-    high: float = 0.95
-    low: float = 0.85
+    high: Share = 0.95
+    low: Share = 0.85
     three_phase: bool = False
-    pct_start: float = 0.3
+    pct_start: Share = 0.3
     anneal: Anneal = "cosine"
 
     def formula(self, total: int, per_epoch: float) -> Formula:
@@ -334,10 +337,10 @@ class PyTorchMomentum(Schedule, slug="pytorchcm{0.high:g}-{0.low:g}", ordered=("
 class FastaiOneCycle(Schedule, slug="fastai-{0.peak:g}"):
     """fastai's `fit_one_cycle`, for comparison: cosine from `peak`/`div` to `peak`, then to `peak`/`div_final`."""
 
-    peak: float
-    pct_start: float = 0.25
-    div: float = 25.0
-    div_final: float = 1e5
+    peak: Rate
+    pct_start: Share = 0.25
+    div: Divisor = 25.0
+    div_final: Divisor = 1e5
 
     def formula(self, total: int, per_epoch: float) -> Formula:
         values = (self.peak / self.div, self.peak, self.peak / self.div_final)
@@ -348,9 +351,9 @@ class FastaiOneCycle(Schedule, slug="fastai-{0.peak:g}"):
 class FastaiMomentum(Schedule, slug="fastaicm{0.high:g}-{0.low:g}", ordered=("low", "high")):
     """The momentum of fastai's `fit_one_cycle`: cosine from `high` to `low` over `pct_start`, and back."""
 
-    high: float = 0.95
-    low: float = 0.85
-    pct_start: float = 0.25
+    high: Share = 0.95
+    low: Share = 0.85
+    pct_start: Share = 0.25
 
     def formula(self, total: int, per_epoch: float) -> Formula:
         return _phases((self.high, self.low, self.high), (0, self.pct_start * total, total))

@@ -71,12 +71,16 @@ def write_results(root: Path, name: str, scale: str = "smoke", seed: int = 0) ->
         ("draw fig9", "did you mean 'fig09'?"),
         ("run fig14 fig99", "unknown experiment 'fig99'"),
         ("run", "name an experiment, several, the path of a file, or all: fig01 "),
-        ("run fig14 --seeds -2", "--seeds -2: give a number of at least 1"),
-        ("list --seeds -1", "--seeds -1"),
+        ("run fig14 --seeds -2", "--seeds -2: give a whole number from 0 to 1,000"),
+        ("run all --seeds 1000000", "--seeds 1000000: give a whole number from 0 to 1,000"),
+        ("calibrate fig09 --seeds abc", "--seeds abc: give a whole number"),
+        ("list --seeds 1.5", "--seeds 1.5: give a whole number"),
+        (f"list --seeds {'9' * 5000}", ": give a whole number"),
         ("list --seeds 5 --recipe author", "has 4 runs"),
         ("run fig14 --budget 8x", "--budget 8x: give a time such as 90s, 8m or 1.5h"),
         ("run fig14 --checkpoint-every 2", "--checkpoint-every 2: give a time"),
-        ("run fig14 --workers -1", "--workers -1: give a number of at least 1"),
+        ("run fig14 --workers -1", "--workers -1: give a whole number from 0 to "),
+        ("run fig14 --workers 100000", "--workers 100000: give a whole number from 0 to "),
         ("run fig14 --workers 2 --force", "--force goes from run to run in order"),
         ("calibrate fig05", "fig05 has no assumed settings to calibrate; these have: fig01 "),
         ("fidelity table1", "name a figure"),
@@ -97,7 +101,6 @@ def test_a_mistake_is_told_in_one_line(args, words, refused, monkeypatch, tmp_pa
         ("runn fig14", "runn"),
         ("run fig14 --scale papper", "papper"),
         ("run fig14 --colour red", "--colour"),
-        ("run fig14 --seeds abc", "--seeds"),
         ("run fig14 --data-dir", "--data-dir"),
         ("draw fig14 --recipe autor", "author"),
         ("run fig14 --on-divergence halt", "record"),
@@ -232,6 +235,15 @@ def test_list_counts_what_is_done_and_says_how_long_the_rest_takes(capsys, tmp_p
     assert list(listed) == [*ALL, "all"]
     assert listed["fig09"][-3] == "4/8" and listed["fig09"][-1] == "s"
     assert listed["fig14"][-3:] == ["0/12", "not", "known"]
+
+
+def test_list_says_what_the_papers_scale_needs_of_a_gpu_and_that_this_is_a_guess(capsys, tmp_path):
+    call("list", "fig14", "--scale", "paper", "--results-dir", tmp_path)
+    shown = capsys.readouterr().out
+    assert "0/24 " in shown and " ~" in shown and "which is a guess" in " ".join(shown.split())
+    write_results(tmp_path, "fig14", "paper")
+    call("list", "fig14", "--scale", "paper", "--results-dir", tmp_path)
+    assert "~" not in capsys.readouterr().out
 
 
 def test_draw_without_results_says_how_to_get_them(capsys, tmp_path, monkeypatch):

@@ -8,17 +8,17 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 FILES = {path.relative_to(ROOT).with_suffix("").as_posix(): path for path in sorted(ROOT.glob("smith/**/*.py"))}
-LONGEST, MOST = 360, {"smith": 11_400, "tests": 10_800}  # lines of a file; of all files
+LONGEST, MOST = 360, {"smith": 11_900, "tests": 11_200}  # lines of a file; of all files
 
 FLOORS = [  # from the ground up: the rooms of a floor, each with the paths of its modules
     {"ground": r"errors|registry|disk"},
     {"networks": r"networks/.*", "data": r"data/.*"},
-    {"descriptions": r"run|lengths|schedules|metrics|scales|replicates|figure|legends"},
+    {"descriptions": r"run|lengths|rules|schedules|metrics|scales|replicates|figure|legends"},
     {"store": r"store/.*"},
     {"train": r"train/.*", "analysis": r"analysis/.*"},
     {"figures": r"figures/.*"},
     {"tune": r"tune/.*"},
-    {"command": r"cli|commands|tuning|experiments|names|__main__|__init__"},
+    {"command": r"cli|commands|tuning|experiments|frames|names|__main__|__init__"},
 ]
 
 

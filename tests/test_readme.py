@@ -3,6 +3,7 @@
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -32,7 +33,8 @@ def test_the_commands_run(elsewhere):
     lines = [line.partition("#")[0] for block in blocks("bash") for line in block.splitlines()]
     commands = [shlex.split(re.sub(r"--scale \w+", "--scale smoke", line)) for line in lines if line.strip()]
     assert len([words for words in commands if words[0] == "smith"]) >= 5
-    for program, *words in commands:
+    assert commands[:2] == [["scripts/setup.sh"], [".", ".venv/bin/activate"]]  # before them there is no smith
+    for program, *words in commands[2:]:
         if program == "smith":
             cli.main(words)
         else:
@@ -62,6 +64,32 @@ def test_the_other_examples_are_true():
 def test_links_and_pictures_lead_somewhere():
     for target in re.findall(r"\]\(([^)]+)\)", README) + re.findall(r'src="([^"]+)"', README):
         assert target.startswith("https://") or (ROOT / target).exists(), target
+
+
+FAKE = """#!/usr/bin/env bash
+echo "$(basename "$0") $*" >> "$LOG"
+[ "$1 $PREPARED" != "data " ]
+"""
+
+
+def test_run_all_takes_folders_from_where_one_stands(tmp_path):
+    """And prepares the data where they are said to be. Programs that log their arguments stand for the real ones."""
+    for name in ("scripts/setup.sh", ".venv/bin/smith", ".venv/bin/python"):
+        (tmp_path / "repository" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "repository" / name).write_text(FAKE)
+        (tmp_path / "repository" / name).chmod(0o755)
+    script = shutil.copy(ROOT / "scripts" / "run_all.sh", tmp_path / "repository" / "scripts")
+    (tmp_path / "my work").mkdir()
+    words = ["smoke", "--results-dir", "mine", "--figures-dir=../figures", "--data-dir", "/data", "--seeds", "2"]
+    environment = os.environ | {"LOG": str(tmp_path / "log"), "PREPARED": ""}
+    subprocess.run([script, *words], cwd=tmp_path / "my work", env=environment, check=True)
+    here = tmp_path / "my work"
+    folders = f"--results-dir {here}/mine --figures-dir {here}/../figures --data-dir /data"
+    _, draw, data, install, again, run = (tmp_path / "log").read_text().splitlines()
+    assert draw == "smith draw all --scale smoke" and data == again == "smith data --data-dir /data"
+    assert install.startswith("python -m pip install") and run == f"smith run all --scale smoke {folders} --seeds 2"
+    subprocess.run([script], cwd=tmp_path, env=environment | {"PREPARED": "yes"}, check=True)
+    assert (tmp_path / "log").read_text().splitlines()[-2:] == ["smith data", "smith run all --scale mini"]
 
 
 @pytest.mark.parametrize("script", ["setup.sh", "run_all.sh", "test.sh"])

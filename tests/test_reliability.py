@@ -23,9 +23,10 @@ def test_a_killed_command_ends_as_if_it_had_not_been(place, undisturbed):
     place.assert_as(undisturbed)
 
 
-@pytest.mark.parametrize(
-    ("number", "status"), [(signal.SIGTERM, 143), pytest.param(signal.SIGINT, 130, marks=pytest.mark.slow)]
-)
+SLOW_ONES = [pytest.param(number, 128 + number, marks=pytest.mark.slow) for number in (1, 2, 15)]
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGUSR1, 138), *SLOW_ONES])
 def test_a_signal_in_training_leaves_a_checkpoint_from_which_the_next_call_goes_on(number, status, place, undisturbed):
     process = place.start(*FAMILY, more=ALWAYS, often=[], slow=[0.1])
     process.reaches(place.checkpoints)

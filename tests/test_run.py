@@ -148,7 +148,12 @@ def test_the_key_and_the_json_of_a_run_are_what_they_were():
 
 
 def test_a_key_is_a_file_name():
-    for schedule in SCHEDULE_EXAMPLES:
+    class Odd(Schedule, slug="a/b [c]:\n*"):
+        def formula(self, total, per_epoch):
+            return lambda t: 0 * t
+
+    long = Join(tuple(map(Constant, range(40))), at=tuple(iterations(n) for n in range(1, 40)))
+    for schedule in (*SCHEDULE_EXAMPLES, Odd(), long):
         key = RUN.replace(lr=schedule, momentum=schedule).key
         assert not set(key) & set(' /\\:*?"<>|\n') and len(key) < 200
 
@@ -226,6 +231,11 @@ assert not slow, slow
         ({"ghost_batch_size": 128}, ["shallow3", "no BatchNorm"]),
         ({"width": 0}, ["width 0"]),
         ({"width": math.inf}, ["width inf"]),
+        ({"width": 1e6}, ["width 1000000.0", "at most 100"]),
+        ({"length": iterations(1e12)}, ["at most 16,777,216 iterations"]),
+        ({"length": epochs(1e300)}, ["at most 16,777,216 iterations"]),
+        ({"network": "resnet-60000002"}, ["unknown network"]),
+        ({"lr": "0.1"}, ["lr '0.1': give a number or a schedule"]),
         ({"init": "he"}, ["init", "he"]),
         ({"running_average": "caffe2"}, ["running average", "'caffe'"]),
         ({"length": iterations(97)}, ["97 iterations of 512 images", "less than one epoch", "epochs"]),

@@ -27,6 +27,7 @@ from smith.schedules import (
     PyTorchMomentum,
     PyTorchOneCycle,
     RangeTest,
+    Scaled,
     Schedule,
     Triangular,
 )
@@ -301,7 +302,25 @@ def test_fastais_policy_at_every_step(share):
         *(lambda kind=kind: kind(0.8, 0.08, 0.5) for kind in (OneCycle, Triangular, RangeTest)),
         *(lambda kind=kind: kind(0.85, 0.95) for kind in (CyclicalMomentum, PyTorchMomentum, FastaiMomentum)),
         lambda: OneCycle(float("nan"), 0.08, iterations(100)),
-        *(lambda n=n: iterations(n) for n in (0, -1, float("inf"))),
+        *(lambda value=value: Constant(value) for value in (-0.1, float("inf"), "0.1", None, 1j)),
+        *(lambda kind=kind: kind(-1, 0.5, 0.5) for kind in (OneCycle, Triangular, RangeTest, CyclicalMomentum)),
+        *(
+            lambda kind=kind, n=n: kind(0.1, pct_start=n)
+            for kind in (PyTorchOneCycle, FastaiOneCycle)
+            for n in (-0.1, 2)
+        ),
+        *(lambda kind=kind: kind(1.5, 0.5) for kind in (CyclicalMomentum, PyTorchMomentum, FastaiMomentum)),
+        *(lambda name=name: PyTorchOneCycle(0.1, **{name: 0.0}) for name in ("div_factor", "final_div_factor")),
+        *(lambda name=name: FastaiOneCycle(0.1, **{name: -1.0}) for name in ("div", "div_final")),
+        *(lambda kind=kind: kind(0.1, anneal="cos") for kind in (PyTorchOneCycle, PyTorchMomentum)),
+        lambda: Multistep(0.1, -1, (0.5,)),
+        lambda: Multistep(0.1, 0.1, 0.5),
+        lambda: Exponential(0.1, float("inf"), 0.5),
+        lambda: Inverse(0.1, 0.5, power=-1),
+        lambda: Scaled(0.1, 2),
+        lambda: Join((0.1, Constant(1)), at=(0.5,)),
+        lambda: Join([Constant(1)], at=()),
+        *(lambda n=n: iterations(n) for n in (0, -1, float("inf"), "9")),
         *(lambda n=n: epochs(n) for n in (-0.5, float("nan"))),
         lambda: epochs(2) * -1,
     ],
@@ -315,7 +334,7 @@ def test_values_that_make_no_schedule_are_refused(mistake):
 @pytest.mark.parametrize(
     "schedule",
     [
-        *(OneCycle(0.08, 0.8, time) for time in (iterations(1_001), epochs(11), 1.1, 0.0, -0.5, float("nan"))),
+        *(OneCycle(0.08, 0.8, time) for time in (iterations(1_001), epochs(11), 1.1, 0.0, -0.5, float("nan"), "1")),
         CyclicalMomentum(0.95, 0.85, iterations(1_080_000)),
         RangeTest(0, 1, 2.0),
         Triangular(0, 1, epochs(100)),

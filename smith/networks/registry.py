@@ -39,7 +39,7 @@ class Options:
 
 
 NETWORKS: Registry[NetworkInfo] = Registry("network")
-_DEPTH = re.compile(r"-([1-9]\d*)(?=-|$)", re.ASCII)
+_DEPTH = re.compile(r"-([1-9]\d{0,3})(?=-|$)", re.ASCII)  # nobody waits for deeper ones
 
 
 @dataclass(eq=False)

@@ -15,7 +15,7 @@ from smith import data, disk
 from smith.errors import UserError
 from smith.run import Run
 from smith.store import Store, results
-from smith.train import checkpoints, stopping, timing
+from smith.train import checkpoints, devices, stopping, timing
 from smith.train.checkpoints import Checkpoint, DamagedCheckpoint, Keeper
 from smith.train.places import Job, Places
 from smith.train.progress import Display
@@ -80,7 +80,7 @@ def execute(
     Runs on a dataset that is not to be had are left out and counted, as long as there are others.
 
     Raises:
-      UserError: an unknown solver; no data for any of the jobs.
+      UserError: an unknown solver; no device; no data for any of the jobs.
       OSError: no room or no permission to write.
       Stopped: a signal came (see `smith.train.stopping`).
     """
@@ -88,10 +88,12 @@ def execute(
     disk.make_folder(store.folder, "--results-dir")
     todo = list(jobs) if force else missing(jobs, store)
     found = len(jobs) - len(todo)
-    display.plan(len(todo), found)
+    owner = Owner(store, places, data_dir, display, deadline, checkpoint_every, force, set(todo))
+    series = timing.Series(todo, store)
+    display.plan(len(todo), found, lambda now: series.ahead(owner.todo, now))
     if todo:
         prepare(job.run for job in todo)
-    owner = Owner(store, places, data_dir, display, deadline, checkpoint_every, force, set(todo))
+        devices.start(display.warn)
     count, halted, told = Counter[str](), "", 0
     while todo:
         busy = []

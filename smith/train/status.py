@@ -1,5 +1,6 @@
 """What results there are, scale by scale, what is under way, and which files are not as they were written."""
 
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,11 +17,11 @@ if TYPE_CHECKING:
 
 def report(root: Path, figures: "Iterable[Figure | Table]") -> None:
     """Prints a table of the results in a folder, and lines for what is special. Raises UserError if it is not there."""
-    import rich.table
-    from rich.console import Console
+    from rich.table import Table
 
-    console = Console(soft_wrap=True, highlight=False, markup=False)
-    table = rich.table.Table(box=None)
+    from smith.train.progress import console
+
+    out, table = console(sys.stdout, soft_wrap=True), Table(box=None)
     for column in ("scale", "results", "diverged", "seeds", "figures complete with one seed"):
         table.add_column(column)
     lines: list[str] = []
@@ -35,11 +36,11 @@ def report(root: Path, figures: "Iterable[Figure | Table]") -> None:
         lines += [f"set aside: {path}" for path in store.aside()]
         lines += _not_as_written(store)
     if table.row_count:
-        console.print(table)
+        out.print(table)
     elif not lines:
-        console.print(f"no results in {root}; smith run all trains them")
+        out.print(f"no results in {root}; smith run all trains them")
     for line in lines:
-        console.print(line)
+        out.print(line)
 
 
 def verify(root: Path) -> tuple[int, list[str]]:

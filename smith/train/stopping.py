@@ -1,4 +1,4 @@
-"""Stopping in good order: on SIGTERM, on Ctrl-C, and when the time is used up.
+"""Stopping in good order: on a signal, such as Ctrl-C or a scheduler's, and when the time is used up.
 
 A signal ends the command at once, or, while a run is in hand, as soon as that has a checkpoint. Python hears signals
 only between two of its own instructions, and so not while XLA compiles: a thread that hears them at once ends the
@@ -17,7 +17,8 @@ import time
 from collections.abc import Iterator
 
 GRACE = 8.0  # seconds; schedulers kill some time after their SIGTERM
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+# SIGHUP says that the connection is gone; the last three are what batch systems send before the time is up.
+SIGNALS = tuple(signal.Signals[f"SIG{name}"] for name in ("INT", "TERM", "HUP", "USR1", "USR2", "XCPU"))
 
 _asked = 0  # the number of the signal that came
 _in_hand = False  # whether a run is
@@ -29,9 +30,10 @@ class Stopped(BaseException):
 
 @contextlib.contextmanager
 def signals() -> Iterator[None]:
-    """Inside, SIGINT and SIGTERM end the program with one line and status 130 or 143. A second Ctrl-C ends it at once.
+    """Inside, a signal ends the program with one line and status 128 + its number. A second Ctrl-C ends it at once.
 
-    Does nothing inside itself, and in any thread but the main one, which alone hears signals.
+    A SIGHUP that is ignored, as under nohup, stays so. Does nothing inside itself, and in any thread but the main one,
+    which alone hears signals.
     """
     global _asked
     if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGINT) is _heard:
@@ -41,7 +43,8 @@ def signals() -> Iterator[None]:
     reader, writer = os.pipe()  # to which the C code of Python writes a signal's number, whatever Python is doing
     os.set_blocking(writer, False)
     woken = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
-    before = {number: signal.signal(number, _heard) for number in SIGNALS}
+    kept = [signal.SIGHUP] if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN else []
+    before = {number: signal.signal(number, _heard) for number in SIGNALS if number not in kept}
     threading.Thread(target=_watch, args=(reader,), daemon=True).start()
     try:
         yield
@@ -108,7 +111,10 @@ def _watch(reader: int) -> None:
 def _say(number: int) -> int:
     cursor = "\x1b[?25h" if sys.stderr.isatty() else ""  # a progress bar hides it
     line = "smith: stopped; finished results are kept, and the same command goes on from here"
-    print(cursor + line, file=sys.stderr, flush=True)
+    try:
+        print(cursor + line, file=sys.stderr, flush=True)
+    except OSError:  # the terminal is gone; what is still to be flushed goes nowhere
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
     return 128 + number
 
 
@@ -117,7 +123,8 @@ def _forget() -> None:
     if signal.getsignal(signal.SIGINT) is _heard:
         signal.set_wakeup_fd(-1)
         for number in SIGNALS:
-            signal.signal(number, signal.SIG_DFL)
+            if signal.getsignal(number) is _heard:
+                signal.signal(number, signal.SIG_DFL)
 
 
 os.register_at_fork(after_in_child=_forget)

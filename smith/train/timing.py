@@ -1,13 +1,17 @@
 """How long runs take: measured while they are trained, and estimated from what was measured before."""
 
 import contextlib
+import statistics
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
+from smith import disk
 from smith.errors import UserError
+from smith.networks import Options
 from smith.run import Run
-from smith.store import Store
+from smith.store import Store, results
+from smith.train.progress import Ahead, Pace
 
 if TYPE_CHECKING:
     from smith.train.loop import Point
@@ -69,16 +73,66 @@ def facts(run: Run, timing: Mapping[str, float]) -> dict[str, float]:
     }
 
 
-def estimate(jobs: "Iterable[Job]", store: Store) -> float | None:
-    """Returns how many seconds the jobs will take, by what the store's newest results took. None if that is unknown."""
-    compiling, seconds, programs, rates = compile_seconds(store), 0.0, set(), {}
+class Series:
+    """How far a series of jobs is, by what anybody has trained of it since it began."""
+
+    def __init__(self, jobs: "Iterable[Job]", store: Store) -> None:
+        self._store, self._began = store, time.perf_counter()
+        self._names = {job: results.path_of(store.folder, job.run, job.seed).name for job in jobs}
+        self._before = self._there()
+
+    def ahead(self, todo: "Collection[Job]", now: Pace | None = None) -> Ahead:
+        """Returns how many jobs are done, and how long the others take.
+
+        todo: the jobs not known to be done; now: the pace of one that is under way
+        """
+        new = self._there() - self._before
+        left = [job for job, name in self._names.items() if job in todo and name not in new]
+        seconds, spent = (estimate(jobs, self._store, now, flops) for jobs in (left, self._names.keys() - {*left}))
+        if seconds and spent:
+            seconds *= (time.perf_counter() - self._began) / spent  # several processes, or a busier machine
+        return Ahead(len(self._names) - len(left), len(self._names), seconds)
+
+    def _there(self) -> set[str]:
+        return {path.name for path in disk.matching(self._store.folder, "*.parquet")}
+
+
+def flops(run: Run) -> float:
+    """Returns the FLOP of training on one image of a run. Imports JAX."""
+    from smith.train import step
+
+    return step.flops(run.network, run.class_count, Options(width=run.width, image_shape=run.image_shape))
+
+
+def estimate(
+    jobs: "Iterable[Job]",
+    store: Store,
+    now: Pace | None = None,
+    count: Callable[[Run], float] | None = None,
+    assumed: float = 0.0,
+) -> float | None:
+    """Returns how many seconds the jobs will take, by what the store's newest results took. None if that is unknown.
+
+    Args:
+      now: the pace of a run that is under way.
+      count: counts the FLOP of an image, for networks without a result.
+      assumed: the FLOP/s that those are taken to reach; 0 for as many as the others do.
+    """
+    compiling, seconds, programs = compile_seconds(store), 0.0, set()
+    rates: dict[tuple[str, float], tuple[float, Run]] = {}  # images/s, tests included, and a run that had that rate
     for run, measured, done in _measured(store):
         if measured.get("seconds"):
-            rates[run.network, run.width] = done * run.batch_size / measured["seconds"]  # images/s, tests included
+            rates[run.network, run.width] = done * run.batch_size / measured["seconds"], run
+    if now and (kind := (now.run.network, now.run.width)) not in rates:
+        rates[kind] = now.run.batch_size / now.seconds, now.run
     for run in (job.run for job in jobs):
-        if (run.network, run.width) not in rates:
+        kind = run.network, run.width
+        if kind not in rates and count:
+            speeds = [rate * count(known) for rate, known in rates.values()] or [0.0]
+            rates[kind] = (assumed or statistics.fmean(speeds)) / count(run), run
+        if not rates.get(kind, (0.0,))[0]:
             return None
-        seconds += (run.iterations - run.first_iteration) * run.batch_size / rates[run.network, run.width]
+        seconds += (run.iterations - run.first_iteration) * run.batch_size / rates[kind][0]
         programs.add(program(run))
     return seconds + sum(compiling.get(found, 0.0) for found in programs)
 

@@ -16,9 +16,7 @@ from smith.scales import Scale
 
 
 def check(workers: int, alone: Sequence[str] = ()) -> None:
-    """Raises UserError for a negative number, or if an option, in `alone`, needs one run at a time."""
-    if workers < 0:
-        raise UserError(f"--workers {workers}: give a number of at least 1")
+    """Raises UserError if an option, in `alone`, needs one run at a time."""
     if workers > 1 and alone:
         raise UserError(f"{alone[0]} goes from run to run in order: leave --workers out")
 

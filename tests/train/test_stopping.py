@@ -17,6 +17,7 @@ from smith.train.stopping import Deadline, Stopped
 
 LINE = "smith: stopped; finished results are kept, and the same command goes on from here\n"
 ROOT = Path(__file__).resolve().parents[2]
+EVERY = pytest.mark.parametrize(("number", "status"), [(number, 128 + number) for number in stopping.SIGNALS])
 BOTH = pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 
 PROGRAM = """
@@ -73,13 +74,13 @@ def program() -> Iterator[Callable[[str], Program]]:
 # --- signals ---
 
 
-@BOTH
+@EVERY
 def test_a_signal_ends_the_program_at_once_with_one_line(program, number, status):
     ended = program("try:\n    ready()\n    time.sleep(20)\nfinally:\n    print('tidy', flush=True)").send(number)
     assert ended[:3] == (status, "tidy\n", LINE)
 
 
-@BOTH
+@EVERY
 def test_a_run_in_hand_is_finished_first(program, number, status):
     body = """with stopping.run_in_hand():
     ready()
@@ -96,6 +97,34 @@ def test_a_program_that_does_not_hear_ends_after_a_while(program, number, status
     """A run in hand that never asks stands for a long compilation."""
     ended = program("with stopping.run_in_hand():\n    ready()\n    time.sleep(20)").send(number)
     assert ended[:3] == (status, "", LINE) and 0.3 < ended[3]
+
+
+def test_what_connections_and_batch_systems_send_is_heard():
+    assert {signal.SIGHUP, signal.SIGUSR1, signal.SIGTERM} <= {*stopping.SIGNALS}
+
+
+def test_nohup_keeps_its_word(program):
+    """A SIGHUP that was ignored before stays so, and the program goes on."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    running = program("ready()\ntime.sleep(0.5)")
+    signal.signal(signal.SIGHUP, before)
+    assert running.send(signal.SIGHUP)[:3] == (0, "the end\n", "")
+
+
+HANGS_UP = """
+import os, pty, sys
+pid, terminal = pty.fork()
+if not pid:
+    os.execv(sys.executable, [sys.executable, "-c", sys.argv[1]])
+assert b"ready" in os.read(terminal, 100)
+os.close(terminal)  # the kernel sends a SIGHUP
+print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+"""
+
+
+def test_the_status_is_right_when_the_terminal_is_gone():
+    code = PROGRAM.replace("{body}", "ready()\n    time.sleep(20)")
+    assert int(subprocess.check_output([sys.executable, "-c", HANGS_UP, code])) == 128 + signal.SIGHUP
 
 
 def test_a_second_ctrl_c_ends_the_program_at_once_and_a_second_sigterm_does_not(program):

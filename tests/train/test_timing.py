@@ -6,12 +6,14 @@ from types import SimpleNamespace
 import pytest
 from small import SMALL_RUN
 
+from smith import experiments
 from smith.run import Run, iterations
 from smith.scales import SCALES
 from smith.store import COLUMNS, Store, results
 from smith.train import timing
 from smith.train.loop import Point
 from smith.train.places import Job
+from smith.train.progress import Pace
 from smith.train.timing import Clock
 
 # What a clock waits for; it takes no time.
@@ -84,6 +86,41 @@ def test_an_estimate_is_made_from_the_newest_results_of_the_network(store):
     assert timing.estimate(jobs, store) == pytest.approx(2 * 60 + 5)
     wide = SMALL_RUN.replace(network="shallow3", data="cifar10")
     assert timing.estimate([*jobs, Job(wide, 0)], store) is None
+
+
+def test_what_is_not_measured_is_estimated_by_its_arithmetic(store):
+    """As fast as the networks that are, or the run that is under way; or as fast as is assumed."""
+    job, cost = Job(SMALL_RUN.replace(network="shallow3", data="cifar10"), 0), {"lenet": 1e6, "shallow3": 5e6}
+
+    def estimate(*now: Pace, **more) -> float | None:
+        return timing.estimate([job], store, *now, count=lambda run: cost[run.network], **more)
+
+    images = 12 * 16
+    assert estimate() is None
+    assert estimate(assumed=1e9) == pytest.approx(5e6 * images / 1e9)
+    assert estimate(Pace(SMALL_RUN, 2.0)) == pytest.approx(5 * 12 * 2)
+    assert estimate(Pace(job.run, 2.0)) == pytest.approx(12 * 2)
+    keep(store, SMALL_RUN, 0, date="2026-01-02", seconds="6")
+    assert estimate() == pytest.approx(5 * 6)
+
+
+def test_the_arithmetic_of_the_paper(store):
+    """As docs/performance.md has it, by another count: that of a compiled step."""
+    described = {run.network: run for one in experiments.find(["all"]) for run in one.shows.runs() if run.width == 1}
+    counted = {network: timing.flops(described[network]) / 1e9 for network in ("shallow3", "lenet", "densenet-40")}
+    assert counted == pytest.approx({"shallow3": 0.06, "lenet": 0.013, "densenet-40": 1.8}, rel=0.2)
+
+
+def test_a_series_counts_what_anybody_has_trained_and_goes_by_how_long_that_took(store, now):
+    jobs = [Job(SMALL_RUN, seed) for seed in range(8)]
+    keep(store, SMALL_RUN, 9, seconds="6", date="2026-01-01")
+    series = timing.Series(jobs, store)
+    assert series.ahead(jobs) == (0, 8, 8 * 6) and str(series.ahead(jobs)) == "0/8, about 48 s left"
+    for seed in (0, 1):  # one by this process, one by another
+        results.write(store.folder, SMALL_RUN, seed, "done", [dict.fromkeys(COLUMNS, 0.5)], {})
+    now[0] += 6  # two processes
+    assert series.ahead(jobs[1:]) == (2, 8, 6 * 3)
+    assert str(series.ahead([])) == "8/8"
 
 
 def test_results_that_say_nothing_of_time_or_are_foreign_are_no_matter(store):

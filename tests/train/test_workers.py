@@ -9,7 +9,7 @@ import pytest
 
 from smith.errors import UserError
 from smith.scales import SCALES
-from smith.train import workers
+from smith.train import stopping, workers
 
 FAKE = """
 import os, sys, time
@@ -42,11 +42,9 @@ def test_each_worker_has_its_share_of_the_cores(every, expected):
     assert [workers.cores(every, number, 3) for number in range(3)] == expected
 
 
-def test_a_number_of_workers_is_at_least_one_and_one_for_what_needs_order():
+def test_the_number_of_workers_is_one_for_what_needs_order():
     workers.check(1, ["--force"])
     workers.check(3)
-    with pytest.raises(UserError, match="--workers -1: give a number of at least 1"):
-        workers.check(-1)
     with pytest.raises(UserError, match="--force goes from run to run in order: leave --workers out"):
         workers.check(2, ["--force"])
 
@@ -75,11 +73,12 @@ def test_lines_are_passed_on_and_the_worst_status_is_told(fake, capsys, monkeypa
     assert capsys.readouterr().out.count("\n") == 3
 
 
-def test_an_error_or_a_signal_stops_them_all(fake, monkeypatch):
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1])
+def test_a_signal_stops_them_all(fake, number):
     """They get a SIGTERM, and are waited for."""
-    before = signal.signal(signal.SIGALRM, lambda *_: sys.exit(143))
+    before = signal.signal(signal.SIGALRM, lambda *_: signal.raise_signal(number))
     signal.setitimer(signal.ITIMER_REAL, 0.5)
-    with pytest.raises(SystemExit):
+    with pytest.raises(SystemExit, match=f"{128 + number}"), stopping.signals():
         workers.execute(2, ["20", "0", "fig14"])
     signal.signal(signal.SIGALRM, before)
     assert [process.returncode for process in fake] == [-signal.SIGTERM, -signal.SIGTERM]

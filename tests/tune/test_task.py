@@ -117,7 +117,7 @@ def test_a_run_of_the_paper_is_a_task_too(tmp_path, data_dir):
         ({"batch_size": 1000}, "batch size 1000"),
         ({"batch_size": 0}, "batch size 0"),
         ({"optimizer": 3}, "no learning_rate"),
-        ({"mirror": True}, "leave mirror out"),
+        ({"mirror": True}, "leave mirror and crop out"),
         ({"network": (lambda key, x: jnp.zeros(1), lambda p, x: (x * p, x))}, "one array"),
         ({"metrics": ["top9"]}, "top9"),
     ],
