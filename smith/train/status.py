@@ -57,6 +57,8 @@ def verify(root: Path) -> tuple[int, list[str]]:
             except checkpoints.DamagedCheckpoint as error:
                 if path.exists():  # else its run ended just then
                     wrong.append(f"damaged: {error}")
+            except OSError as error:
+                wrong.append(f"not readable here: {error.filename or path}: {error.strerror or error}")
             else:
                 good += 1
     return good, wrong
