@@ -4,6 +4,7 @@ It also remembers which run is trained for a run of the protocol, so that nothin
 """
 
 import functools
+import hashlib
 import os
 import secrets
 from collections.abc import Container, Iterable, Mapping
@@ -101,6 +102,15 @@ class Store:
     def all(self) -> list[Result]:
         """Returns every readable result, in the order of the file names."""
         return list(self._found.values())
+
+    def digest(self, runs: Iterable[Run]) -> str:
+        """Returns the SHA-256 of all results of runs of the protocol: of what a picture of them shows."""
+        content = hashlib.sha256()
+        for result in (result for run in dict.fromkeys(runs) for result in self.results(run)):
+            content.update(f"{result.description} {result.seed} {result.status}".encode())
+            for name, values in sorted(result.columns.items()):
+                content.update(name.encode() + values.tobytes())
+        return content.hexdigest()
 
     def foreign(self) -> list[str]:
         """Returns a line for each result that names something that is not registered here. Its rows are whole."""

@@ -4,7 +4,6 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from smith.errors import UserError
 from smith.scales import SCALES
 from smith.store import Store
 from smith.train import checkpoints
@@ -15,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def report(root: Path, figures: "Iterable[Figure | Table]") -> None:
-    """Prints a table of the results in a folder, and lines for what is special. Raises UserError if it is not there."""
+    """Prints a table of the results in a folder, and lines for what is special."""
     import rich.table
     from rich.console import Console
 
@@ -43,7 +42,7 @@ def report(root: Path, figures: "Iterable[Figure | Table]") -> None:
 
 
 def verify(root: Path) -> tuple[int, list[str]]:
-    """Reads every result, checkpoint and snapshot in a folder. Raises UserError if it is not there.
+    """Reads every result, checkpoint and snapshot in a folder.
 
     Returns how many are as they were written, and a line for each that is not.
     """
@@ -65,8 +64,6 @@ def verify(root: Path) -> tuple[int, list[str]]:
 
 
 def _stores(root: Path) -> list[Store]:
-    if not root.is_dir():
-        raise UserError(f"{root} is not there: give the folder of results with --results-dir")
     return [Store(root, scale) for scale in SCALES.values()]
 
 
