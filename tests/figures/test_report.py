@@ -177,6 +177,8 @@ def test_no_results_at_all(written):
     drawn = [t for chart in pages["fig09.html"].charts for t in chart["data"] if t["x"] != [None]]
     assert {t["meta"]["layer"] for t in drawn} == {"published"}
     assert "no results yet" in pages["claims.html"].text
+    assert pages["fig09.html"].text.count("batch size: 512; may be") == 1
+    assert "Assumed: batch size" not in pages["fig09.html"].text  # says the same
 
 
 def test_damaged_foreign_and_strange_results_are_named_and_left_out(written, shelf, experiment):
@@ -195,6 +197,7 @@ def test_damaged_foreign_and_strange_results_are_named_and_left_out(written, she
     assert "Not asked for by any experiment: 1" in text and "6 readable results" in text
     assert "0 of 80 runs, 0 seeds smith run table1 --scale paper" in text
     assert pages["fig09.html"].charts == before
+    assert "Left out at scale paper, as damaged or not readable : 1 file." in pages["index.html"].text
     rows = (shelf.root / "report" / "results.csv").read_text().splitlines()
     assert len(rows) == 7 and all(",done,8,0.7,0.8,cpu: one,90,abc," in row for row in rows[1:])
 
