@@ -155,7 +155,7 @@ def opened(path: Path) -> "Iterator[pa.Table]":
         yield table
     except (ValueError, KeyError, TypeError, pa.ArrowException) as error:
         reason = (str(error) or repr(error)).splitlines()[0]
-        raise UserError(f"{path}: whole, and not of this version of smith ({reason})") from error
+        raise UserError(f"{path}: of another version of smith ({reason})") from error
 
 
 def check_signature(content: bytes) -> None:
