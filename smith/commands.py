@@ -53,6 +53,9 @@ Seeds = Annotated[int, tyro.conf.arg(help="seeds per run; 0 for the scale's own 
 Time = Annotated[str, tyro.conf.arg(metavar="TIME")]
 
 
+GALLERY = Path("figures")  # what the repository shows; written only where --figures-dir says so
+
+
 class Halted(Exception):
     """The command stops as it was told to. Exits with status 1."""
 
@@ -64,12 +67,20 @@ class Halted(Exception):
 class Results:
     results_dir: Folder = Path("results")  # where the results are
 
+    def there(self) -> Path:
+        """Returns the folder of results. Raises UserError if it is not there."""
+        if not self.results_dir.is_dir():
+            raise UserError(
+                f"{self.results_dir} is not there: say with --results-dir where results are; smith run trains"
+            )
+        return self.results_dir
+
 
 @dataclass(frozen=True, kw_only=True)
 class Drawing(Results):
     scale: ScaleName = "mini"  # how much of the paper's training is done
     recipe: Literal["seeds", "author"] = "seeds"  # how the runs of a curve differ: the seed alone, or as the author's
-    figures_dir: Folder = Path("figures")  # where the figures go
+    figures_dir: Folder = Path("drawn")  # where what is drawn and compared goes
 
     def store(self) -> Store:
         """Returns the results of the scale."""
@@ -145,6 +156,7 @@ class List(Drawing):
         if "~" in "".join(map(str, grid.columns[-1].cells)):
             grid.caption, grid.caption_justify = GUESSED, "left"
         console(sys.stdout).print(grid)
+        _say_what_is_left_out(store)
 
 
 GPU = 1e13  # FLOP/s
@@ -214,7 +226,9 @@ class Draw(Drawing):
     published: bool = True  # draw the paper's curves too, dashed
 
     def __call__(self) -> None:
-        _draw(experiments.find(self.names), self.store(), self.figures_dir, published=self.published)
+        found = experiments.find(self.names)
+        self.there()
+        _draw(found, self.store(), self.figures_dir, published=self.published)
 
 
 def _draw(
@@ -232,9 +246,14 @@ def _draw(
         print(draw(one.shows, store, target, published))
     if absent := [one.shows.name for one in found if one not in there]:
         print(f"no results at scale {store.scale.name}: {' '.join(absent)}; {store.command('NAME')}")
-    for what, lines in (("damaged", store.damaged), ("not readable here", store.unreadable)):
-        for line in lines.values():
-            print(f"{what}, not drawn: {line}", file=sys.stderr)
+    _say_what_is_left_out(store)
+
+
+def _say_what_is_left_out(*stores: Store) -> None:
+    for store in stores:
+        for what, lines in (("damaged", store.damaged), ("not readable here", store.unreadable)):
+            for line in lines.values():
+                print(f"{what}, left out: {line}", file=sys.stderr)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -256,18 +275,19 @@ class Report(Drawing):
         found = experiments.find(["all", *self.names])
         shown, docs = [one.shows for one in found], {one.name: one.doc for one in found}
         chosen = ["paper", "mini"] if self.scale == "all" else [self.scale]
-        stores = [Store(self.results_dir, scales.named(name), self.recipe) for name in chosen]
+        stores = [Store(self.there(), scales.named(name), self.recipe) for name in chosen]
         if self.readme:
             changed = report.update_readme(Path("README.md"), shown, CLAIMS, stores)
             print(f"README.md: {'written' if changed else 'the same as before'}")
-        print(report.write(shown, CLAIMS, docs, stores, self.figures_dir, self.report_dir))
+        print(report.write(shown, CLAIMS, docs, stores, [self.figures_dir, GALLERY], self.report_dir))
+        _say_what_is_left_out(*stores)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Fidelity(Drawing):
     """Compare curves with the published ones: their order and final values, how far apart they are, where they diverge.
 
-    Needs no data and trains nothing. Writes fidelity.md beside the figures.
+    Needs no data and trains nothing. Writes fidelity.md beside the figures; fidelity-fig07.md if that is named.
     """
 
     names: Names = ("all",)  # figures such as fig07, files such as mine.py, or all
@@ -278,14 +298,18 @@ class Fidelity(Drawing):
         figures = [one.shows for one in experiments.find(self.names) if isinstance(one.shows, Figure)]
         if not figures:
             raise UserError("a table has no published curves: name a figure")
-        show(figures, self.store(), self.figures_dir)
+        self.there()
+        store, every = self.store(), self.names == ("all",)
+        show(figures, store, self.figures_dir, "-".join(["fidelity", *(Path(n).stem for n in self.names if not every)]))
+        _say_what_is_left_out(store)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Calibrate(Training):
     """Try the values that an assumed setting may have, and say which comes nearest to the published curves.
 
-    Trains what has no result yet, and goes on after an interruption, as run does. Writes calibration/ in the figures.
+    Trains what has no result yet, and goes on after an interruption, as run does. When nothing is missing it writes
+    calibration/ beside the figures.
     """
 
     names: Names = ()  # figures with assumed settings, such as fig09
@@ -315,7 +339,7 @@ class Status(Results):
     def __call__(self) -> None:
         from smith.train.status import report
 
-        report(self.results_dir, [one.shows for one in experiments.find(["all"])])
+        report(self.there(), [one.shows for one in experiments.find(["all"])])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -325,12 +349,14 @@ class Verify(Results):
     def __call__(self) -> None:
         from smith.train.status import verify
 
-        good, wrong = verify(self.results_dir)
+        good, wrong = verify(self.there())
         print(f"{good} as they were written, {len(wrong)} not")
         for line in wrong:
             print(line)
         if wrong:
-            raise Halted("damaged results are not drawn; smith run sets them aside and trains them again")
+            raise Halted(
+                "they are not drawn; smith run trains again what is damaged, and leaves alone what is not readable"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -340,7 +366,7 @@ class Pack(Drawing):
     def __call__(self) -> None:
         store = self.store()
         if not store.folder.is_dir():
-            raise UserError(f"{store.folder} is not there: give the folder of results with --results-dir")
+            raise UserError(f"{store.folder} is not there: say with --results-dir where results are")
         print(store.pack({one.shows.name: one.shows.runs() for one in experiments.find(["all"])}))
 
 

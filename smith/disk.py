@@ -1,6 +1,7 @@
 """Files that are written whole or not at all, and locks, for processes that may be killed and disks that are shared."""
 
 import contextlib
+import fnmatch
 import os
 import secrets
 import shutil
@@ -68,11 +69,23 @@ def sweep(folder: Path) -> None:
 
 
 def matching(folder: Path, pattern: str) -> list[Path]:
-    """Returns the paths in a folder that match, in order; none if the folder is not there, or is removed just then."""
+    """Returns the paths in a folder whose names match, in order; none if the folder is not there.
+
+    Raises OSError if the folder can not be read: it may hold something, which `Path.glob` would not say.
+    """
     try:
-        return sorted(folder.glob(pattern))
-    except FileNotFoundError:
+        return sorted(folder / name for name in fnmatch.filter(os.listdir(folder), pattern))
+    except (FileNotFoundError, NotADirectoryError):
         return []
+
+
+def there(path: Path) -> bool:
+    """Says whether a file or folder is there. Raises OSError if that can not be told, where `Path.exists` says no."""
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return True
 
 
 @contextlib.contextmanager

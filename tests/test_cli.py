@@ -63,6 +63,8 @@ def write_results(root: Path, name: str, scale: str = "smoke", seed: int = 0) ->
 
 # --- mistakes ---
 
+READ_RESULTS = ("status", "verify", "pack", "report", "draw fig14", "fidelity fig14")
+
 
 @pytest.mark.parametrize(
     ("args", "words"),
@@ -85,8 +87,7 @@ def write_results(root: Path, name: str, scale: str = "smoke", seed: int = 0) ->
         ("calibrate fig05", "fig05 has no assumed settings to calibrate; these have: fig01 "),
         ("fidelity table1", "name a figure"),
         ("data mnist cifar1O", "unknown dataset 'cifar1O': did you mean 'cifar10'?"),
-        ("status --results-dir nowhere", "nowhere is not there"),
-        ("verify --results-dir nowhere", "nowhere is not there"),
+        *((f"{name} --results-dir nowhere", " is not there") for name in READ_RESULTS),
     ],
 )
 def test_a_mistake_is_told_in_one_line(args, words, refused, monkeypatch, tmp_path):
@@ -167,8 +168,8 @@ def test_run_plans_trains_and_draws(execute, capsys, tmp_path):
     assert more == {"budget": 480, "checkpoint_every": 30, "force": False, "stop_on_divergence": False}
     first, second = capsys.readouterr().out.splitlines()
     assert first == "5 runs trained, 1 diverged; 1 were there; 0 left"
-    assert second.startswith("fig14: figures/smoke/fig14.png (6 runs, 1 seed")
-    assert (tmp_path / "figures" / "smoke" / "fig14.svg").exists()
+    assert second.startswith("fig14: drawn/smoke/fig14.png (6 runs, 1 seed")
+    assert (tmp_path / "drawn" / "smoke" / "fig14.svg").exists()
 
 
 def test_run_says_what_is_left_and_what_has_no_data(execute, capsys):
@@ -257,12 +258,12 @@ def test_draw_without_results_says_how_to_get_them(capsys, tmp_path, monkeypatch
     assert [path.name for path in tmp_path.iterdir()] == ["results"]
 
 
-def test_what_is_damaged_is_told_when_figures_are_drawn(capsys, tmp_path):
+@pytest.mark.parametrize("command", ["draw", "list", "fidelity"])
+def test_what_is_damaged_is_told_whatever_reads_the_results(command, capsys, tmp_path):
     damaged, *_ = write_results(tmp_path, "fig14")
     damaged.write_bytes(damaged.read_bytes()[:-1])
-    call("draw", "fig14", "--scale", "smoke", "--results-dir", tmp_path, "--figures-dir", tmp_path)
-    out, err = capsys.readouterr()
-    assert f"damaged, not drawn: {damaged}" in err and "1 without a result" in out
+    call(command, *"fig14 --scale smoke --results-dir".split(), tmp_path, "--figures-dir", tmp_path)
+    assert f"damaged, left out: {damaged}" in capsys.readouterr().err
 
 
 def test_status_says_which_figures_are_complete(capsys, tmp_path):

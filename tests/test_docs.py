@@ -35,7 +35,7 @@ def test_the_examples_of_all_registries_train_and_are_drawn(tmp_path):
     found = Store(tmp_path / "results", SCALES["smoke"]).all()
     assert [result.status for result in found] == ["done"] * 3, done.stderr
     assert all(0 <= error <= 1 for result in found for error in result["top2_error"])
-    assert {path.name for path in (tmp_path / "figures" / "smoke").glob("stripes.*")} >= {"stripes.png", "stripes.svg"}
+    assert {path.name for path in (tmp_path / "drawn" / "smoke").glob("stripes.*")} >= {"stripes.png", "stripes.svg"}
 
 
 def test_the_notebook_runs_from_top_to_bottom(tmp_path, data_dir, monkeypatch):

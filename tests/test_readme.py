@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from smith import cli
+from smith import cli, experiments, scales
+from smith.figures import plot
+from smith.store import Store
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text()
@@ -21,17 +23,35 @@ def blocks(language: str) -> list[str]:
 
 
 @pytest.fixture
+def clone(tmp_path, data_dir, monkeypatch) -> Path:
+    """A fresh clone to work in, and made-up data where the program looks for data."""
+    if not (ROOT / ".git").exists():
+        pytest.skip("not a clone")
+    subprocess.run(["git", "clone", "--quiet", ROOT, tmp_path / "clone"], check=True)
+    monkeypatch.chdir(tmp_path / "clone")
+    monkeypatch.setenv("TFDS_DATA_DIR", str(data_dir))
+    return tmp_path / "clone"
+
+
+@pytest.fixture
 def elsewhere(tmp_path, data_dir, monkeypatch) -> Path:
     """An empty folder to work in, and made-up data where the program looks for data."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("TFDS_DATA_DIR", str(data_dir))
-    (tmp_path / "README.md").write_text(README)
     return tmp_path
 
 
-def test_the_commands_run(elsewhere):
+FURTHER = (  # what would take the place of something, if it were written where the repository keeps its own
+    "smith draw fig09 --no-published",
+    "smith fidelity fig09",
+    "smith calibrate fig09 --scale mini --budget 0s",
+    "smith run fig09 --seeds 13 --budget 0s --workers 1",
+)
+
+
+def test_the_commands_run_and_leave_a_clone_as_it_is(clone):
     lines = [line.partition("#")[0] for block in blocks("bash") for line in block.splitlines()]
-    commands = [shlex.split(re.sub(r"--scale \w+", "--scale smoke", line)) for line in lines if line.strip()]
+    commands = [shlex.split(line) for line in (*lines, *FURTHER) if line.strip()]
     assert len([words for words in commands if words[0] == "smith"]) >= 5
     assert commands[:2] == [["scripts/setup.sh"], [".", ".venv/bin/activate"]]  # before them there is no smith
     for program, *words in commands[2:]:
@@ -42,7 +62,18 @@ def test_the_commands_run(elsewhere):
             environment = os.environ | {"PYTHONPATH": str(ROOT)}
             done = subprocess.run([sys.executable, *words], env=environment, capture_output=True, text=True)
             assert done.returncode == 0, done.stderr
-    assert (elsewhere / "figures" / "smoke").is_dir() and (elsewhere / "report" / "index.html").exists()
+    assert (clone / "drawn" / "smoke").is_dir() and (clone / "report" / "index.html").exists()
+    assert not subprocess.check_output(["git", "status", "--porcelain"], text=True)
+
+
+def test_the_pictures_in_the_repository_are_of_its_results():
+    stores = {scale: Store(ROOT / "results", scales.named(scale)) for scale in ("mini", "paper")}
+    shown = {one.name: one.shows for one in experiments.find(["all"])}
+    for scale, store in stores.items():
+        for picture in store.figures_folder(ROOT / "figures").glob("*.png"):
+            assert plot.shows(picture) == store.digest(shown[picture.stem].runs()), (
+                f"smith draw {picture.stem} --scale {scale} --figures-dir figures"
+            )
 
 
 def test_the_example_experiment_works_when_pasted(elsewhere, capsys):
@@ -52,7 +83,7 @@ def test_the_example_experiment_works_when_pasted(elsewhere, capsys):
     (elsewhere / name).write_text(example)
     cli.main(["run", name, "--scale", "smoke"])
     assert "3 runs, 1 seed" in capsys.readouterr().out
-    assert (elsewhere / "figures" / "smoke" / f"{Path(name).stem}.png").exists()
+    assert (elsewhere / "drawn" / "smoke" / f"{Path(name).stem}.png").exists()
 
 
 def test_the_other_examples_are_true():

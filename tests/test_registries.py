@@ -115,7 +115,7 @@ def test_one_of_each_registry_is_trained_listed_drawn_and_reported(tmp_path, mon
     file.write_text(FILE)
     cli.main(["run", "work/mine.py", "--scale", "smoke", "--data-dir", "data"])
     out, err = capsys.readouterr()
-    assert "2 runs trained, 0 diverged" in out and out.splitlines()[-1].startswith("my_figure: figures/smoke/my_figure")
+    assert "2 runs trained, 0 diverged" in out and out.splitlines()[-1].startswith("my_figure: drawn/smoke/my_figure")
     store = Store(tmp_path / "results", SCALES["smoke"])
     for result in store.all():
         assert {"my_margin", "test_loss"} <= result.columns.keys() and np.isfinite(result["my_margin"]).all()

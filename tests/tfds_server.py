@@ -38,8 +38,8 @@ def small(name: str, split: Split) -> Arrays:
 
 
 def expect_small(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    """Declares that a dataset has as many images as `small` gives."""
-    info = dataclasses.replace(DATASETS[name], train_images=COUNTS["train"], test_images=COUNTS["test"])
+    """Declares that a dataset has as many images as `small` gives, and not the published ones."""
+    info = dataclasses.replace(DATASETS[name], train_images=COUNTS["train"], test_images=COUNTS["test"], sha256=None)
     info.loader = DATASETS[name].loader
     monkeypatch.setitem(DATASETS, name, info)
 

@@ -2,6 +2,9 @@
 
 A dataset is a function that returns one of its splits. It may be in any file: see docs/extending.md. It is called once:
 what it returns is checked, and kept in DATA_DIR/smith-cache. Delete that file after changing the function.
+
+Other data under the name of a published dataset are refused, by their SHA-256. For tests there may be made-up ones:
+in a data folder that has a file smith-cache/made-up. A result records the digest of what was trained on in any case.
 """
 
 import functools
@@ -52,6 +55,7 @@ class DatasetInfo:
     train_images: int
     test_images: int
     preprocessing: Preprocessing = "mean_image"
+    sha256: tuple[str, str] | None = None  # of both splits as `load` returns them; None: they may be any
     arrays: Mapping[Split, Arrays] | None = None
     loss: Callable[[Any, Any], Any] | None = None
     guess: float | None = None
@@ -82,18 +86,32 @@ class DatasetInfo:
 dataset = DatasetInfo  # as a decorator
 
 
-@dataset("cifar10", image_shape=(32, 32, 3), classes=10, train_images=50_000, test_images=10_000)
+CIFAR10 = (
+    "49607bbf11932cd04ca2bb25f9a1f312d41bb73124fe1ecaff7cd0ccd61bb0ba",
+    "40e9ea7731c0c62bff4e798e05b482e3c9c3cc28ed87e997815ac3833ae9cd8e",
+)
+CIFAR100 = (
+    "25f933f55b9d6c0fe3537de121b8853b912712dc6fcd33ff7f666a3bf2849512",
+    "4eb2ae5c67ac5409866584adb54a7052e4afed3a74db9fb2d88f061b40d71b10",
+)
+MNIST = (
+    "f1d4bf6658424057799c625d5fbb23e7fe05581a291894d4f73db3a918ea0b33",
+    "16a69cca60c351e6a30ae0621253305937cc5ab3c15d67a806f34c9710efd569",
+)
+
+
+@dataset("cifar10", image_shape=(32, 32, 3), classes=10, train_images=50_000, test_images=10_000, sha256=CIFAR10)
 def cifar10(split: Split, data_dir: Path) -> Arrays:
     return tfds.read("cifar10", split, data_dir)
 
 
-@dataset("cifar100", image_shape=(32, 32, 3), classes=100, train_images=50_000, test_images=10_000)
+@dataset("cifar100", image_shape=(32, 32, 3), classes=100, train_images=50_000, test_images=10_000, sha256=CIFAR100)
 def cifar100(split: Split, data_dir: Path) -> Arrays:
     return tfds.read("cifar100", split, data_dir)
 
 
 @dataset("mnist", image_shape=(28, 28, 1), classes=10, train_images=60_000, test_images=10_000,
-         preprocessing="divide_256")  # fmt: skip
+         preprocessing="divide_256", sha256=MNIST)  # fmt: skip
 def mnist(split: Split, data_dir: Path) -> Arrays:
     return tfds.read("mnist", split, data_dir)
 
@@ -117,7 +135,8 @@ def cache_file(name: str, split: Split, data_dir: Path) -> Path:
 def load(name: str, split: Split, data_dir: Path) -> Arrays:
     """Returns one split, its images in the order of their digests (see `smith.data.cache.in_order`).
 
-    Raises UserError: an unknown name or split; data that are not as declared, or can not be read or prepared.
+    Raises UserError: an unknown name or split; data that are not as declared or not the published ones, or can not be
+      read or prepared.
     """
     info, folder = DATASETS[name], data_dir.expanduser()
     if split not in SPLITS:
@@ -133,7 +152,13 @@ def load(name: str, split: Split, data_dir: Path) -> Arrays:
         except (OSError, ValueError) as error:
             raise UserError(f"{name} {split} in {folder} is not right ({error}): mend it, or its function") from error
 
-    return cache.kept(cache_file(name, split, folder), make, functools.partial(info.check, split))
+    file = cache_file(name, split, folder)
+    arrays = cache.kept(file, make, functools.partial(info.check, split))
+    pinned = info.sha256[SPLITS.index(split)] if info.sha256 else None
+    if pinned and (found := arrays.sha256) != pinned and not file.with_name("made-up").exists():
+        advice = f"delete {file} and {folder / name}, or register your own data under a name of their own"
+        raise UserError(f"{name} {split} is not the published one (sha256 {found[:12]}, not {pinned[:12]}): {advice}")
+    return arrays
 
 
 class Selection(NamedTuple):

@@ -1,5 +1,6 @@
 """A split of a dataset as arrays, and smaller ones made from it: fewer classes, images, pixels; fixed and balanced."""
 
+import hashlib
 from typing import NamedTuple
 
 import numpy as np
@@ -12,6 +13,13 @@ class Arrays(NamedTuple):
 
     images: np.ndarray
     labels: np.ndarray
+
+    @property
+    def sha256(self) -> str:
+        """The digest of all bytes of the images and then of the labels; 0.1 s for the 180 MB of CIFAR."""
+        digest = hashlib.sha256(np.ascontiguousarray(self.images).data)
+        digest.update(np.ascontiguousarray(self.labels).data)
+        return digest.hexdigest()
 
 
 def derive(arrays: Arrays, *, classes: int | None, images: int | None, side: int | None) -> Arrays:

@@ -5,6 +5,7 @@ With that there, nothing else of a dataset is read, and neither TFDS nor TensorF
 
 import contextlib
 import hashlib
+import io
 import os
 import sys
 from collections.abc import Callable
@@ -49,21 +50,20 @@ def in_order(images: np.ndarray, labels: np.ndarray) -> Arrays:
 def _read(file: Path, check: Check) -> Arrays | None:
     """Returns the arrays, or None. A cache without a digest was written elsewhere, in whatever order."""
     try:
-        stream = open(file, "rb")
+        packed = file.read_bytes()
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
         raise UserError(f"can not read {file}: {error.strerror}; make it readable, or delete it") from error
-    with stream:
-        try:
-            with np.load(stream, allow_pickle=False) as content:
-                images, labels, digest = content["images"], content["labels"], str(content.get("sha256", ""))
-            check(images, labels)
-            if digest not in ("", _digest(images, labels)):
-                raise ValueError("sha256 differs")
-            return Arrays(images, labels.astype(np.int32)) if digest else in_order(images, labels)
-        except Exception as error:  # zipfile, zlib and NumPy raise some ten kinds for bytes that they can not read
-            damage = str(error) or type(error).__name__
+    try:
+        with np.load(io.BytesIO(packed), allow_pickle=False) as content:
+            images, labels, digest = content["images"], content["labels"], str(content.get("sha256", ""))
+        check(images, labels)
+        if digest not in ("", Arrays(images, labels).sha256):
+            raise ValueError("sha256 differs")
+        return Arrays(images, labels.astype(np.int32)) if digest else in_order(images, labels)
+    except Exception as error:  # zipfile, zlib and NumPy raise some ten kinds for bytes that they can not read
+        damage = str(error) or type(error).__name__
     with contextlib.suppress(OSError):
         os.replace(file, f"{file}.damaged")
     print(f"{file}: damaged ({damage}): set aside, and made again", file=sys.stderr, flush=True)
@@ -75,12 +75,6 @@ def _write(file: Path, images: np.ndarray, labels: np.ndarray) -> None:
         file.parent.mkdir(parents=True, exist_ok=True)
         disk.sweep(file.parent)
         with disk.whole(file) as part, part.open("wb") as stream:
-            np.savez(stream, images=images, labels=labels, sha256=np.array(_digest(images, labels)))
+            np.savez(stream, images=images, labels=labels, sha256=np.array(Arrays(images, labels).sha256))
     except OSError as error:
         print(f"{file}: not written ({error.strerror or error}); decoded again next time", file=sys.stderr, flush=True)
-
-
-def _digest(images: np.ndarray, labels: np.ndarray) -> str:
-    digest = hashlib.sha256(np.ascontiguousarray(images).data)
-    digest.update(np.ascontiguousarray(labels).data)
-    return digest.hexdigest()

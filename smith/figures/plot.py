@@ -37,7 +37,7 @@ def draw(figure: Figure, store: Store, target: Path, published: bool = True) -> 
 
     Args:
       target: the folder of figures; the paper scale's are right in it, others in a folder named for their scale.
-      published: whether the paper's curves are drawn too.
+      published: whether the paper's curves are drawn too; without them the files' names end in "-ours".
 
     Raises:
       UserError: the store's scale can not hold a run.
@@ -50,10 +50,28 @@ def draw(figure: Figure, store: Store, target: Path, published: bool = True) -> 
         return f"{figure.name}: no results at scale {store.scale.name}; {store.command(figure.name)}"
     folder = store.figures_folder(target)
     disk.make_folder(folder)
-    save(views(figure, store, published), *face(figure, store), [folder / f"{figure.name}.{kind}" for kind in KINDS])
+    name = name_of(figure, published)
+    paths = [folder / f"{name}.{kind}" for kind in KINDS]
+    save(views(figure, store, published), *face(figure, store), paths, of=store.digest(figure.runs()))
     missing = f", {len(found) - have} without a result" if have < len(found) else ""
     runs = f"{have} run{'s' * (have > 1)}, {seeds_of(found)}"
-    return f"{figure.name}: {folder / figure.name}.png ({runs}, scale {store.scale.name}{missing})"
+    return f"{figure.name}: {folder / name}.png ({runs}, scale {store.scale.name}{missing})"
+
+
+def name_of(experiment: Figure | Table, published: bool) -> str:
+    """Returns what pictures are called: those without the paper's curves do not take the place of those with them."""
+    return experiment.name + "-ours" * (not published)
+
+
+def shows(picture: Path) -> str:
+    """Returns the digest of the results that a PNG shows; empty if it is not there, or does not say it."""
+    from PIL import Image
+
+    try:
+        with Image.open(picture) as image:
+            return image.info.get("results", "")
+    except (FileNotFoundError, Image.UnidentifiedImageError):
+        return ""
 
 
 def face(experiment: Figure | Table, store: Store) -> tuple[str, str]:
@@ -82,6 +100,7 @@ def save(
     what: str,
     paths: Sequence[Path],
     *,
+    of: str = "",
     columns: int = 2,
     cell: tuple[float, float] = CELL,
 ) -> None:
@@ -89,6 +108,7 @@ def save(
 
     Args:
       what: the lines below the title; wrapped.
+      of: the digest of the results (see `Store.digest`), which a PNG carries.
       columns: how many views stand beside one another; the rows of a table always stand alone.
       cell: width and height of a view, in inches.
     """
@@ -96,7 +116,7 @@ def save(
     with styles.context(["default", STYLE]):
         sheet = _sheet(shown, title, what, min(columns, sum(not view.companion for view in shown)), cell)
         for path in paths:
-            _save(sheet, path)
+            _save(sheet, path, of)
 
 
 def _styles() -> Any:
@@ -156,18 +176,21 @@ def _numbered(shown: Sequence[View]) -> list[tuple[int, View]]:
     return [(number - 1, view) for number, view in zip(accumulate(not v.companion for v in shown), shown, strict=True)]
 
 
-def _save(sheet: "Sheet", path: Path) -> None:
+def _save(sheet: "Sheet", path: Path, of: str) -> None:
     """Saves without a date, so that the same results give the same file; a PNG with 256 colours, a third as large."""
     with disk.whole(path) as part:
         if path.suffix == ".svg":
             sheet.savefig(part, format="svg", metadata={"Date": None})
             return
-        from PIL import Image
+        from PIL import Image, PngImagePlugin
 
-        pixels = io.BytesIO()
+        pixels, said = io.BytesIO(), PngImagePlugin.PngInfo()
+        said.add_text("results", of)
         sheet.savefig(pixels, format="png")
         image = Image.open(pixels).convert("RGB")
-        image.quantize(256, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE).save(part, "png", optimize=True)
+        image.quantize(256, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE).save(
+            part, "png", optimize=True, pnginfo=said
+        )
 
 
 # --- one panel ---
@@ -232,7 +255,9 @@ def _frame(axis: "Axes", view: View) -> None:
         if described.range:
             getattr(axis, f"set_{which}lim")(*described.range)
         if described.ticks is not None:
-            getattr(axis, f"set_{which}ticks")(list(described.ticks), list(described.ticks.values()))
+            named = not view.companion or described is not view.x  # else the rows beside it have the names
+            names = [name if named else "" for name in described.ticks.values()]
+            getattr(axis, f"set_{which}ticks")(list(described.ticks), names)
             getattr(axis, f"set_{which}ticks")([], minor=True)
         elif described.log:
             _log_ticks(getattr(axis, f"{which}axis"), getattr(axis, f"get_{which}lim")())

@@ -1,6 +1,5 @@
 """What runs have come to, as points: the panels of a figure that show their ends, and the rows of tables."""
 
-import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,7 +8,7 @@ import numpy as np
 
 from smith.analysis.seeds import padded
 from smith.figure import Finals, Row, Table
-from smith.figures.views import Axis, Line, Range, Series, View, label_of, unit_of
+from smith.figures.views import Axis, Range, Series, View, label_of, unit_of
 from smith.metrics import quantity
 from smith.store import Result, Store
 
@@ -116,7 +115,7 @@ def _rows(table: Table, title: str, members: Sequence[Measured], published: bool
         "",
         title + f" ({lost} diverged, drawn as guessing)" * bool(lost),
         _names_of(table, members),
-        Axis("Final test accuracy (%)", range=_percents([ours.published, *ours.seeds.values()])),
+        Axis("Final test accuracy (%)", range=_percents(ours)),
         [ours],
         PUBLISHED_ROWS if published else "",
         points=True,
@@ -127,13 +126,13 @@ def _rows(table: Table, title: str, members: Sequence[Measured], published: bool
 
 def _published_rows(table: Table, members: Sequence[Measured]) -> View:
     """Returns the paper's values alone."""
-    theirs = _published_points(members)
+    theirs = Series("published", 0, "%", **_published_points(members))
     return View(
         "",
         "The paper's, at its own scale",
-        dataclasses.replace(_names_of(table, members), ticks={float(place): "" for place in range(len(members))}),
-        Axis("Final test accuracy (%)", range=_percents([theirs["published"]])),
-        [Series("published", 0, "%", **theirs)],
+        _names_of(table, members),
+        Axis("Final test accuracy (%)", range=_percents(theirs)),
+        [theirs],
         PUBLISHED_ROWS,
         points=True,
         across=True,
@@ -151,11 +150,14 @@ def _names_of(table: Table, members: Sequence[Measured]) -> Axis:
     return Axis("", range=(len(members) - 0.5, -0.5), ticks=names)
 
 
-def _percents(lines: Sequence[Line | None]) -> Range:
-    """Returns a range that holds all points, and not more than 100 %."""
-    values = np.concatenate([[100.0], *(line[1] for line in lines if line)])
-    low, high = float(values.min()), float(min(100.0, np.max(values[1:], initial=0) + 1))
-    return low - max(1.0, 0.03 * (high - low)), high
+def _percents(series: Series) -> Range:
+    """Returns a range that holds all points with their bars, and a margin."""
+    means = [(series.mean, series.spread), (series.published, series.published_spread)]
+    bars = [line[1] + side * (0 if spread is None else spread) for line, spread in means if line for side in (-1, 1)]
+    values = np.concatenate([*bars, *(line[1] for line in series.seeds.values())])
+    low, high = (float(values.min()), float(values.max())) if len(values) else (0.0, 100.0)
+    margin = max(1.0, 0.03 * (high - low))
+    return low - margin, max(high, min(high + margin, 100.0))
 
 
 def _row_name(row: Row, table: Table) -> str:

@@ -41,8 +41,8 @@ def draw(table: Table, store: Store, target: Path, published: bool = True) -> st
     for kind, write in (("md", markdown), ("tex", latex)):
         with disk.whole(folder / f"{table.name}.{kind}") as part:
             part.write_text(write(caption, head, body(rows), (*lost, *table.notes)), encoding="utf-8")
-    paths = [folder / f"{table.name}.{kind}" for kind in plot.KINDS]
-    plot.save(views(table, store, published), *plot.face(table, store), paths)
+    paths = [folder / f"{plot.name_of(table, published)}.{kind}" for kind in plot.KINDS]
+    plot.save(views(table, store, published), *plot.face(table, store), paths, of=store.digest(table.runs()))
     missing = f", {len(rows) - have} without a result" if have < len(rows) else ""
     return f"{table.name}: {folder / table.name}.md ({have} rows, scale {scale.name}{missing})"
 

@@ -3,7 +3,7 @@
 Needs results only: no data, no JAX, no training.
 """
 
-import sys
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -51,8 +51,8 @@ OF_BATCH_NORM = (
 # --- fidelity ---
 
 
-def show(figures: Sequence[Figure], store: Store, target: Path) -> None:
-    """Prints the panels in short and writes the whole as fidelity.md. Names damaged results, which are left out.
+def show(figures: Sequence[Figure], store: Store, target: Path, name: str = "fidelity") -> None:
+    """Prints the panels in short and writes the whole as Markdown, under this name.
 
     target: the folder of figures; the paper scale's table is right in it, others in a folder named for their scale
 
@@ -60,20 +60,18 @@ def show(figures: Sequence[Figure], store: Store, target: Path) -> None:
       OSError: nothing can be written there.
     """
     fits = measured(figures, store)
-    for line in store.damaged.values():
-        print(f"damaged, left out: {line}", file=sys.stderr)
     if not fits:
         command = store.command(" ".join(figure.name for figure in figures))
         return print(f"no results at scale {store.scale.name}; {command}")
-    rows = [PANELS, *(panel_row(name, fit) for name, fit in fits)]
+    rows = [PANELS, *(panel_row(figure, fit) for figure, fit in fits)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
-    folder = store.figures_folder(target)
-    disk.make_folder(folder)
-    with disk.whole(folder / "fidelity.md") as part:
+    path = store.figures_folder(target) / f"{name}.md"
+    disk.make_folder(path.parent)
+    with disk.whole(path) as part:
         part.write_text(fidelity(figures, store), encoding="utf-8")
-    print(f"{folder / 'fidelity.md'} ({_counts(fits)}, scale {store.scale.name})")
+    print(f"{path} ({_counts(fits)}, scale {store.scale.name})")
 
 
 def measured(figures: Sequence[Figure], store: Store) -> list[tuple[str, PanelFit]]:
@@ -178,6 +176,8 @@ SCORES = ("Value", "Seeds", "Missing", "Diverged", "Published points", "Mean sco
 def write_calibration(figure: Figure, store: Store, target: Path, seeds: int, names: Sequence[str] = ()) -> str:
     """Writes calibration/<figure>.md and .png. Returns a line for each assumption, and one that says what was written.
 
+    A sheet of some curves has their names in its own. Nothing is written while a result is missing.
+
     Args:
       target: the folder of figures.
       seeds: how many were asked for.
@@ -188,8 +188,12 @@ def write_calibration(figure: Figure, store: Store, target: Path, seeds: int, na
     """
     folder, scale = target / "calibration", store.scale
     folder = folder if scale.name == DEFAULT else folder / scale.name
-    disk.make_folder(folder)
+    path = folder / "-".join([figure.name, *(re.sub(r"[^\w.=-]", "_", name) for name in names)])
     sections = [_section(figure, assumption, store, seeds, names) for assumption in figure.assumptions]
+    said = [line for _, line, _ in sections]
+    if missing := sum(missing for _, _, missing in sections):
+        return "\n".join([*said, f"{figure.name}: {path}.md not written, {missing} results missing"])
+    disk.make_folder(folder)
     head = (
         f"# {figure.name}: assumed settings beside the published curves\n\nScale {scale.name}: {scale.what}; {seeds} "
         f"seed{'s' * (seeds > 1)} asked for. A score is the mean over curves of the root mean square difference of "
@@ -197,28 +201,28 @@ def write_calibration(figure: Figure, store: Store, target: Path, seeds: int, na
         "Smaller is nearer. A value is chosen where its range over seeds lies below all others."
     )
     only = [f"Only these curves: {', '.join(names)}."] if names else []
-    with disk.whole(folder / f"{figure.name}.md") as part:
-        part.write_text("\n\n".join([head, *only, *(body for body, _ in sections)]) + "\n", encoding="utf-8")
+    with disk.whole(path.with_name(f"{path.name}.md")) as part:
+        part.write_text("\n\n".join([head, *only, *(body for body, _, _ in sections)]) + "\n", encoding="utf-8")
     title = f"{figure.name}: assumed settings beside the published curves"
     what = f"{scale.name} scale: {scale.what}. Compared where the published curve (dashed) is drawn"
     if shown := list(_alternatives(figure, store, names)):
-        path = folder / f"{figure.name}.png"
-        plot.save(shown, title, what, [path], columns=4, cell=(3.4, 3.1))
-    return "\n".join(
-        [*(line for _, line in sections), f"{figure.name}: {folder / figure.name}.md (scale {scale.name})"]
-    )
+        plot.save(shown, title, what, [path.with_name(f"{path.name}.png")], columns=4, cell=(3.4, 3.1))
+    return "\n".join([*said, f"{figure.name}: {path}.md (scale {scale.name})"])
 
 
-def _section(figure: Figure, assumption: Assumption, store: Store, seeds: int, names: Sequence[str]) -> tuple[str, str]:
-    """Returns what the sheet says of an assumption, and its choice in a line."""
+def _section(
+    figure: Figure, assumption: Assumption, store: Store, seeds: int, names: Sequence[str]
+) -> tuple[str, str, int]:
+    """Returns what the sheet says of an assumption, its choice in a line, and how many results are missing for it."""
     title = f"## {assumption.words}, panel{'s' * (len(assumption.panels) > 1)} {', '.join(assumption.panels)}"
-    table = ""
+    table, missing = "", 0
     if not calibration.told_apart(figure, assumption, store):
         line = f"not decided: scale {store.scale.name} trains the same run for every value"
     else:
         scores = [calibration.score(figure, assumption, value, store, seeds, names) for value in assumption.values]
         curves = calibration.curves(figure, assumption, assumption.values[0], store, names)
         ways = {curve.how for curve in curves}
+        missing = sum(found.missing for found in scores)
         value, why = calibration.choice(scores)
         line = f"not decided: {why}" if value is None else f"{value:g} ({why})"
         if value is not None and "scaled" in ways:
@@ -226,7 +230,7 @@ def _section(figure: Figure, assumption: Assumption, store: Store, seeds: int, n
         how = "Compared at " + "; and at ".join(says for way, says in SAYS.items() if way in ways) + "."
         table = tables.markdown(how, SCORES, [_score(found) for found in scores])
     own = f"The experiment has {calibration.present(figure, assumption):g}. Choice: {line}."
-    return "\n\n".join(filter(None, (title, table.strip(), own))), f"{figure.name} {assumption.words}: {line}"
+    return "\n\n".join(filter(None, (title, table.strip(), own))), f"{figure.name} {assumption.words}: {line}", missing
 
 
 def _score(found: Score) -> tuple[str, ...]:

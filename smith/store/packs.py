@@ -15,7 +15,6 @@ from pathlib import Path
 
 import numpy as np
 
-from smith.errors import UserError
 from smith.store import results
 from smith.store.results import Result
 
@@ -51,27 +50,17 @@ def encode(found: Sequence[Result]) -> bytes:
 
 def read(path: Path) -> list[Result]:
     """Reads a pack. Raises DamagedResult, UserError and OSError as `smith.store.results.read` does."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    content = path.read_bytes()
-    try:
-        results.check_signature(content)
-        table = pq.ParquetFile(pa.BufferReader(content)).read(use_threads=False)
+    found = []
+    with results.opened(path) as table:
         columns = {name: table[name].to_pylist() for name in table.column_names}
         keys = list(zip(*(columns.pop(name) for name in OWN), strict=True))
-    except (ValueError, KeyError) as error:
-        raise results.DamagedResult(f"{path}: {(str(error) or repr(error)).splitlines()[0]}") from error
-    if (version := table.schema.metadata[b"schema_version"].decode()) != results.SCHEMA_VERSION:
-        raise UserError(f"{path}: schema version {version}, this program reads {results.SCHEMA_VERSION}")
-    found = []
-    for key, rows in itertools.groupby(range(len(keys)), keys.__getitem__):
-        run, seed, status, facts = key
-        first, *rest = rows
-        end = rest[-1] + 1 if rest else first + 1
-        own = {name: values[first:end] for name, values in columns.items() if values[first] is not None}
-        arrays = {name: np.array(values, np.float64) for name, values in own.items()}
-        found.append(Result(run, seed, status, arrays, json.loads(facts)))
+        for key, rows in itertools.groupby(range(len(keys)), keys.__getitem__):
+            run, seed, status, facts = key
+            first, *rest = rows
+            end = rest[-1] + 1 if rest else first + 1
+            own = {name: values[first:end] for name, values in columns.items() if values[first] is not None}
+            arrays = {name: np.array(values, np.float64) for name, values in own.items()}
+            found.append(Result(run, seed, status, arrays, json.loads(facts)))
     return found
 
 

@@ -7,6 +7,7 @@ the run's JSON, the seed, how the run ended, what it cost and what it was made w
 the rows. The file carries the SHA-256 of all its bytes, so that one flipped byte is noticed.
 """
 
+import contextlib
 import datetime
 import functools
 import hashlib
@@ -17,10 +18,10 @@ import os
 import platform
 import re
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -28,6 +29,9 @@ from smith import disk
 from smith.errors import UserError
 from smith.metrics import ALWAYS, METRICS, quantity
 from smith.run import Run, digest
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 SCHEMA_VERSION = "2"
 UNSIGNED = b"sha256:" + 64 * b"-"  # where a file's digest will be; the digest is of the bytes with this in its place
@@ -44,7 +48,7 @@ COLUMNS: dict[str, str] = {  # name: unit
 
 
 class DamagedResult(Exception):
-    """A file that is there but whose bytes are not those of a result. The message says why, in one line."""
+    """A file whose bytes are not those that were written, by their digest. The message says why, in one line."""
 
 
 @dataclass(frozen=True)
@@ -119,22 +123,39 @@ def signed(content: bytes) -> bytes:
 
 
 def read(path: Path) -> Result:
-    """Reads a result.
+    """Reads a result. Raises as `opened` does."""
+    with opened(path) as table:
+        facts = {k.decode(): v.decode() for k, v in table.schema.metadata.items() if not k.startswith(b"ARROW")}
+        del facts["digest"], facts["schema_version"]
+        columns = {name: np.array(table[name].to_pylist(), np.float64) for name in table.column_names}  # without pandas
+        return Result(facts.pop("run"), int(facts.pop("seed")), facts.pop("status"), columns, facts)
+
+
+@contextlib.contextmanager
+def opened(path: Path) -> "Iterator[pa.Table]":
+    """Gives the table in a file of results.
 
     Raises:
-      DamagedResult: the file is truncated, altered or not a result at all.
-      UserError: the file is whole, and of another version of this format.
+      DamagedResult: the bytes are not those of the digest: the file is truncated, altered or not a result at all.
+      UserError: the bytes are as they were written, and this program can not read them: they are of another version.
       OSError: the file can not be opened or read, which says nothing about its bytes.
     """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
     content = path.read_bytes()
     try:
         check_signature(content)
-        result, version = _decode(content)
-    except (ValueError, KeyError) as error:  # ArrowInvalid is a ValueError
-        raise DamagedResult(f"{path}: {(str(error) or repr(error)).splitlines()[0]}") from error
-    if version != SCHEMA_VERSION:
-        raise UserError(f"{path}: schema version {version}, this program reads {SCHEMA_VERSION}")
-    return result
+    except ValueError as error:
+        raise DamagedResult(f"{path}: {error}") from error
+    try:
+        table = pq.ParquetFile(pa.BufferReader(content)).read(use_threads=False)  # read_table imports pandas
+        if (version := table.schema.metadata[b"schema_version"].decode()) != SCHEMA_VERSION:
+            raise ValueError(f"schema version {version}, this program reads {SCHEMA_VERSION}")
+        yield table
+    except (ValueError, KeyError, TypeError, pa.ArrowException) as error:
+        reason = (str(error) or repr(error)).splitlines()[0]
+        raise UserError(f"{path}: of another version of smith ({reason})") from error
 
 
 def check_signature(content: bytes) -> None:
@@ -144,19 +165,6 @@ def check_signature(content: bytes) -> None:
         raise ValueError("not a result of this program, or altered")
     if signed(content.replace(signatures[0], UNSIGNED)) != content:
         raise ValueError("sha256 differs: the file was altered")
-
-
-def _decode(content: bytes) -> tuple[Result, str]:
-    """Returns the result in a file, and the file's schema version."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    table = pq.ParquetFile(pa.BufferReader(content)).read(use_threads=False)  # read_table imports pandas
-    facts = {k.decode(): v.decode() for k, v in (table.schema.metadata or {}).items() if not k.startswith(b"ARROW")}
-    del facts["digest"]
-    version = facts.pop("schema_version")
-    columns = {name: np.array(table[name].to_pylist(), np.float64) for name in table.column_names}  # without pandas
-    return Result(facts.pop("run"), int(facts.pop("seed")), facts.pop("status"), columns, facts), version
 
 
 def facts(**measured: Any) -> dict[str, str]:

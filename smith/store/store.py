@@ -4,9 +4,10 @@ It also remembers which run is trained for a run of the protocol, so that nothin
 """
 
 import functools
+import hashlib
 import os
 import secrets
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from pathlib import Path
 
 from smith import disk
@@ -25,7 +26,8 @@ class Store:
     scale, folder: the scale, and its folder
     recipe: how the runs of a curve differ (see `smith.replicates`)
     damaged: a line for each file whose bytes are not those of a result, by its path
-    unreadable: a line for each file that could not be opened, or is of another version of the format, by its path
+    unreadable: a line for each file that may be whole and can not be taken: not to be opened, of another version of
+      the format, or under another run's name; by its path
     """
 
     def __init__(self, root: Path, scale: Scale, recipe: str = "seeds") -> None:
@@ -60,7 +62,8 @@ class Store:
     @functools.cached_property
     def _found(self) -> dict[tuple[str, int], Result]:
         """The readable results, by description and seed."""
-        paths = sorted(self.folder.glob("*.parquet"), key=lambda path: (not packs.is_pack(path), path))  # own files win
+        paths = disk.matching(self.folder, "*.parquet")
+        paths.sort(key=lambda path: not packs.is_pack(path))  # own files win
         return {(found.description, found.seed): found for path in paths for found in self._read(path)}
 
     def _read(self, path: Path) -> list[Result]:
@@ -69,7 +72,7 @@ class Store:
                 return packs.read(path)
             result = results.read(path)
             if not path.name.endswith(results.suffix(result.description, result.seed)):
-                raise DamagedResult(f"{path}: the file holds another run than its name says")
+                raise UserError(f"{path}: the file holds another run than its name says")
             return [result]
         except DamagedResult as error:
             self.damaged[path] = str(error)
@@ -78,6 +81,13 @@ class Store:
         except OSError as error:
             self.unreadable[path] = f"{path}: {error.strerror or error}"
         return []
+
+    def check(self, own: Container[Path]) -> None:
+        """Raises UserError if one of these files, or any pack, can not be read: a result may be in it."""
+        if lines := [line for path, line in self.unreadable.items() if path in own or packs.is_pack(path)]:
+            others = f" (and {len(lines) - 1} more)" if len(lines) > 1 else ""
+            advice = "it may be whole and is left alone: make it readable, or move it away to train it again"
+            raise UserError(f"{lines[0]}{others}; {advice}")
 
     def find(self, run: Run, seed: int) -> Result | None:
         """Returns the result of a trained run and seed, or None if there is none that can be read."""
@@ -93,6 +103,15 @@ class Store:
         """Returns every readable result, in the order of the file names."""
         return list(self._found.values())
 
+    def digest(self, runs: Iterable[Run]) -> str:
+        """Returns the SHA-256 of all results of runs of the protocol: of what a picture of them shows."""
+        content = hashlib.sha256()
+        for result in (result for run in dict.fromkeys(runs) for result in self.results(run)):
+            content.update(f"{result.description} {result.seed} {result.status}".encode())
+            for name, values in sorted(result.columns.items()):
+                content.update(name.encode() + values.tobytes())
+        return content.hexdigest()
+
     def foreign(self) -> list[str]:
         """Returns a line for each result that names something that is not registered here. Its rows are whole."""
         lines = []
@@ -105,12 +124,12 @@ class Store:
 
     def aside(self) -> list[Path]:
         """Returns the damaged files that were set aside."""
-        return sorted(self.folder.glob("*.damaged-*"))
+        return disk.matching(self.folder, "*.damaged-*")
 
     def look_again(self, run: Run, seed: int) -> Result | None:
         """Returns what `find` does, also if another process wrote the result after this store was read."""
         path = results.path_of(self.folder, run, seed)
-        if not self.find(run, seed) and path.exists():
+        if not self.find(run, seed) and disk.there(path):
             for result in self._read(path):
                 self.add(result)
         return self.find(run, seed)
@@ -149,10 +168,10 @@ class Store:
             with disk.whole(path) as part:
                 part.write_bytes(packs.encode(list(found.values())))
             kept = tuple(results.suffix(result.description, result.seed) for result in packs.read(path))
-            for own in self.folder.glob("*.parquet"):
+            for own in disk.matching(self.folder, "*.parquet"):
                 if own.name.endswith(kept):
                     disk.remove(own)
-        size = sum(path.stat().st_size for path in self.folder.glob("*.parquet") if packs.is_pack(path))
+        size = sum(path.stat().st_size for path in disk.matching(self.folder, "*.parquet") if packs.is_pack(path))
         return f"{self.folder}: {len(packed)} results in packs, {size / 1e6:.1f} MB"
 
     # --- names ---

@@ -30,8 +30,8 @@ MARGIN = 2**20  # bytes that a checkpoint may need beyond its arrays
 MANIFEST, ABOUT = "manifest.json", ("iteration", "last_test", "rows", "timing")
 
 
-class DamagedCheckpoint(OSError):
-    """A checkpoint that can not be read, or is not as it was written. The message says why, in one line."""
+class DamagedCheckpoint(Exception):
+    """A checkpoint that is not as it was written, or not of this program. The message says why, in one line."""
 
 
 class Checkpoint(NamedTuple):
@@ -96,9 +96,9 @@ def write(folder: Path, checkpoint: Checkpoint) -> None:
 
 
 def newest(folder: Path, like: Like, warn: Callable[[str], None]) -> Checkpoint | None:
-    """Returns the newest checkpoint in a folder that can be read. Damaged ones are told, and removed.
+    """Returns the newest checkpoint in a folder that is not damaged. Damaged ones are told, and removed.
 
-    Only who holds the run's lock may do this.
+    Only who holds the run's lock may do this. Raises OSError, and removes nothing, if a file can not be opened or read.
     """
     for path in reversed(saved(folder)):
         try:
@@ -114,6 +114,7 @@ def load(path: Path, like: Like) -> Checkpoint:
 
     Raises:
       DamagedCheckpoint: it is not as it was written, or its arrays are not those that the run has now.
+      OSError: a file can not be opened or read, which says nothing about its bytes.
     """
     import jax
 
@@ -134,7 +135,7 @@ def check(path: Path) -> None:
     """Compares every file of a checkpoint with its manifest. Raises DamagedCheckpoint if one is not as it was."""
     try:
         stated, found = json.loads((path / MANIFEST).read_bytes()), _digests(path)
-    except (OSError, ValueError) as error:
+    except (FileNotFoundError, ValueError) as error:
         raise DamagedCheckpoint(f"{path}: it can not be compared with its manifest") from error
     if stated != found:
         raise DamagedCheckpoint(f"{path}: a file is missing, altered or one too many")
@@ -167,12 +168,12 @@ def name(iteration: int) -> str:
 
 def saved(folder: Path) -> list[Path]:
     """Returns the checkpoints in a folder, oldest first."""
-    return [path.parent for path in disk.matching(folder, f"{9 * '[0-9]'}/{MANIFEST}")]
+    return [path for path in disk.matching(folder, 9 * "[0-9]") if complete(path)]
 
 
 def complete(path: Path) -> bool:
     """Says whether a checkpoint is there, damaged or not."""
-    return (path / MANIFEST).exists()
+    return disk.there(path / MANIFEST)
 
 
 def remove(path: Path) -> None:

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from smith import data, disk
 from smith.errors import UserError
 from smith.run import Run
-from smith.store import Store, results
-from smith.train import checkpoints, devices, stopping, timing
+from smith.store import Store, packs, results
+from smith.train import checkpoints, devices, settings, stopping, timing
 from smith.train.checkpoints import Checkpoint, DamagedCheckpoint, Keeper
 from smith.train.places import Job, Places
 from smith.train.progress import Display
@@ -80,17 +80,22 @@ def execute(
     Runs on a dataset that is not to be had are left out and counted, as long as there are others.
 
     Raises:
-      UserError: an unknown solver; no device; no data for any of the jobs.
+      UserError: an unknown solver; no device; no data for any job; a file that can not be read may have a result.
       OSError: no room or no permission to write.
       Stopped: a signal came (see `smith.train.stopping`).
     """
     deadline, places = Deadline(budget), Places(store.folder)
     disk.make_folder(store.folder, "--results-dir")
     todo = list(jobs) if force else missing(jobs, store)
+    if todo:
+        store.check({results.path_of(store.folder, job.run, job.seed) for job in todo})
     found = len(jobs) - len(todo)
     owner = Owner(store, places, data_dir, display, deadline, checkpoint_every, force, set(todo))
     series = timing.Series(todo, store)
     display.plan(len(todo), found, lambda now: series.ahead(owner.todo, now))
+    for path, line in store.damaged.items():
+        if todo and packs.is_pack(path):
+            display.warn(f"damaged, what it held is trained again: {line}")
     if todo:
         prepare(job.run for job in todo)
         devices.start(display.warn)
@@ -119,10 +124,8 @@ def execute(
 
 
 def prepare(runs: Iterable[Run]) -> None:
-    """Sets up what JAX needs before it starts. Raises UserError for a solver that is not known."""
-    from smith.networks import cpu
-
-    cpu.prepare_process()
+    """Sets up what JAX needs before it starts. Raises UserError for a setting or a solver that can not be."""
+    settings.prepare()
     import jax
 
     from smith.train.optim import SOLVERS
@@ -170,6 +173,7 @@ class Owner:
     def __post_init__(self) -> None:
         self._compiling = timing.compile_seconds(self.store)
         self._problem: tuple[data.Selection, Problem] | None = None
+        self._digests: dict[str, str] = {}
 
     def attempt(self, job: Job) -> str:
         """Trains a job and writes its result, unless another process does.
@@ -199,11 +203,11 @@ class Owner:
         if self.store.look_again(job.run, job.seed):
             return True
         path = results.path_of(self.store.folder, job.run, job.seed)
-        if path in self.store.damaged and path.exists():
+        if path in self.store.damaged and disk.there(path):
             line, kept = self.store.damaged[path], self.store.set_aside(path)
             self.display.warn(f"damaged result: {line}; kept as {kept.name}, trained again")
-        elif path.exists():
-            raise OSError(self.store.unreadable[path])
+        else:
+            self.store.check({path})
         return False
 
     def _data(self, run: Run) -> "Problem | None":
@@ -214,8 +218,9 @@ class Owner:
         if name not in self.missing and (not self._problem or self._problem[0] != selection):
             self._problem = None  # one at a time
             try:
-                train, test = (data.select(selection, split, self.data_dir) for split in data.SPLITS)
-                self._problem = selection, Problem.put(name, train, test)
+                splits = {split: data.select(selection, split, self.data_dir) for split in data.SPLITS}
+                self._problem = selection, Problem.put(name, **splits)
+                self._digests = {f"{split}_sha256": arrays.sha256 for split, arrays in splits.items()}
             except UserError as error:
                 self.missing[name] = str(error), 0
         if name in self.missing:
@@ -237,7 +242,7 @@ class Owner:
             return outcome.status
         rows = [{**dict.fromkeys(run.metrics, math.nan), **row} for row in outcome.rows]  # a parent may lack some
         told = {"non_finite": " ".join(outcome.not_finite)} if outcome.not_finite else {}
-        facts = results.facts(**timing.facts(run, outcome.spent), **told)
+        facts = results.facts(**timing.facts(run, outcome.spent), **settings.facts(), **self._digests, **told)
         self.store.add(results.write(self.store.folder, run, job.seed, outcome.status, rows, facts))
         self._compiling[timing.program(run)] = 0.0
         self.todo.discard(job)

@@ -5,7 +5,6 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from smith.errors import UserError
 from smith.scales import SCALES
 from smith.store import Store
 from smith.train import checkpoints
@@ -44,7 +43,7 @@ def report(root: Path, figures: "Iterable[Figure | Table]") -> None:
 
 
 def verify(root: Path) -> tuple[int, list[str]]:
-    """Reads every result, checkpoint and snapshot in a folder. Raises UserError if it is not there.
+    """Reads every result, checkpoint and snapshot in a folder.
 
     Returns how many are as they were written, and a line for each that is not.
     """
@@ -58,14 +57,14 @@ def verify(root: Path) -> tuple[int, list[str]]:
             except checkpoints.DamagedCheckpoint as error:
                 if path.exists():  # else its run ended just then
                     wrong.append(f"damaged: {error}")
+            except OSError as error:
+                wrong.append(f"not readable here: {error.filename or path}: {error.strerror or error}")
             else:
                 good += 1
     return good, wrong
 
 
 def _stores(root: Path) -> list[Store]:
-    if not root.is_dir():
-        raise UserError(f"{root} is not there: give the folder of results with --results-dir")
     return [Store(root, scale) for scale in SCALES.values()]
 
 

@@ -1,6 +1,8 @@
 """Datasets from any file, and their cache: checked, in order, made once, and made again where it is damaged."""
 
+import errno
 import hashlib
+import os
 import threading
 import time
 from pathlib import Path
@@ -189,6 +191,33 @@ def test_a_cache_that_can_not_be_opened(cached, tmp_path):
     cached.mkdir()
     with pytest.raises(UserError, match="can not read .*own-train.npz: Is a directory; make it readable, or delete it"):
         load("own", "train", tmp_path)
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EIO, errno.ESTALE])
+def test_a_cache_that_can_not_be_read_now_is_not_damaged(number, cached, tmp_path, monkeypatch):
+    def fail(path: Path) -> bytes:
+        raise OSError(number, os.strerror(number))
+
+    with monkeypatch.context() as patch, pytest.raises(UserError, match=f"can not read {cached}: "):
+        patch.setattr(Path, "read_bytes", fail)
+        load("own", "train", tmp_path)
+    assert same(load("own", "train", tmp_path), in_order(PIXELS, LABELS % 256)) and CALLS == []
+
+
+# --- the published data ---
+
+
+def test_other_data_under_the_name_of_published_ones_are_refused_unless_they_say_they_are_made_up(data_dir, tmp_path):
+    for name in ("mnist", "cifar10", "cifar100"):
+        for split in SPLITS:
+            file = cache_file(name, split, tmp_path)
+            file.parent.mkdir(exist_ok=True)
+            file.symlink_to(cache_file(name, split, data_dir))
+            message = f"{name} {split} is not the published one \\(sha256 .*\\): delete {file} and"
+            with pytest.raises(UserError, match=message):
+                load(name, split, tmp_path)
+    (tmp_path / "smith-cache" / "made-up").touch()
+    assert len(load("mnist", "test", tmp_path).labels) == 10_000
 
 
 def test_a_cache_that_can_not_be_written_is_told_and_not_needed(own, tmp_path, capsys):

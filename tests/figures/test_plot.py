@@ -27,7 +27,7 @@ def sheet(monkeypatch, shelf):
 
     def draw(chosen, scale: str = "paper", **options):
         sheets = []
-        monkeypatch.setattr(plot, "_save", lambda sheet, path: (sheet.draw_without_rendering(), sheets.append(sheet)))
+        monkeypatch.setattr(plot, "_save", lambda sheet, *_: (sheet.draw_without_rendering(), sheets.append(sheet)))
         figures.draw(chosen, shelf.store(scale), shelf.figures, **options)
         return sheets[0]
 
@@ -199,7 +199,7 @@ def test_reports_and_drawings_need_no_jax_and_no_backend_or_style_of_the_user_ma
         from smith.figures import report
         from smith.store import Store
         found = [one.shows for one in experiments.find(["all"])]
-        report.write(found, CLAIMS, {}, [Store(Path("results"), scales.named("smoke"))], Path("none"), Path("report"))
+        report.write(found, CLAIMS, {}, [Store(Path("results"), scales.named("smoke"))], [Path("none")], Path("report"))
         slow = {"jax", "flax", "optax", "orbax", "tensorflow_datasets", "matplotlib.pyplot"} & set(sys.modules)
         assert not slow, slow
     """

@@ -12,7 +12,7 @@ from smith.analysis.places import curve
 from smith.analysis.verdicts import Claim, Finding, Part
 from smith.errors import UserError
 from smith.figure import Figure, Panel
-from smith.figures import report
+from smith.figures import plot, report
 from smith.figures.panels import view, views
 from smith.figures.report import charts, claims, site, words
 from smith.run import Run, iterations
@@ -77,7 +77,7 @@ def written(shelf, experiment):
         shown = [experiment(name) if isinstance(name, str) else name for name in names]
         stores = [shelf.store(scale) for scale in scales]
         named = {claim.name: claim for claim in of}
-        shelf.line = report.write(shown, named, {"fig09": DOC}, stores, shelf.figures, shelf.root / "report")
+        shelf.line = report.write(shown, named, {"fig09": DOC}, stores, [shelf.figures], shelf.root / "report")
         return {path.name: Parsed(path.read_text()) for path in (shelf.root / "report").glob("*.html")}
 
     return write
@@ -118,12 +118,23 @@ def test_the_overview_has_the_pictures_first_then_the_claims(written, shelf, exp
         assert text in page.text
     assert "mini scale: 8 of 48 runs, 2 seeds" in page.text and CLAIM.says in page.text
     assert "No results yet: smith run table1 --scale paper" in page.text
-    picture = shelf.root / "report" / "figures" / "mini" / "fig09.png"
-    assert picture.read_bytes().startswith(b"\x89PNG")  # drawn for the report, as nothing was
-    for name in ("mini/fig09.png", "calibration/fig09.md"):
-        (shelf.figures / name).parent.mkdir(parents=True)
-        (shelf.figures / name).write_bytes(b"drawn")
-    assert "figures/calibration/fig09.md" in written()["fig09.html"].links and picture.read_bytes() == b"drawn"
+    (shelf.figures / "calibration").mkdir()
+    (shelf.figures / "calibration" / "fig09.md").touch()
+    assert "figures/calibration/fig09.md" in written()["fig09.html"].links
+
+
+def test_pictures_are_of_the_results_that_are_reported(written, shelf, experiment, monkeypatch):
+    """Those of other results are not taken, and those of these are not drawn again."""
+    figure = experiment("fig09")
+    shelf.fill(figure, "mini")
+    written()
+    shown, digest = shelf.root / "report" / "figures" / "mini" / "fig09.png", shelf.store("mini").digest(figure.runs())
+    assert plot.shows(shown) == digest
+    shelf.add(figure.runs()[0], 1, "mini")
+    written()
+    assert plot.shows(shown) == shelf.store("mini").digest(figure.runs()) != digest
+    monkeypatch.setattr(report, "draw", pytest.fail)
+    written()
 
 
 def test_scales_are_never_mixed_and_the_largest_is_first(written, shelf, experiment):
@@ -166,6 +177,8 @@ def test_no_results_at_all(written):
     drawn = [t for chart in pages["fig09.html"].charts for t in chart["data"] if t["x"] != [None]]
     assert {t["meta"]["layer"] for t in drawn} == {"published"}
     assert "no results yet" in pages["claims.html"].text
+    assert pages["fig09.html"].text.count("batch size: 512; may be") == 1
+    assert "Assumed: batch size" not in pages["fig09.html"].text  # says the same
 
 
 def test_damaged_foreign_and_strange_results_are_named_and_left_out(written, shelf, experiment):
@@ -184,6 +197,7 @@ def test_damaged_foreign_and_strange_results_are_named_and_left_out(written, she
     assert "Not asked for by any experiment: 1" in text and "6 readable results" in text
     assert "0 of 80 runs, 0 seeds smith run table1 --scale paper" in text
     assert pages["fig09.html"].charts == before
+    assert "Left out at scale paper, as damaged or not readable : 1 file." in pages["index.html"].text
     rows = (shelf.root / "report" / "results.csv").read_text().splitlines()
     assert len(rows) == 7 and all(",done,8,0.7,0.8,cpu: one,90,abc," in row for row in rows[1:])
 

@@ -27,7 +27,7 @@ def visit(shelf, experiment) -> Iterator[Callable]:
     for name in ("fig02", "fig09", "table1"):
         shelf.fill(experiment(name), "mini", seeds=2)
     shown = [experiment(name) for name in ("fig02", "fig03", "fig09", "table1")]
-    report.write(shown, {}, {}, [shelf.store("paper"), shelf.store("mini")], shelf.figures, shelf.root / "report")
+    report.write(shown, {}, {}, [shelf.store("paper"), shelf.store("mini")], [shelf.figures], shelf.root / "report")
     wrong: list[str] = []
     with sync_api.sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=OPTIONS)

@@ -5,7 +5,7 @@ import re
 import pytest
 
 from smith.figure import Row
-from smith.figures import tables
+from smith.figures import points, tables
 from smith.figures.points import Measured
 from smith.run import Run, iterations
 
@@ -30,6 +30,19 @@ def entries(*values: float, diverged: int = 0, run: Run = RUN, mean: float = 81.
 )
 def test_a_row_says_ours_the_papers_and_the_difference(found, expected):
     assert found == expected
+
+
+def test_no_bar_leaves_its_axis(shelf, experiment):
+    """The deviation of these seeds reaches beyond all of them."""
+    table = experiment("table1")
+    for run in table.runs():
+        for seed in range(4):
+            shelf.add(run, seed, "mini", test_accuracy=0.2 if seed else 0.9)
+    for view in points.rows(table, shelf.store("mini"), published=True):
+        (series,) = view.series
+        line, spread = (series.published, series.published_spread) if view.companion else (series.mean, series.spread)
+        low, high = view.y.range
+        assert len(line[1]) and (low < line[1] - spread).all() and (line[1] + spread <= high).all()
 
 
 def cells(text: str) -> list[list[str]]:

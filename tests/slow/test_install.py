@@ -41,7 +41,7 @@ def test_it_lists_trains_draws_and_reports_in_the_current_folder(installed, tmp_
     assert "fig14" in smith(installed, tmp_path, "list")
     smith(installed, tmp_path, "run", "fig14", "--scale", "smoke", "--data-dir", str(data_dir))
     assert len(list((tmp_path / "results" / "smoke").glob("*.parquet"))) == 6
-    assert (tmp_path / "figures" / "smoke" / "fig14.png").exists()
+    assert (tmp_path / "drawn" / "smoke" / "fig14.png").exists()
     smith(installed, tmp_path, "report", "--scale", "smoke")
     assert (tmp_path / "report" / "index.html").exists()
     assert not list(installed.glob("**/*.parquet"))

@@ -1,8 +1,10 @@
 """The store: each file read once, runs of the protocol asked for, damaged and foreign files told apart."""
 
 import dataclasses
+import errno
 import os
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -98,22 +100,60 @@ def test_a_damaged_file_is_no_result_and_is_set_aside_with_its_bytes(store, smal
     assert not path.exists() and not store.damaged and not Store(store.root, store.scale).damaged
 
 
-def test_a_file_under_another_runs_name_is_damaged(store, small_run):
-    path = add(store, small_run, 3)
-    path.rename(results.path_of(store.folder, store.trained(small_run), 4))
-    assert store.results(small_run) == []
-    assert "another run than its name says" in " ".join(store.damaged.values())
+def misnamed(path: Path, monkeypatch) -> Path:
+    return path.rename(path.with_name(path.name.replace("seed0", "seed4")))
 
 
-@pytest.mark.skipif(os.getuid() == 0, reason="root may read everything")
-def test_a_file_without_permission_is_not_damaged(store, small_run):
-    add(store, small_run).chmod(0)
-    assert store.all() == [] and not store.damaged and len(store.unreadable) == 1
+def folder_instead(path: Path, monkeypatch) -> Path:
+    path.unlink()
+    path.mkdir()
+    return path
 
 
-def test_a_folder_in_the_place_of_a_file_is_not_damaged(store, small_run):
-    results.path_of(store.folder, small_run, 0).mkdir()
-    assert store.all() == [] and not store.damaged and "Is a directory" in " ".join(store.unreadable.values())
+def fails(number: int, path: Path, monkeypatch) -> Path:
+    """Reading the file fails with this error, as it does without permission or where a network disk is gone."""
+    read = Path.read_bytes
+
+    def failing(one: Path) -> bytes:
+        if one == path:
+            raise OSError(number, os.strerror(number))
+        return read(one)
+
+    monkeypatch.setattr(Path, "read_bytes", failing)
+    return path
+
+
+ERRORS = {os.strerror(number): partial(fails, number) for number in (errno.EACCES, errno.EIO, errno.ESTALE)}
+OUT_OF_REACH = {"another run than its name says": misnamed, "Is a directory": folder_instead, **ERRORS}
+
+
+@pytest.mark.parametrize("what", OUT_OF_REACH)
+def test_a_file_that_may_be_whole_is_not_damaged_and_nothing_is_trained_in_its_place(
+    what, store, small_run, monkeypatch
+):
+    path = OUT_OF_REACH[what](add(store, small_run), monkeypatch)
+    assert store.all() == [] and not store.damaged and what in store.unreadable[path]
+    store.check(set())
+    with pytest.raises(UserError, match=f"{path.name}: .*{what}; it may be whole and is left alone"):
+        store.check({path})
+
+
+@pytest.mark.parametrize("what", ERRORS)
+def test_any_run_may_be_in_a_pack_that_can_not_be_read(what, store, small_run, monkeypatch):
+    add(store, small_run)
+    store.pack({"one": [small_run]})
+    again = Store(store.root, store.scale)
+    OUT_OF_REACH[what](store.folder / "one.parquet", monkeypatch)
+    assert again.all() == [] and not again.damaged
+    with pytest.raises(UserError, match=f"one.parquet: {what}"):
+        again.check(set())
+
+
+def test_a_folder_that_can_not_be_read_is_not_empty(store, small_run, monkeypatch):
+    add(store, small_run)
+    monkeypatch.setattr(os, "listdir", lambda _: open(store.folder))
+    with pytest.raises(OSError):
+        store.all()
 
 
 def test_a_result_that_names_an_unknown_schedule_is_foreign_and_keeps_its_rows(store, small_run, monkeypatch):

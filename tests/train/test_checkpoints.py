@@ -152,6 +152,18 @@ def test_a_damaged_one_is_told_and_removed_and_the_one_before_is_used(folder):
     assert os.listdir(folder) == ["000000005"]
 
 
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EIO, errno.ESTALE])
+def test_one_that_can_not_be_read_now_is_not_damaged_and_not_removed(number, folder, monkeypatch):
+    def fail(path: Path) -> bytes:
+        raise OSError(number, os.strerror(number), str(path))
+
+    with monkeypatch.context() as patch, pytest.raises(OSError, match=os.strerror(number)):
+        patch.setattr(Path, "read_bytes", fail)
+        checkpoints.newest(folder, lambda: STATE, pytest.fail)
+    found = checkpoints.newest(folder, lambda: STATE, pytest.fail)
+    assert found and same(found, WHOLE)
+
+
 def test_arrays_of_another_network_are_not_used(original):
     """The same run may have them, in an older version of this program."""
     like = STATE._replace(params={"conv": {"kernel": jnp.zeros((3, 2)), "bias": jnp.zeros(2)}})

@@ -2,10 +2,12 @@
 
 import contextlib
 import functools
+import json
 import math
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 from small import SMALL_RUN
@@ -15,7 +17,7 @@ from smith.errors import UserError
 from smith.run import Run, Snapshot, iterations
 from smith.scales import SCALES
 from smith.store import Result, Store, results
-from smith.train import checkpoints, jobs, loop, stopping
+from smith.train import checkpoints, jobs, loop, settings, stopping
 from smith.train.jobs import Job, Summary
 from smith.train.places import Places
 from smith.train.progress import Display
@@ -225,7 +227,29 @@ def test_a_damaged_result_is_told_set_aside_and_trained_again(execute, folder, u
 
 def test_a_result_that_can_not_be_opened_is_an_error(execute, folder):
     results.path_of(folder, SMALL_RUN, 0).mkdir(parents=True)
-    with pytest.raises(OSError, match="Is a directory"):
+    with pytest.raises(UserError, match="Is a directory; it may be whole"):
+        execute(SMALL_RUN)
+
+
+def test_a_result_says_its_data_and_the_settings_it_was_made_with(execute, result, data_dir, monkeypatch):
+    monkeypatch.setenv("XLA_FLAGS", "--xla_cpu_enable_fast_math=false")
+    monkeypatch.setenv("JAX_DUMP_IR_DIR", "/somewhere")
+    small = SMALL_RUN.replace(train_images=500)
+    execute(SMALL_RUN, small)
+    facts = result(SMALL_RUN).facts
+    loaded = {split: data.load("mnist", split, data_dir) for split in data.SPLITS}
+    assert all(facts[f"{split}_sha256"] == arrays.sha256 for split, arrays in loaded.items())
+    assert facts["matmul_precision"] == "default" and "/somewhere" not in facts["environment"]
+    assert json.loads(facts["environment"])["XLA_FLAGS"].startswith("--xla_cpu_enable_fast_math=false")
+    assert result(small).facts["train_sha256"] == data.select(small.selection, "train", data_dir).sha256
+
+
+@pytest.mark.parametrize("name", settings.NEEDED)
+def test_a_setting_with_which_results_are_others_is_refused(name, execute, monkeypatch):
+    value, why = settings.NEEDED[name]
+    other = "rbg" if isinstance(value, str) else not value if isinstance(value, bool) else 7
+    monkeypatch.setattr(type(jax.config), name, property(lambda _: other), raising=False)
+    with pytest.raises(UserError, match=f"{name} is {other}, and {why}: unset {name.upper()}"):
         execute(SMALL_RUN)
 
 

@@ -6,7 +6,6 @@ import jax.numpy as jnp
 import pytest
 from small import SMALL_RUN
 
-from smith.errors import UserError
 from smith.figure import Figure, Panel
 from smith.scales import SCALES
 from smith.store import COLUMNS, Store, results
@@ -83,6 +82,3 @@ def test_what_is_foreign_or_was_set_aside_is_told_and_is_no_damage(root, capsys)
 
 def test_nothing_there_is_told(tmp_path, capsys):
     assert said(tmp_path, capsys) == [f"no results in {tmp_path}; smith run all trains them"]
-    for command in (status.verify, lambda root: status.report(root, FIGURES)):
-        with pytest.raises(UserError, match="is not there: give the folder of results with --results-dir"):
-            command(tmp_path / "missing")

@@ -4,7 +4,6 @@ Needs results only: no data, no JAX, no network. The same results give the same 
 """
 
 import importlib.util
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -13,7 +12,7 @@ from smith.analysis import verdicts
 from smith.analysis.verdicts import Claim
 from smith.errors import UserError
 from smith.figure import Figure, Table
-from smith.figures import draw
+from smith.figures import draw, plot
 from smith.figures.report import claims as words_of_claims
 from smith.figures.report import pages, site, words
 from smith.figures.report.sections import Shown
@@ -29,7 +28,7 @@ def write(
     claims: Mapping[str, Claim],
     docs: Mapping[str, str | None],
     stores: Sequence[Store],
-    figures: Path,
+    figures: Sequence[Path],
     target: Path,
 ) -> str:
     """Writes a report. Returns a line that says what was written.
@@ -37,7 +36,7 @@ def write(
     Args:
       docs: the docstring of each experiment's module, by the experiment's name.
       stores: the scales to report, the largest first.
-      figures: where `smith draw` drew; what is missing there is drawn for the report.
+      figures: where `smith draw` drew; what none of them has of these results is drawn in the first.
       target: the report's folder.
 
     Raises:
@@ -80,17 +79,18 @@ def update_readme(
     return True
 
 
-def _files(shown: Shown, figures: Path) -> dict[str, bytes]:
+def _files(shown: Shown, figures: Sequence[Path]) -> dict[str, bytes]:
     """Returns what there is of an experiment to look at and to download, by its place in the report."""
-    name = shown.experiment.name
-    found = _read(figures / "calibration", name, "calibration")
+    name, found = shown.experiment.name, {}
+    for folder in reversed(figures):
+        found |= _read(folder / "calibration", name, "calibration")
     for section in shown.there:
-        own = _read(section.store.figures_folder(figures), name, section.store.scale.name)
-        if f"figures/{section.store.scale.name}/{name}.png" not in own:
-            with tempfile.TemporaryDirectory() as folder:
-                draw(shown.experiment, section.store, Path(folder))
-                own = _read(section.store.figures_folder(Path(folder)), name, section.store.scale.name)
-        found |= own
+        store, digest = section.store, section.store.digest(shown.experiment.runs())
+        folders = [store.figures_folder(folder) for folder in figures]
+        there = [folder for folder in folders if plot.shows(folder / f"{name}.png") == digest]
+        if not there:
+            draw(shown.experiment, store, figures[0])
+        found |= _read((there or folders)[0], name, store.scale.name)
     return found
 
 

@@ -34,8 +34,12 @@ def _note(x: float, words: str, side: str) -> dict[str, Any]:
 
 
 def _axis(axis: Axis) -> dict[str, Any]:
-    label = axis.label + (f" ({axis.papers[0].lower()}: {axis.papers[1]:.3g} times that)" if axis.papers else "")
-    found: dict[str, Any] = {"title": {"text": shown(label), "standoff": 6}, "automargin": True, "zeroline": False}
+    papers = f"<br>({shown(axis.papers[0].lower())}: {axis.papers[1]:.3g} times that)" if axis.papers else ""
+    found: dict[str, Any] = {
+        "title": {"text": shown(axis.label) + papers, "standoff": 6},
+        "automargin": True,
+        "zeroline": False,
+    }
     if axis.log:
         found |= {"type": "log", "tickformat": "~g"}
     if axis.range:

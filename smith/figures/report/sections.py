@@ -19,7 +19,8 @@ from smith.run import Run
 from smith.store import Result, Store
 
 OURS = {"index", "claims", "results"}  # names of pages that no experiment's page may have
-FACTS = {"device": "Device", "jax": "JAX", "flax": "Flax", "optax": "Optax", "python": "Python", "git_commit": "Commit"}
+FACTS = {"device": "Device", "jax": "JAX", "flax": "Flax", "optax": "Optax", "python": "Python", "git_commit": "Commit",
+         "matmul_precision": "Precision of products", "train_sha256": "Training data, SHA-256"}  # fmt: skip
 Job = tuple[str, int]  # a trained run's description, and a seed
 
 
