@@ -1,6 +1,7 @@
 """Compares the recipe with other ways to spend the same number of training iterations, the search included.
 
 Run:     python scripts/bench_tune.py [--seeds 8] [--results DIR] [--write docs/recipe.md]
+         python scripts/bench_tune.py --overhead: the engine beside a loop written by hand, on MNIST's perceptron
 Cost:    about 20 minutes on 2 CPU cores; what is trained already is not trained again
 Expect:  a table of final test losses and accuracies, and of paired differences to the recipe; whatever it says
 
@@ -16,26 +17,31 @@ seed. What it does was written down before it was run:
 """
 
 import argparse
+import functools
 import re
 import sys
+import tempfile
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from pydoc_data import topics
-from typing import Any
+from typing import Any, Literal
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 from flax import linen, nnx
 
 from experiments.bases import resnet56
-from smith import FastaiMomentum, FastaiOneCycle, Schedule, Task, disk, iterations, tune
+from smith import FastaiMomentum, FastaiOneCycle, Schedule, Task, caffe_sgd, disk, iterations, tune
 from smith.analysis.verdicts import interval
 from smith.data import default_data_dir, load
 from smith.figures import tables
+from smith.metrics import cross_entropy
 from smith.scales import miniature_of
 from smith.store import Result
 from smith.tune import comparisons
@@ -103,15 +109,13 @@ def text_task(**options: Any) -> Task:
 
 def mnist_task(**options: Any) -> Task:
     """Returns MNIST's first 6,000 and 2,000 images and a perceptron."""
-    train, test = (load("mnist", split, default_data_dir()) for split in ("train", "test"))
-    return Task(
-        Perceptron,
-        (train.images[:6000], train.labels[:6000]),
-        (test.images[:2000], test.labels[:2000]),
-        batch_size=64,
-        name="mnist",
-        **options,
-    )
+    return Task(Perceptron, load_few("train"), load_few("test"), batch_size=64, name="mnist", **options)
+
+
+def load_few(split: Literal["train", "test"]) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the first 6,000 training or 2,000 test images of MNIST, and their labels."""
+    arrays, count = load("mnist", split, default_data_dir()), {"train": 6000, "test": 2000}[split]
+    return arrays.images[:count], arrays.labels[:count]
 
 
 def cifar_task(results_dir: Path, optimizer: str = "nesterov") -> Task:
@@ -180,6 +184,55 @@ def _final(result: Result) -> tuple[float, float]:
     return float(found.loss[0]), float(found.accuracy[0])
 
 
+# --- the overhead ---
+
+
+def seconds_by_hand(task: Task, count: int) -> float:
+    """Returns the time of so many iterations of the task in a jitted loop without anything else."""
+    data = load_few("train")
+    images, labels = map(jnp.asarray, data)
+    graphdef, params = nnx.split(Perceptron(nnx.Rngs(0)))
+    size, whole = task.base.batch_size, len(labels) // task.base.batch_size
+
+    @functools.partial(jax.jit, donate_argnums=0)
+    def step(state: Any, order: jax.Array, first: int, rate: float) -> Any:
+        params, memory = state
+        chosen = jax.lax.dynamic_slice(order, (first,), (size,))
+
+        def loss_of(params: Any) -> jax.Array:
+            logits = nnx.merge(graphdef, params)(images[chosen].astype(jnp.float32) / 256)
+            return cross_entropy(logits, labels[chosen]).mean()
+
+        gradient = jax.grad(loss_of)(params)
+        updates, memory = caffe_sgd(rate, 0.9, 0.0).update(gradient, memory, params)
+        return optax.apply_updates(params, updates), memory
+
+    shuffled = jax.jit(lambda key: jax.random.permutation(key, len(labels)))
+    state, order, began = (params, caffe_sgd(0.0, 0.9, 0.0).init(params)), None, 0.0
+    for t in range(-10, count):
+        if t == 0:
+            began = time.perf_counter()
+        if order is None or t % whole == 0:
+            order = shuffled(jax.random.key(t + 10))
+        state = step(state, order, t % whole * size, 0.05)
+    jax.block_until_ready(state)
+    return time.perf_counter() - began
+
+
+def overhead(results_dir: Path, count: int = 3000, times: int = 7) -> str:
+    """Returns the ratio of the engine's time to that of a loop by hand, in turns: the median, and the range."""
+    task = mnist_task(results_dir=results_dir)
+    ratios = []
+    for turn in range(times):
+        task.first_seed = turn
+        run = task.run(iterations(count), lr=0.05, test_every=iterations(count))
+        (result,) = task.train({"": run})[""]
+        engine = count * task.base.batch_size / float(result.facts["images_per_second"])
+        ratios.append(engine / seconds_by_hand(task, count))
+    low, middle, high = np.quantile(ratios, [0, 0.5, 1])
+    return f"engine / loop by hand: {middle:.3f} ({low:.3f} to {high:.3f} in {times} turns of {count} iterations)"
+
+
 # --- the table ---
 
 
@@ -219,7 +272,11 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=8)
     parser.add_argument("--results", type=Path, default=Path("results/bench_tune"), help="folder for what is trained")
     parser.add_argument("--write", type=Path, help="page with the marks for the table, docs/recipe.md")
+    parser.add_argument("--overhead", action="store_true", help="time the engine beside a loop by hand instead")
     given = parser.parse_args()
+    if given.overhead:
+        with tempfile.TemporaryDirectory() as folder:
+            return print(overhead(Path(folder)))
     ends: dict[str, dict[str, np.ndarray]] = {}
     for task, make in TASKS.items():
         found: dict[str, list[tuple[float, float]]] = {way: [] for way in WAYS}
