@@ -3,7 +3,7 @@
 #
 #   scripts/run_all.sh [smoke|mini|paper] [options of `smith run`]
 #
-# Folders in the options are taken from where you stand; without them results/ and figures/ of the repository are used.
+# Folders in the options are taken from where you stand; without them results/ and drawn/ of the repository are used.
 # The figures of the results that are here already are drawn first. What is trained is not trained again, so the same
 # command goes on after an interruption; with `--results-dir FOLDER` everything is trained anew.
 set -euo pipefail
