@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import tyro
 
-from smith import __version__, commands, experiments, tuning
+from smith import __version__, commands, experiments, tuning, upkeep
 from smith.commands import Halted
 from smith.errors import UserError
 from smith.figure import Figure, Table
@@ -19,10 +19,10 @@ COMMANDS = {
     "report": commands.Report,
     "fidelity": commands.Fidelity,
     "calibrate": commands.Calibrate,
-    "status": commands.Status,
-    "verify": commands.Verify,
-    "pack": commands.Pack,
-    "data": commands.Data,
+    "status": upkeep.Status,
+    "verify": upkeep.Verify,
+    "pack": upkeep.Pack,
+    "data": upkeep.Data,
     "range-test": tuning.RangeTest,
     "tune": tuning.Tune,
 }

@@ -1,0 +1,59 @@
+"""The commands that look after results and data: `smith status`, `verify`, `pack` and `data`."""
+
+from dataclasses import dataclass, field
+
+from smith import experiments
+from smith.commands import Drawing, Folder, Halted, Names, Results
+from smith.data import default_data_dir
+from smith.errors import UserError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Status(Results):
+    """Say what results there are at each scale, what is under way, and which files are damaged."""
+
+    def __call__(self) -> None:
+        from smith.train.status import report
+
+        report(self.there(), [one.shows for one in experiments.find(["all"])])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verify(Results):
+    """Read every result and checkpoint, and say which are not as they were written. Exits with 1 if there are any."""
+
+    def __call__(self) -> None:
+        from smith.train.status import verify
+
+        good, wrong = verify(self.there())
+        print(f"{good} as they were written, {len(wrong)} not")
+        for line in wrong:
+            print(line)
+        if wrong:
+            raise Halted(
+                "they are not drawn; smith run trains again what is damaged, and leaves alone what is not readable"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pack(Drawing):
+    """Move a scale's results into one file per experiment, for keeping. They read back the same."""
+
+    def __call__(self) -> None:
+        store = self.store()
+        if not store.folder.is_dir():
+            raise UserError(f"{store.folder} is not there: say with --results-dir where results are")
+        print(store.pack({one.shows.name: one.shows.runs() for one in experiments.find(["all"])}))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Data:
+    """Make datasets ready: TFDS downloads and prepares what is not there, and the arrays are cached."""
+
+    names: Names = ("mnist", "cifar10", "cifar100")
+    data_dir: Folder = field(default_factory=default_data_dir)  # where the datasets are
+
+    def __call__(self) -> None:
+        from smith.data import prepare
+
+        prepare(self.names, self.data_dir)
