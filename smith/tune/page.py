@@ -45,7 +45,8 @@ def write(plan: "Plan", folder: Path, trained: "Trained | None") -> Path:
             f"<section><h2>Training</h2><p>{counted(len(trained.results), 'seed')}, {_text(str(length))}: "
             f"{_text(str(trained))}.</p>{_picture('training.png', 'training')}<ul>{said}</ul></section>"
         )
-    code = f"<section><h2>Elsewhere</h2><pre><code>{_text(plan.code(length))}</code></pre></section>"
+    code = f'<pre style="overflow-x:auto"><code>{_text(plan.code(length))}</code></pre>'
+    code = f"<section><h2>Elsewhere</h2>{code}</section>"
     cost = sum(step.iterations for step in plan.steps), duration(sum(step.seconds for step in plan.steps))
     content["index.html"] = _page(plan.task.name, cost, "\n".join([*sections, code])).encode()
     site.publish(folder, content)
