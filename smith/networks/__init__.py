@@ -14,13 +14,13 @@ from __future__ import annotations
 import pkgutil
 from typing import TYPE_CHECKING, Any
 
-from smith.networks.registry import NETWORKS, NetworkInfo, Options, find, info, network
+from smith.networks.registry import NETWORKS, NetworkInfo, Options, find, info, network, shallow
 
 if TYPE_CHECKING:
     import jax
     from flax import nnx
 
-__all__ = ["NETWORKS", "NetworkInfo", "Options", "apply", "create", "info", "network"]
+__all__ = ["NETWORKS", "NetworkInfo", "Options", "apply", "create", "info", "network", "shallow"]
 
 Tree = dict[str, Any]  # nested dictionaries of arrays
 
