@@ -47,11 +47,12 @@ class NetworkInfo:
     """What there is to know about a network without building it; `network` decorates what builds it.
 
     name: with `depths`, one member of the family: "resnet-56" stands for "resnet-8", "resnet-14", ... too
-    parameters: how many it has, as the paper counts them; None for a network that nobody has counted
+    parameters: how many it has for 10 classes (ImageNet's 1000), as the paper counts them; None where nobody counted
     image_shape: (height, width, channels); None if the network takes any images
     shrinks: it also takes images whose height and width are multiples of this; 0 if it does not
     depths: (first, step) of the depths there are, first, first + step, ...; None where the network has one depth only
-    depth: its own, where there are depths and the name does not say it: "mine" of depth 56 stands for "mine-8" too
+    depth: its own, where there are depths and the name does not say it: "inception-resnet-v2" has 176, and stands for
+      "inception-resnet-v2-32", "inception-resnet-v2-48", ... too
     batch_norm: whether it has BatchNorm layers
     lr_multipliers, decay_multipliers: parameter path, such as "conv1/bias", or a pattern of paths, such as "*/up/bias",
       to factor; a path not named has 1.0
@@ -88,7 +89,7 @@ class NetworkInfo:
 
     @property
     def with_depth(self) -> str:
-        """The name with its depth, if there are depths: "mine-56"."""
+        """The name with its depth, if there are depths: "inception-resnet-v2-176"."""
         return f"{self.name}-{self.depth}" if self.depth else self.name
 
     def check_images(self, name: str, shape: tuple[int, ...]) -> None:
