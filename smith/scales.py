@@ -6,12 +6,12 @@ memory of BatchNorm's running averages. Values stay, but for one factor on the l
 
 import dataclasses
 import math
-import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
+from smith import networks
 from smith.data import DATASETS
 from smith.errors import UserError, unknown
 from smith.lengths import Length, iterations
@@ -133,12 +133,12 @@ def miniature_of(run: Run) -> Miniature:
 
 
 def _for_smoke(run: Run) -> Run:
-    """Returns a run of 6 iterations of 16 images, of a deep network at its least depth."""
+    """Returns a run of 6 iterations of 16 images, of a deep network at its least depth from 8 on."""
     batch_size, length = min(16, run.batch_size), min(run.iterations, 6)
     ghosts = run.batch_size // run.ghost_batch_size if run.ghost_batch_size else 1
     cut = _Cut(run, length, _for_smoke)
     return cut.run_with(
-        network=re.sub(r"-\d+", "-10" if run.network.startswith("densenet") else "-8", run.network),
+        network=networks.shallow(run.network, least=8),
         batch_size=batch_size,
         ghost_batch_size=run.ghost_batch_size
         and batch_size // max(k for k in range(1, ghosts + 1) if batch_size % k == 0),
@@ -180,7 +180,7 @@ class _Cut:
         return value
 
 
-_SMOKE = "6 iterations of 16 images, deep networks at depth 8 or 10: a test of the code, not of the paper"
+_SMOKE = "6 iterations of 16 images, deep networks at their least depth from 8 on: a test of the code, not of the paper"
 _MINI = "the paper in miniature: fewer pixels, images, channels, layers and epochs, smaller batches"
 SCALES: dict[str, Scale] = {
     "smoke": Scale("smoke", _SMOKE, 1, 1, _for_smoke),

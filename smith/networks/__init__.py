@@ -4,9 +4,9 @@
     logits, rest = apply(graphdef, params, rest, images, train=True)
 
 A network is a Flax module whose call takes (images, *, train, key) and returns logits. It may be in any file: see
-docs/extending.md. The six of the paper are below. Their modules have a file for each family; `layers` and `batch_norm`
-are what they are made of, and `cpu` what makes them fast on a CPU. Importing this package imports neither JAX nor Flax;
-`create` and `apply` do, when they are called.
+docs/extending.md. The eight of the paper are below. Their modules have a file for each family; `layers` and
+`batch_norm` are what they are made of, and `cpu` what makes them fast on a CPU. Importing this package imports neither
+JAX nor Flax; `create` and `apply` do, when they are called.
 """
 
 from __future__ import annotations
@@ -14,21 +14,23 @@ from __future__ import annotations
 import pkgutil
 from typing import TYPE_CHECKING, Any
 
-from smith.networks.registry import NETWORKS, NetworkInfo, Options, find, info, network
+from smith.networks.registry import NETWORKS, NetworkInfo, Options, find, info, network, shallow
 
 if TYPE_CHECKING:
     import jax
     from flax import nnx
 
-__all__ = ["NETWORKS", "NetworkInfo", "Options", "apply", "create", "info", "network"]
+__all__ = ["NETWORKS", "NetworkInfo", "Options", "apply", "create", "info", "network", "shallow"]
 
 Tree = dict[str, Any]  # nested dictionaries of arrays
 
 # The multipliers are those of Caffe's example files and of the author's (paper section 3 and his published solvers): a
 # bias learns twice as fast, except conv3's, and shallow3's classifier is decayed 250 times as much as the rest. Of the
 # deep networks only the classifier has a bias, not decayed in resnet-56 and wide-32; BatchNorm's scale and bias are.
-CIFAR, MNIST = (32, 32, 3), (28, 28, 1)
+# inception-resnet-v2 has biases in the convolutions before its sums too. ImageNet's biases are not decayed.
+CIFAR, MNIST, IMAGENET = (32, 32, 3), (28, 28, 1), (230, 230, 3)
 DEEP: Any = {"image_shape": CIFAR, "shrinks": 4, "batch_norm": True, "lr_multipliers": {"dense/bias": 2.0}}
+LARGE: Any = DEEP | {"image_shape": IMAGENET, "shrinks": 1}
 UNDECAYED = {"dense/bias": 0.0}
 
 
@@ -62,6 +64,23 @@ _paper("resnet-56", "resnet:resnet", parameters=858_778, depths=(8, 6), decay_mu
 _paper("resnet-56-relu", "resnet:resnet_relu", parameters=806_746, depths=(8, 6), **DEEP)
 _paper("wide-32", "resnet:wide", parameters=5_899_930, depths=(8, 6), decay_multipliers=UNDECAYED, **DEEP)
 _paper("densenet-40", "densenet:DenseNet", parameters=1_019_722, depths=(7, 3), **DEEP)
+_paper(
+    "imagenet-resnet-50",  # "resnet-50" is a depth of CIFAR's resnet-56
+    "resnet:resnet_bottleneck",
+    parameters=25_557_032,
+    depths=(14, 12),
+    decay_multipliers=UNDECAYED,
+    **LARGE,
+)
+_paper(
+    "inception-resnet-v2",
+    "inception:InceptionResNetV2",
+    parameters=55_843_464,
+    depths=(32, 16),
+    depth=176,
+    decay_multipliers=UNDECAYED | {"*/up/bias": 0.0},
+    **LARGE | {"lr_multipliers": {"dense/bias": 2.0, "*/up/bias": 2.0}},
+)
 
 
 def create(

@@ -23,11 +23,11 @@ class BatchNorm(nnx.Module):
     over the ghost batches here; the author's test net had those of one GPU.
     """
 
-    def __init__(self, channels: int, keep: float, options: Options) -> None:
+    def __init__(self, channels: int, keep: float, options: Options, epsilon: float = EPSILON) -> None:
         caffe = options.running_average == "caffe"
         self.keep = keep ** (1 / options.memory)
         self.gain, self.unbiased = 1.0 if caffe else 1 - self.keep, caffe
-        self.ghost_batch_size = options.ghost_batch_size
+        self.ghost_batch_size, self.epsilon = options.ghost_batch_size, epsilon
         self.scale = nnx.Param(_full(channels, 1.0))
         self.bias = nnx.Param(_full(channels, 0.0))
         start = 0.0 if caffe else 1.0
@@ -40,14 +40,14 @@ class BatchNorm(nnx.Module):
         if train:
             return self._train(x)
         weight = jnp.maximum(self.weight[...], 1e-30)  # before the first step it is 0, and so are the sums, as in Caffe
-        gain = self.scale[...] * lax.rsqrt(self.variance[...] / weight + EPSILON)
+        gain = self.scale[...] * lax.rsqrt(self.variance[...] / weight + self.epsilon)
         return x * gain + (self.bias[...] - gain * self.mean[...] / weight)
 
     def _train(self, x: Array) -> Array:
         groups, left = divmod(len(x), self.ghost_batch_size or len(x))
         assert groups and not left, f"ghost batches of {self.ghost_batch_size} do not divide {len(x)} images"
         grouped = x.reshape(groups, -1, x.shape[-1])
-        y, mean, variance = normalise(grouped, self.scale[...], self.bias[...], epsilon=EPSILON)
+        y, mean, variance = normalise(grouped, self.scale[...], self.bias[...], epsilon=self.epsilon)
         pixels = grouped.shape[1]
         correction = pixels / (pixels - 1) if self.unbiased else 1.0
         self._add(self.mean, mean.mean((0, 1)))

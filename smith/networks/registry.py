@@ -47,17 +47,20 @@ class NetworkInfo:
     """What there is to know about a network without building it; `network` decorates what builds it.
 
     name: with `depths`, one member of the family: "resnet-56" stands for "resnet-8", "resnet-14", ... too
-    parameters: how many it has, as the paper counts them; None for a network that nobody has counted
+    parameters: how many it has for 10 classes (ImageNet's 1000), as the paper counts them; None where nobody counted
     image_shape: (height, width, channels); None if the network takes any images
     shrinks: it also takes images whose height and width are multiples of this; 0 if it does not
-    depths: (first, step) of the depths there are, first, first + step, ...; None where the name has no depth
+    depths: (first, step) of the depths there are, first, first + step, ...; None where the network has one depth only
+    depth: its own, where there are depths and the name does not say it: "inception-resnet-v2" has 176, and stands for
+      "inception-resnet-v2-32", "inception-resnet-v2-48", ... too
     batch_norm: whether it has BatchNorm layers
-    lr_multipliers, decay_multipliers: parameter path, such as "conv1/bias", to factor; a path not named has 1.0
+    lr_multipliers, decay_multipliers: parameter path, such as "conv1/bias", or a pattern of paths, such as "*/up/bias",
+      to factor; a path not named has 1.0
     cached_batch: of how many images a CPU computes the gradient at once, so that all stays in its cache (measured)
     build: (classes, options, *, rngs) -> a Flax module; with `depth` as a further keyword where there are depths
 
     Raises:
-      UserError: the name is taken, or has depths but not one number such as the 56 of "resnet-56".
+      UserError: the name is taken, or there are depths but not one number such as the 56 of "resnet-56".
     """
 
     name: str
@@ -65,6 +68,7 @@ class NetworkInfo:
     parameters: int | None = None
     image_shape: tuple[int, int, int] | None = None
     depths: tuple[int, int] | None = None
+    depth: int | None = None
     batch_norm: bool = False
     lr_multipliers: Mapping[str, float] = field(default_factory=dict)
     decay_multipliers: Mapping[str, float] = field(default_factory=dict)
@@ -73,7 +77,7 @@ class NetworkInfo:
     build: Callable[..., Any] = field(init=False)
 
     def __post_init__(self) -> None:
-        if self.depths and len(_DEPTH.findall(self.name)) != 1:
+        if self.depths and len(_DEPTH.findall(self.with_depth)) != 1:
             raise UserError(f"network {self.name!r} has depths: put one of them into the name, as in 'resnet-56'")
         family = _family_of(self.name)
         if family and family != self.name:
@@ -82,6 +86,11 @@ class NetworkInfo:
     def __call__(self, build: Build) -> Build:
         self.build = build
         return NETWORKS.add(self.name, self, build)
+
+    @property
+    def with_depth(self) -> str:
+        """The name with its depth, if there are depths: "inception-resnet-v2-176"."""
+        return f"{self.name}-{self.depth}" if self.depth else self.name
 
     def check_images(self, name: str, shape: tuple[int, ...]) -> None:
         """Raises UserError if the network, called `name` there, does not take images of this shape."""
@@ -110,16 +119,30 @@ def find(name: str) -> tuple[NetworkInfo, int | None]:
     entry = NETWORKS[known]
     if entry.depths is None:
         return entry, None
-    depth, (first, step) = int(_DEPTH.findall(name)[0]), entry.depths
+    full = entry.with_depth if name == known else name
+    depth, (first, step) = int(_DEPTH.findall(full)[0]), entry.depths
     if depth < first or (depth - first) % step:
         depths = ", ".join(str(first + k * step) for k in range(3))
         raise UserError(f"{name}: the depths of this family are {depths}, ..., as in {known}")
     return entry, depth
 
 
+def shallow(name: str, least: int) -> str:
+    """Returns the name of the family's shallowest network of at least this depth; the name itself without depths.
+
+    Raises like `info`.
+    """
+    entry, _ = find(name)
+    if entry.depths is None:
+        return name
+    first, step = entry.depths
+    return _DEPTH.sub(f"-{first + max(0, -(-(least - first) // step)) * step}", entry.with_depth)
+
+
 def _family_of(name: str) -> str | None:
     """Returns the registered name that a name equals, but for its depth if there are depths; None if there is none."""
-    alike = (known for known, entry in NETWORKS.items() if entry.depths and _no_depth(known) == _no_depth(name))
+    families = ((known, entry.with_depth) for known, entry in NETWORKS.items() if entry.depths)
+    alike = (known for known, full in families if _no_depth(full) == _no_depth(name))
     return name if name in NETWORKS else next(alike, None)
 
 

@@ -1,10 +1,11 @@
-"""The residual networks of the paper's CIFAR experiments: resnet-56, resnet-56-relu and wide-32, and their depths.
+"""The residual networks of the paper: resnet-56, resnet-56-relu and wide-32 for CIFAR, resnet-50 for ImageNet.
 
-The author's network files give the convolutions a bias each. Here they have none: it begins at zero, the BatchNorm that
-follows takes it away again, so its gradient is zero and it stays there.
+The author's network files give the convolutions a bias each. Here they have none: the BatchNorm that follows takes it
+away again, so its gradient is zero and it stays as it begins, at zero (at 0.2 in some of resnet-50).
 """
 
 from collections.abc import Iterable
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -13,26 +14,34 @@ from jax import Array
 
 from smith.networks.batch_norm import BatchNorm
 from smith.networks.cpu import computed_once
-from smith.networks.layers import Conv, avg_pool, initialiser
+from smith.networks.layers import Conv, avg_pool, initialiser, max_pool
 from smith.networks.registry import Options
-
-PADDING = ((1, 1), (1, 1))  # Caffe's pad: 1; XLA's "SAME" would pad a stride of 2 on one side only
 
 
 class ConvNorm(nnx.Module):
-    """A convolution without bias, 3x3 or, as a projection, 2x2 without padding, and BatchNorm."""
+    """A convolution without bias and BatchNorm. side: of the kernel; init: its initialiser."""
 
     def __init__(
-        self, inputs: int, width: int, stride: int, keep: float, options: Options, *, rngs: nnx.Rngs, side: int = 3
+        self,
+        inputs: int,
+        width: int,
+        stride: int,
+        keep: float,
+        options: Options,
+        *,
+        rngs: nnx.Rngs,
+        side: int = 3,
+        init: str = "msra",
     ) -> None:
+        pad = (side - 1) // 2  # Caffe's; XLA's "SAME" would pad a stride of 2 on one side only
         self.conv = Conv(
             inputs,
             width,
             (side, side),
             strides=stride,
-            padding=PADDING if side == 3 else "VALID",
+            padding=((pad, pad), (pad, pad)),
             use_bias=False,
-            kernel_init=initialiser(options, "msra"),
+            kernel_init=initialiser(options, init),
             rngs=rngs,
         )
         self.norm = BatchNorm(width, keep, options)
@@ -80,22 +89,54 @@ class PoolBlock(nnx.Module):
         return jnp.pad(y, ((0, 0), (0, 0), (0, 0), (0, self.zeros)))
 
 
+class Bottleneck(nnx.Module):
+    """A 1x1, a 3x3 and a 1x1 convolution and a shortcut, and a ReLU after the sum.
+
+    The first two have a quarter of the channels, the first has the stride. A 1x1 projection where the shape changes.
+    """
+
+    KEEP = 0.999  # Caffe's default
+
+    def __init__(self, inputs: int, width: int, stride: int, options: Options, *, rngs: nnx.Rngs) -> None:
+        conv, narrow = partial(ConvNorm, keep=self.KEEP, options=options, rngs=rngs, init="xavier"), max(1, width // 4)
+        self.conv1 = conv(inputs, narrow, stride, side=1)
+        self.conv2 = conv(narrow, narrow, 1)
+        self.conv3 = conv(narrow, width, 1, side=1)
+        self.projects = stride > 1 or inputs != width
+        if self.projects:
+            self.project = conv(inputs, width, stride, side=1)
+
+    def __call__(self, x: Array, *, train: bool) -> Array:
+        """x: (batch, height, width, inputs). Returns (batch, height / stride, width / stride, width), rounded up."""
+        y = nnx.relu(self.conv1(x, train=train))
+        y = self.conv3(nnx.relu(self.conv2(y, train=train)), train=train)
+        return computed_once(nnx.relu(y + (self.project(x, train=train) if self.projects else x)))
+
+
 class Residual(nnx.Module):
-    """A convolution, blocks, the mean over the pixels, and a dense layer: what the three networks share."""
+    """A convolution, blocks, the mean over the pixels, and a dense layer: what the networks share."""
 
     def __init__(
         self,
-        block: type[Block] | type[PoolBlock],
+        block: type[Block] | type[PoolBlock] | type[Bottleneck],
         blocks: Iterable[tuple[int, int]],
         classes: int,
         dense: str,
         options: Options,
         *,
         rngs: nnx.Rngs,
+        large: bool = False,
     ) -> None:
-        """blocks: (channels, stride) of each; dense: the classifier's initialiser."""
-        channels = options.widen(16)
-        self.first = ConvNorm(3, channels, 1, block.KEEP, options, rngs=rngs)
+        """blocks: (channels, stride) of each; dense: the classifier's initialiser.
+
+        large: begin with a 7x7 convolution and a 3x3 max pool, which halve the image each, instead of a 3x3 convolution
+        """
+        channels, self.large = options.widen(64 if large else 16), large
+        self.first = (
+            ConvNorm(3, channels, 2, block.KEEP, options, rngs=rngs, side=7, init="xavier")
+            if large
+            else ConvNorm(3, channels, 1, block.KEEP, options, rngs=rngs)
+        )
         self.names: list[str] = []
         for number, (width, stride) in enumerate(blocks, start=1):
             self.names.append(f"block{number}")
@@ -107,6 +148,7 @@ class Residual(nnx.Module):
         """images: (batch, height, width, 3) float32, mean subtracted. Returns logits: (batch, classes) float32."""
         del key  # no random numbers
         x = nnx.relu(self.first(images, train=train))
+        x = max_pool(x, window=3, stride=2) if self.large else x
         for name in self.names:
             x = getattr(self, name)(x, train=train)
         return self.dense(x.mean((1, 2)))
@@ -140,3 +182,24 @@ def wide(classes: int, options: Options, *, rngs: nnx.Rngs, depth: int) -> Resid
     n = (depth - 2) // 6
     blocks = [(16, 1)] * n + [(64, 2)] + [(64, 1)] * (n - 1) + [(256, 2)] + [(256, 1)] * (n - 1)
     return Residual(Block, blocks, classes, "msra", options, rngs=rngs)
+
+
+def resnet_bottleneck(classes: int, options: Options, *, rngs: nnx.Rngs, depth: int) -> Residual:
+    """resnet-50 for ImageNet (He et al. 2015, arXiv:1512.03385, table 1), with the stride on a block's first 1x1.
+
+    Four groups, of 256, 512, 1024 and 2048 channels and, at depth 50, of 3, 4, 6 and 3 blocks. Depth 12n + 2, for 4n
+    blocks: n in each group, but at most 3, 4 and 3 in the first, second and last.
+
+    Images of any size. The sides of 224 pixels go 112, 56, 28, 14, 7, those of 32 pixels 16, 8, 4, 2, 1. The max pool
+    is Caffe's: it pads on the right and below, where torchvision and Keras pad on all sides.
+
+    Initialisers and BatchNorm are those of the author's network file (Imagenet/architectures/resnet50.prototxt in his
+    repository). There the last pool is 7x7 with stride 1. His 230 pixels leave it 8 a side, so his classifier read four
+    means of each channel, which overlap. Here it reads one.
+    """
+    n = (depth - 2) // 12
+    first, second, last = min(n, 3), min(n, 4), min(n, 3)
+    blocks = [(256, 1)] * first
+    for width, count in ((512, second), (1024, 4 * n - first - second - last), (2048, last)):
+        blocks += [(width, 2)] + [(width, 1)] * (count - 1)
+    return Residual(Bottleneck, blocks, classes, "xavier", options, rngs=rngs, large=True)

@@ -13,8 +13,8 @@ LRN_FACTOR = 2 * LRN_ALPHA * LRN_BETA / LRN_SIZE**2  # in its gradient
 
 
 def pooled_size(size: int, window: int, stride: int) -> int:
-    """Returns the side of a pooled image: Caffe rounds up, so the last window may reach over the border."""
-    return -(-(size - window) // stride) + 1
+    """Returns the side of a pooled image, at least 1: Caffe rounds up, so the last window may reach over the border."""
+    return max(0, -(-(size - window) // stride)) + 1
 
 
 def pixels_inside(sides: tuple[int, ...], window: int, stride: int) -> np.ndarray:

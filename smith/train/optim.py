@@ -16,6 +16,7 @@ docs/extending.md has a solver of your own.
 """
 
 from collections.abc import Callable, Mapping
+from fnmatch import fnmatchcase
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -29,7 +30,7 @@ from smith.registry import Registry
 
 Tree = Any  # a pytree of arrays: nested dictionaries, or an nnx.State
 Scalar = float | Array
-Multipliers = Mapping[str, float] | None  # the path of a parameter, such as "dense/bias", to its factor
+Multipliers = Mapping[str, float] | None  # the path of a parameter, such as "dense/bias", or a pattern, to its factor
 
 
 class CaffeState(NamedTuple):
@@ -53,7 +54,8 @@ def caffe_sgd(
     Args:
       learning_rate, momentum, weight_decay: numbers, or functions of the count of updates so far.
       nesterov: Nesterov's accelerated gradient; False for plain momentum.
-      lr_multipliers, decay_multipliers: path of a parameter, such as "dense/bias", to its factor; the others have 1.
+      lr_multipliers, decay_multipliers: path of a parameter, such as "dense/bias", or pattern, such as "*/bias", to
+        factor; the others have 1.
 
     Raises:
       KeyError: in `init` and `update`, if no parameter has the path of a multiplier.
@@ -88,14 +90,20 @@ def _at(value: Scalar | optax.Schedule, count: Array) -> Any:
 
 
 def factors(params: Tree, named: Multipliers) -> Tree:
-    """Returns a tree like `params` with a factor for every leaf: the one named for its path, else 1.
+    """Returns a tree like `params` with a factor for every leaf: the one named for its path or a pattern of it, else 1.
 
     Raises:
-      KeyError: a path that no parameter has.
+      KeyError: a path or pattern that no parameter has.
     """
-    left = dict(named or {})
-    tree = jax.tree.map_with_path(lambda keys, _: left.pop(_path(keys), 1.0), params)
-    if left:
+    patterns, used = named or {}, set()
+
+    def factor(keys: Any, _: Any) -> float:
+        found = [pattern for pattern in patterns if fnmatchcase(_path(keys), pattern)]
+        used.update(found)
+        return patterns[found[0]] if found else 1.0
+
+    tree = jax.tree.map_with_path(factor, params)
+    if left := [pattern for pattern in patterns if pattern not in used]:
         raise KeyError(f"no parameter at {', '.join(left)}")
     return tree
 

@@ -14,7 +14,7 @@ from smith.networks.registry import Options
 from smith.networks.windows import pooled_size
 
 POOLS = [("max", 3, 2), ("max", 2, 2), ("average", 3, 2), ("average", 2, 2)]
-SHAPES = [(2, 16, 16, 3), (2, 7, 10, 2)]  # the last: sides that no window divides
+SHAPES = [(2, 16, 16, 3), (2, 7, 10, 2), (2, 1, 2, 3)]  # sides that no window divides; smaller than a window
 
 
 def draw(seed, shape, scale=1.0):
@@ -47,7 +47,7 @@ def pool(kind, window, stride):
 
 
 def numpy_pool(x, kind, window, stride):
-    height, width = (-(-(side - window) // stride) + 1 for side in x.shape[1:3])
+    height, width = (max(1, -(-(side - window) // stride) + 1) for side in x.shape[1:3])
     y = np.empty((len(x), height, width, x.shape[-1]))
     for i in range(height):
         for j in range(width):
@@ -82,6 +82,7 @@ def test_pools_are_caffe_s(kind, window, stride, shape, fast):
 def test_caffe_rounds_the_size_of_a_pooled_image_up():
     assert [pooled_size(size, 3, 2) for size in (32, 16, 8, 7)] == [16, 8, 4, 3]
     assert pooled_size(24, 2, 2) == 12
+    assert [pooled_size(size, 3, 2) for size in (3, 2, 1)] == [1, 1, 1]  # where Caffe refuses the last
 
 
 @pytest.mark.parametrize("fast", [False, True])

@@ -1,5 +1,6 @@
 """The table of networks: names and depths, what it says of each, and a network of one's own."""
 
+import fnmatch
 import os
 import re
 import subprocess
@@ -16,6 +17,7 @@ from smith.networks import NETWORKS, NetworkInfo, Options, network
 from smith.registry import Registry
 
 PAPER = ["shallow3", "lenet", "resnet-56", "resnet-56-relu", "wide-32", "densenet-40"]
+PAPER += ["imagenet-resnet-50", "inception-resnet-v2"]
 
 
 def key(seed):
@@ -75,6 +77,8 @@ def test_an_unknown_network_suggests_the_nearest():
         ("resnet-57-relu", "8, 14, 20, ..., as in resnet-56-relu"),
         ("wide-33", "8, 14, 20, ..., as in wide-32"),
         ("densenet-4", "7, 10, 13, ..., as in densenet-40"),
+        ("imagenet-resnet-101", "14, 26, 38, ..., as in imagenet-resnet-50"),
+        ("inception-resnet-v2-33", "32, 48, 64, ..., as in inception-resnet-v2"),
     ],
 )
 def test_a_depth_that_is_not_of_the_family_is_told_the_family_s(name, depths):
@@ -83,7 +87,9 @@ def test_a_depth_that_is_not_of_the_family_is_told_the_family_s(name, depths):
 
 
 @pytest.mark.parametrize(
-    "name", ["resnet", "resnet-", "resnet-56-", "densenet-40-relu", "wide--32", "resnet-056", "shallow3-8", "lenet-5"]
+    "name",
+    ["resnet", "resnet-", "resnet-56-", "densenet-40-relu", "wide--32", "resnet-056", "shallow3-8", "lenet-5"]
+    + ["imagenet-resnet", "inception-resnet-v2-", "inception-resnet-32-v2", "inception-resnet-32"],
 )
 def test_a_name_that_no_family_has_is_unknown(name):
     with pytest.raises(UserError, match=f"unknown network '{name}'"):
@@ -91,10 +97,30 @@ def test_a_name_that_no_family_has_is_unknown(name):
 
 
 @pytest.mark.parametrize(
-    "name, known", [("resnet-20", "resnet-56"), ("resnet-110-relu", "resnet-56-relu"), ("densenet-100", "densenet-40")]
+    "name, known",
+    [("resnet-20", "resnet-56"), ("resnet-110-relu", "resnet-56-relu"), ("densenet-100", "densenet-40")]
+    + [("resnet-50", "resnet-56"), ("imagenet-resnet-26", "imagenet-resnet-50")]
+    + [("inception-resnet-v2-32", "inception-resnet-v2"), ("inception-resnet-v2-176", "inception-resnet-v2")],
 )
 def test_other_depths_share_the_description(name, known):
     assert networks.info(name) is NETWORKS[known]
+
+
+@pytest.mark.parametrize(
+    "name, least, shallowest",
+    [
+        ("lenet", 8, "lenet"),
+        ("resnet-56", 8, "resnet-8"),
+        ("resnet-56-relu", 9, "resnet-14-relu"),
+        ("densenet-40", 8, "densenet-10"),
+        ("densenet-40", 0, "densenet-7"),
+        ("imagenet-resnet-50", 8, "imagenet-resnet-14"),
+        ("inception-resnet-v2", 8, "inception-resnet-v2-32"),
+        ("inception-resnet-v2-64", 33, "inception-resnet-v2-48"),
+    ],
+)
+def test_the_shallowest_network_of_a_family(name, least, shallowest):
+    assert networks.shallow(name, least) == shallowest
 
 
 # One's own
@@ -108,6 +134,15 @@ def test_a_family_of_one_s_own_is_found_created_and_run(own_table):
     assert len(params["blocks"]) == 6 and params["dense"]["kernel"].shape == (16, 5)
     logits, new_rest = networks.apply(graphdef, params, rest, jnp.ones((3, 7, 9, 3)), train=True)
     assert logits.shape == (3, 5) and new_rest["count"] == 1 and rest["count"] == 0
+
+
+def test_a_family_may_keep_its_depth_out_of_its_name(own_table):
+    network("blocks", depths=(2, 2), depth=4)(Blocks)
+    for name, depth in {"blocks": 4, "blocks-4": 4, "blocks-6": 6}.items():
+        assert networks.info(name) is own_table["blocks"]
+        assert len(networks.create(name, key(0), 5)[1]["blocks"]) == depth
+    with pytest.raises(UserError, match="'blocks-2' is a depth of 'blocks' already"):
+        network("blocks-2")
 
 
 def test_a_function_without_depth_in_a_name_with_a_number(own_table):
@@ -143,12 +178,14 @@ def test_a_family_needs_a_depth_in_its_name(name, own_table):
 
 
 def test_most_networks_take_smaller_images_too():
-    for name, shape in [("shallow3", (16, 24, 3)), ("resnet-8", (12, 8, 3)), ("densenet-7", (4, 4, 3))]:
+    some = [("shallow3", (16, 24, 3)), ("resnet-8", (12, 8, 3)), ("densenet-7", (4, 4, 3))]
+    for name, shape in [*some, ("imagenet-resnet-14", (230, 33, 3)), ("inception-resnet-v2-32", (75, 5, 3))]:
         networks.info(name).check_images(name, shape)
         graphdef, *state = networks.create(name, key(0), 10, Options(width=0.1, image_shape=shape))
         logits = jax.eval_shape(lambda: networks.apply(graphdef, *state, jnp.ones((2, *shape)), train=False)[0])  # noqa: B023
         assert logits.shape == (2, 10)
-    for name, shape in [("shallow3", (12, 12, 3)), ("resnet-8", (32, 32, 1)), ("lenet", (32, 32, 1))]:
+    some = [("shallow3", (12, 12, 3)), ("resnet-8", (32, 32, 1)), ("lenet", (32, 32, 1))]
+    for name, shape in [*some, ("imagenet-resnet-50", (230, 230, 1))]:
         with pytest.raises(UserError, match=f"{name} does not take images of {' x '.join(map(str, shape))}"):
             networks.info(name).check_images(name, shape)
 
@@ -160,18 +197,21 @@ def test_the_multipliers_are_the_author_s_and_name_parameters_that_exist(name):
     rates = {
         "shallow3": {"conv1/bias": 2, "conv2/bias": 2, "dense/bias": 2},
         "lenet": {"conv1/bias": 2, "conv2/bias": 2, "dense1/bias": 2, "dense2/bias": 2},
+        "inception-resnet-v2": {**deep, "*/up/bias": 2},
     }.get(name, deep)
     decays = {
         "shallow3": {"dense/kernel": 250, "dense/bias": 0},
         "resnet-56": {"dense/bias": 0},
         "wide-32": {"dense/bias": 0},
+        "imagenet-resnet-50": {"dense/bias": 0},
+        "inception-resnet-v2": {"dense/bias": 0, "*/up/bias": 0},
     }.get(name, {})
     info = networks.info(name)
     assert {path: m for path, m in info.lr_multipliers.items() if m != 1} == rates
     assert info.decay_multipliers == decays
     params = jax.eval_shape(lambda: networks.create(name, key(0))[1])
     known = {"/".join(str(k.key) for k in path) for path, _ in jax.tree.leaves_with_path(params)}
-    assert {*info.lr_multipliers, *info.decay_multipliers} <= known
+    assert all(fnmatch.filter(known, path) for path in [*info.lr_multipliers, *info.decay_multipliers])
 
 
 @pytest.mark.parametrize("name", PAPER)

@@ -1,5 +1,7 @@
 """The solvers: Caffe's against NumPy and Optax, factors by path, schedules, Optax's wrappers, Flax, a user's own."""
 
+import re
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -160,10 +162,15 @@ def test_a_path_that_is_not_named_has_the_factor_1():
     assert named == {"conv/bias": 2.0, "dense/kernel": 250.0}
 
 
-@pytest.mark.parametrize("path", ["conv", "conv9/bias", "bias", "conv/bias/x", "conv.bias"])
+def test_a_pattern_is_for_all_paths_that_it_fits_and_the_first_that_fits_counts():
+    named = factors(arrays(), {"conv/bias": 3.0, "*/bias": 2.0})
+    assert named == {"conv": {"kernel": 1, "bias": 3}, "dense": {"kernel": 1, "bias": 2}}
+
+
+@pytest.mark.parametrize("path", ["conv", "conv9/bias", "bias", "conv/bias/x", "conv.bias", "a*/bias"])
 @pytest.mark.parametrize("kind", FACTORS)
 def test_a_path_that_is_not_there_is_an_error(kind, path):
-    with pytest.raises(KeyError, match=path):
+    with pytest.raises(KeyError, match=re.escape(path)):
         caffe_sgd(0.1, 0.9, 0.0, **{kind: {path: 2.0, "dense/bias": 2.0}}).init(arrays())
 
 
