@@ -52,7 +52,7 @@ CONTEXT = 32  # characters
 
 
 @dataclass(frozen=True)
-class Cosine(Schedule, slug="cosine{0.start:g}"):
+class CosineDecay(Schedule, slug="cosine{0.start:g}"):
     """From `start` to 0 along half a cosine."""
 
     start: float
@@ -145,7 +145,7 @@ def by_recipe(make: Callable[..., Task], seed: int) -> Result:
 
 def by_adamw(make: Callable[..., Task], seed: int) -> Result:
     task = make(optimizer="adamw")
-    return _train(task, seed, BUDGET, lr=Cosine(1e-3), momentum=0.9, weight_decay=1e-4)
+    return _train(task, seed, BUDGET, lr=CosineDecay(1e-3), momentum=0.9, weight_decay=1e-4)
 
 
 def by_random_search(make: Callable[..., Task], seed: int) -> Result:
