@@ -35,7 +35,7 @@ Names = Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="
 Folder = Annotated[Path, tyro.conf.arg(metavar="FOLDER")]
 
 
-def _number(option: str, most: int) -> tyro.constructors.PrimitiveConstructorSpec[int]:
+def number(option: str, most: int) -> tyro.constructors.PrimitiveConstructorSpec[int]:
     """Returns how an option is read that takes a whole number."""
 
     def read(words: list[str]) -> int:
@@ -48,8 +48,8 @@ def _number(option: str, most: int) -> tyro.constructors.PrimitiveConstructorSpe
     return tyro.constructors.PrimitiveConstructorSpec(nargs=1, metavar="N", instance_from_str=read, **typed)
 
 
-Workers = Annotated[int, _number("--workers", 4 * (os.cpu_count() or 1))]
-Seeds = Annotated[int, tyro.conf.arg(help="seeds per run; 0 for the scale's own number"), _number("--seeds", 1_000)]
+Workers = Annotated[int, number("--workers", 4 * (os.cpu_count() or 1))]
+Seeds = Annotated[int, tyro.conf.arg(help="seeds per run; 0 for the scale's own number"), number("--seeds", 1_000)]
 Time = Annotated[str, tyro.conf.arg(metavar="TIME")]
 
 

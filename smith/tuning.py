@@ -7,15 +7,15 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from smith import experiments
+from smith.commands import Time, number
 from smith.errors import UserError
 from smith.lengths import Length, epochs
 
 File = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="FILE", help="a Python file with TASK = Task(...)")]
 Folder = Annotated[Path | None, tyro.conf.arg(metavar="FOLDER")]
-Number = Annotated[int, tyro.conf.arg(metavar="N")]
+Seeds = Annotated[int, number("--seeds", 1_000)]
 Epochs = Annotated[float, tyro.conf.arg(metavar="EPOCHS")]
 Range = Annotated[str, tyro.conf.arg(metavar="A..B")]
-Time = Annotated[str, tyro.conf.arg(metavar="TIME")]
 
 
 def _length(given: float) -> Length | None:
@@ -44,7 +44,7 @@ class RangeTest:
     momentum: Range = "0.9"  # momentum
     weight_decay: Range = "0"  # weight decay
     length: Epochs = 0.0  # how long it trains; 0 for two epochs, or 200 iterations if these are more
-    seeds: Number = 3  # how often
+    seeds: Seeds = 3  # how often
     of: Literal["test_loss", "train_loss"] = "test_loss"  # the loss that is read
     plot: Path | None = None  # where the plot goes, .png or .svg; none for range-test.png
 
@@ -83,7 +83,7 @@ class Tune:
 
     file: File
     budget: Time = "10m"  # time for the search, such as 90s, 10m or 1h
-    seeds: Number = 3  # seeds of each run
+    seeds: Seeds = 3  # seeds of each run
     train: Epochs = 0.0  # then train for so many epochs as found; 0 for no training
     report_dir: Folder = None  # where the page goes; none for a folder named for the task
 

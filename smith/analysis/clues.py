@@ -9,10 +9,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from smith.analysis.curves import running_mean, slope
+from smith.analysis.curves import running_mean, slope, tenth
 
 MATTERS = 0.02  # of the loss: a fall or a rise below it does not count
-SMOOTH = 0.1  # of the tests: what a place is a mean of
 END = 0.2  # of the training, in which underfitting shows
 
 
@@ -87,7 +86,7 @@ def _plateau(place: np.ndarray, loss: np.ndarray) -> float | None:
 
 def _onset(place: np.ndarray, loss: np.ndarray) -> float | None:
     """Returns where the smoothed logarithm of a loss is least, if it rises from there to the end."""
-    count = max(1, round(SMOOTH * len(loss)))
+    count = tenth(len(loss))
     middle, smooth = running_mean(place, count), running_mean(loss, count)
     least = int(smooth.argmin())
     noise = float(np.std(np.diff(loss))) / np.sqrt(2 * count)

@@ -23,6 +23,11 @@ def slope(x: np.ndarray, values: np.ndarray) -> np.ndarray:
     return values @ (away / (away**2).sum())
 
 
+def tenth(tests: int) -> int:
+    """Returns how many tests are a tenth of them, at least 1: what places and ends are means of."""
+    return max(1, round(0.1 * tests))
+
+
 def running_mean(values: np.ndarray, count: int) -> np.ndarray:
     """Returns the means of so many tests in a row, (..., tests - count + 1); of all where there are fewer."""
     count = min(count, values.shape[-1])

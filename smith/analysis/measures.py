@@ -24,7 +24,7 @@ Traces = Mapping[str, Trace]
 Measure = Callable[[Trace], np.ndarray]
 Statistic = Callable[[Traces], np.ndarray]
 
-PART = 0.1  # of the tests: the end of a run, and what the least loss is a mean of
+PART = 0.1  # of the training: the end of a run
 
 
 # --- of one run ---
@@ -51,11 +51,7 @@ def least_loss(trace: Trace) -> np.ndarray:
 
 
 def _smooth(values: np.ndarray) -> np.ndarray:
-    return curves.running_mean(values, _in_a_row(values))
-
-
-def _in_a_row(values: np.ndarray) -> int:
-    return max(1, round(PART * values.shape[-1]))
+    return curves.running_mean(values, curves.tenth(values.shape[-1]))
 
 
 def median_loss(end: float = 1.0) -> Measure:
@@ -96,7 +92,7 @@ def rise(name: str, start: float, end: float) -> Measure:
 def rate_of_minimum(trace: Trace) -> np.ndarray:
     """Returns log2 of the learning rate at which the test loss, a mean over a tenth of the tests in a row, is least."""
     place, values = trace.lines["test_loss"]
-    middle = curves.running_mean(place, _in_a_row(values))
+    middle = curves.running_mean(place, curves.tenth(values.shape[-1]))
     return np.log2(trace.rate(middle[_smooth(values).argmin(axis=-1)]))
 
 

@@ -46,10 +46,10 @@ class Summary:
     halted: str = ""
 
 
-def plan(runs: Iterable[Run], store: Store, seeds: int) -> list[Job]:
-    """Returns the jobs for runs of the protocol: each with its first seed, then each with the second, and so on."""
-    described = list(runs)
-    return list(dict.fromkeys(Job(store.trained(run, seed), seed) for seed in range(seeds) for run in described))
+def plan(runs: Iterable[Run], store: Store, seeds: int, first: int = 0) -> list[Job]:
+    """Returns the jobs for runs of the protocol: each with the first seed, then each with the second, and so on."""
+    described, numbers = list(runs), range(first, first + seeds)
+    return list(dict.fromkeys(Job(store.trained(run, seed), seed) for seed in numbers for run in described))
 
 
 def missing(jobs: Iterable[Job], store: Store) -> list[Job]:

@@ -1,5 +1,6 @@
 """Comparisons of a setting's values on a task: short runs, paired by seed, and what they can not tell apart."""
 
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,18 +8,18 @@ from typing import Any, Literal
 
 import numpy as np
 
+from smith.analysis import curves
 from smith.analysis.seeds import padded
 from smith.analysis.verdicts import interval
 from smith.errors import UserError
-from smith.lengths import Length, epochs
-from smith.run import Run, Snapshot
+from smith.lengths import Length, epochs, iterations
+from smith.run import Snapshot
 from smith.schedules import Constant, CyclicalMomentum, OneCycle, RangeTest, Schedule
 from smith.store import Result
 from smith.tune.ranges import Suggestion, default_length, search_run
 from smith.tune.task import Task
 
 STEP_SIZE = 0.45  # of a run: how long 1cycle's rate rises, and how long it falls (paper: 41 + 41 of 95 epochs)
-LAST = 0.1  # of the tests of a run, whose mean loss is compared
 CYCLICAL = "0.95-0.85"
 
 
@@ -37,7 +38,7 @@ class Comparison:
     settings: Mapping[str, Mapping[str, Any]]
     range_test: bool = False
 
-    @property
+    @functools.cached_property
     def losses(self) -> Mapping[str, np.ndarray]:
         """What each value comes to, one number for each seed: the mean test loss of the last tenth of the tests.
 
@@ -47,7 +48,7 @@ class Comparison:
 
     def _loss(self, result: Result) -> float:
         _, losses = padded(result, "test_loss")
-        return float(np.median(losses) if self.range_test else losses[-max(1, round(LAST * len(losses))) :].mean())
+        return float(np.median(losses) if self.range_test else losses[-curves.tenth(len(losses)) :].mean())
 
     @property
     def best(self) -> str:
@@ -160,7 +161,7 @@ def weight_decay(
     if how == "snapshot":
         middle = sorted(values)[len(values) // 2]
         parent = search_run(task, length or default_length(task), **cycle, **settings, weight_decay=middle)
-        start = Snapshot(parent, epochs(parent.iterations / 2 / parent.iterations_per_epoch))
+        start = Snapshot(parent, iterations(parent.iterations // 2))
 
     def tried(decays: Sequence[float]) -> Comparison:
         grid = {f"{value:g}": {**cycle, **settings, "weight_decay": value, "start": start} for value in decays}
@@ -215,8 +216,3 @@ def batch_size(
     seen = epochs(task.base.count(length) / task.base.iterations_per_epoch)
     grid = {f"{size}": {**one_cycle(lr), **settings, "batch_size": size} for size in values}
     return compare(task, "batch size", grid, length=seen, seeds=seeds)
-
-
-def run_of(task: Task, lr: Suggestion | float, length: Length, **settings: Any) -> Run:
-    """Returns the 1cycle run of a task, tested on all of its test examples."""
-    return task.run(length, **{**one_cycle(lr), **settings})

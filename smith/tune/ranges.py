@@ -1,5 +1,6 @@
 """Range tests of a task: one hyper-parameter grows while the network trains, and the loss says how far it may."""
 
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +20,6 @@ from smith.tune.task import TESTED, TESTS, Task
 
 Name = Literal["lr", "momentum", "weight_decay"]
 READINGS: tuple[str, ...] = ("minimum", "minimum / 10", "steepest", "valley", "largest stable")
-SMOOTH = 0.1  # of the tests: what a reading is a mean of
 FEWEST_TESTS = 10  # of a run of a search
 FEWEST = 8  # tests from which a curve can be read
 GIVE_UP = 4.0  # times the loss of guessing: a range test that is worse has diverged
@@ -72,15 +72,11 @@ class RangeTestResult:
 
     def lines(self) -> list[tuple[np.ndarray, np.ndarray]]:
         """Returns (values tried, losses) of each seed: (tests,) each; from where a seed diverged on it guesses."""
-        found = []
-        for result in self.results:
-            iterations, losses = padded(result, self.of)
-            share = iterations / self.run.iterations
-            schedule = getattr(self.run, self.name)
-            found.append((_at(schedule, share), losses))
-        return found
+        schedule = getattr(self.run, self.name).build(self.run.iterations, self.run.iterations_per_epoch)
+        found = [padded(result, self.of) for result in self.results]
+        return [(np.asarray(schedule(places), float), losses) for places, losses in found]
 
-    @property
+    @functools.cached_property
     def readings(self) -> Mapping[str, np.ndarray]:
         """What can be read off the curves: for each of `READINGS` a value for each seed, not a number if there is none.
 
@@ -110,7 +106,7 @@ class RangeTestResult:
 
     @property
     def in_a_row(self) -> int:
-        return max(1, round(SMOOTH * len(self.run.when_tested())))
+        return curves.tenth(len(self.run.when_tested()))
 
     def _problem(self) -> str:
         """Returns why nothing can be read off, or nothing."""
@@ -187,9 +183,9 @@ def range_test(
         raise UserError(f"a range test of the {name.replace('_', ' ')} needs a learning rate: give lr=")
     by_factor = scale == "exponential" if scale else name != "momentum" and (start > 0 and stop / start > 10)
     schedule = RangeTest(start, stop, exponential=by_factor)
-    run = search_run(task, length or default_length(task), **{**settings, name: schedule})
-    every = iterations(max(1, run.iterations // TESTS))
-    run = run.replace(give_up=GIVE_UP * guess(run, of), test_every=every)
+    settings = {"test_images": task.base.test_images or TESTED, **settings, name: schedule}
+    run = task.run(length or default_length(task), **settings)
+    run = run.replace(give_up=GIVE_UP * guess(run, of))
     results = task.train({"range test": run}, seeds)["range test"]
     return RangeTestResult(name, of, run, tuple(results))
 
@@ -209,16 +205,9 @@ def default_length(task: Task) -> Length:
     return epochs(max(2.0, 200 / task.base.iterations_per_epoch))
 
 
-def _at(schedule: RangeTest, share: np.ndarray) -> np.ndarray:
-    """Returns a range test's values where a share of it is done."""
-    if schedule.exponential:
-        return schedule.start * (schedule.stop / schedule.start) ** share
-    return schedule.start + (schedule.stop - schedule.start) * share
-
-
 def _read(values: np.ndarray, losses: np.ndarray, chance: float) -> dict[str, float]:
     """Returns the readings of one curve."""
-    count = max(1, round(SMOOTH * len(losses)))
+    count = curves.tenth(len(losses))
     smooth = curves.running_mean(losses, count)
     places = np.exp(curves.running_mean(np.log(np.maximum(values, 1e-30)), count))
     least = int(smooth.argmin())

@@ -16,7 +16,7 @@ from smith.analysis.verdicts import interval
 from smith.errors import UserError
 from smith.lengths import Length, duration, epochs, iterations, seconds
 from smith.run import Run
-from smith.schedules import Constant, OneCycle, Schedule
+from smith.schedules import Constant, CyclicalMomentum, OneCycle, Schedule
 from smith.store import Result
 from smith.tune import comparisons
 from smith.tune.comparisons import STEP_SIZE, Comparison, one_cycle
@@ -115,16 +115,20 @@ class Plan:
         run = self.run(length)
         lr, momentum, decay = run.lr, run.momentum, run.weight_decay
         assert isinstance(lr, OneCycle) and isinstance(decay, Constant)
+        assert isinstance(momentum, Constant | CyclicalMomentum)
         size = f"step_size=iterations({int(run.iterations * STEP_SIZE)})"
         built = f".build({run.iterations}, {run.iterations_per_epoch:g})  # a function of the iteration"
-        constant = f"momentum = {momentum.value:g}" if isinstance(momentum, Constant) else ""
+        if isinstance(momentum, Constant):
+            said = f"{momentum.value:g}"
+        else:
+            said = f"CyclicalMomentum(high={momentum.high:g}, low={momentum.low:g}, {size}){built}"
         own = f"# your optimizer with these and weight decay {decay.value:g}, in batches of {run.batch_size}"
         caffe = f"optimizer = caffe_sgd(lr, momentum, weight_decay={decay.value:g})  # in batches of {run.batch_size}"
         lines = (
             "from smith import CyclicalMomentum, OneCycle, caffe_sgd, iterations",
             "",
             f"lr = OneCycle(base={lr.base:.3g}, peak={lr.peak:.3g}, {size}){built}",
-            constant or f"momentum = CyclicalMomentum(high=0.95, low=0.85, {size}){built}",
+            f"momentum = {said}",
             caffe if run.solver == "nesterov" else own,
         )
         return "\n".join(lines)

@@ -57,11 +57,9 @@ def _of_32_bits(values: np.ndarray, what: str) -> np.ndarray:
         raise UserError(f"{what}: values of type {values.dtype}: give numbers")
     if values.dtype.kind == "f" and not np.isfinite(values).all():
         raise UserError(f"{what}: some values are not finite: mend or leave out these examples")
-    return (
-        values.astype({"f": np.float32, "b": np.int32}.get(values.dtype.kind, np.int32), copy=False)
-        if (values.dtype.itemsize > 4 or values.dtype.kind == "b")
-        else values
-    )
+    if values.dtype.kind == "b" or values.dtype.itemsize > 4:
+        return values.astype(np.float32 if values.dtype.kind == "f" else np.int32)
+    return values
 
 
 def _pair(item: Any, what: str) -> tuple[Any, Any]:

@@ -6,7 +6,6 @@ loss and optimizer compute. A task that has changed is another one, and never ge
 """
 
 import dataclasses
-import hashlib
 import inspect
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -19,18 +18,18 @@ import numpy as np
 import optax
 from jax import Array
 
-from smith.data import SPLITS, Arrays, DatasetInfo, default_data_dir
+from smith.data import DATASETS, SPLITS, Arrays, DatasetInfo, default_data_dir
 from smith.errors import UserError, unknown
 from smith.lengths import Length, iterations
 from smith.metrics import METRICS, cross_entropy, metric, total
 from smith.networks import NetworkInfo
-from smith.run import Run
+from smith.run import Run, digest
 from smith.scales import Scale
 from smith.store import Result, Store
 from smith.train import jobs, optim
 from smith.train.optim import Multipliers
-from smith.train.places import Job
 from smith.train.progress import Display
+from smith.train.step import Problem
 from smith.tune import sources
 from smith.tune.functions import Functions, Module, functions
 
@@ -116,9 +115,12 @@ class Task:
         factory = _factory(optimizer)
         text = _checked(lambda: _computation(of, loss or cross_entropy, factory, examples), "network")
         name = name or re.sub(r"\W+", "", getattr(network, "__name__", type(network).__name__)).lower()
-        unique = f"{name}_{_digest(text.encode(), preprocessing.encode(), *splits['train'], *splits['test'])}"
-        guess = None if loss is None else _untrained(of, loss, splits["test"], preprocessing)
-        _register(unique, splits, classes, preprocessing, loss, guess)
+        unique = f"{name}_{digest(text + preprocessing + ''.join(split.sha256 for split in splits.values()))}"
+        counts = {f"{split}_images": len(arrays.labels) for split, arrays in splits.items()}
+        facts: Any = {"image_shape": given.shape[1:], "classes": classes, "preprocessing": preprocessing, "loss": loss}
+        DATASETS.add(unique, DatasetInfo(unique, arrays=splits, **counts, **facts), Task)
+        if loss:
+            DATASETS[unique].guess = _untrained(of, loss, Problem.put(unique, **splits))
         NetworkInfo(unique, cached_batch=UNCUT)(_builder(of))
         solver = optimizer if isinstance(optimizer, str) else unique
         optim.SOLVERS.setdefault(solver, factory)
@@ -166,10 +168,10 @@ class Task:
         """Trains runs that have no result yet. Returns their results by the names of the runs, and by seed."""
         if not isinstance(seeds, int) or not 1 <= seeds <= 1000:
             raise UserError(f"{seeds} seeds: give a whole number from 1 to 1000")
-        numbers = range(self.first_seed, self.first_seed + seeds)
-        planned = list(dict.fromkeys(Job(run, seed) for seed in numbers for run in runs.values()))
+        planned = jobs.plan(runs.values(), self.store, seeds, self.first_seed)
         with Display(quiet=self.quiet) as display:
             jobs.execute(planned, self.store, self._data_dir, display)
+        numbers = range(self.first_seed, self.first_seed + seeds)
         found = {name: [self.store.find(run, seed) for seed in numbers] for name, run in runs.items()}
         return {name: [result for result in results if result] for name, results in found.items()}
 
@@ -262,34 +264,11 @@ def _computation(of: Functions, loss: Loss, factory: Callable[..., Any], example
     return re.sub(r"0x[0-9a-f]+", "", "\n".join(map(str, traced)))
 
 
-def _digest(*parts: Any) -> str:
-    digest = hashlib.sha256()
-    for part in parts:
-        if isinstance(part, np.ndarray):
-            digest.update(f"{part.dtype}{part.shape}".encode())
-        digest.update(np.ascontiguousarray(part).data if isinstance(part, np.ndarray) else part)
-    return digest.hexdigest()[:8]
-
-
-def _untrained(of: Functions, loss: Loss, test: Arrays, preprocessing: str) -> float:
+def _untrained(of: Functions, loss: Loss, problem: Problem) -> float:
     """Returns the loss of a network that has learnt nothing, on some of the test examples."""
-    inputs, labels = (jnp.asarray(array[:TESTED]) for array in test)
-    if preprocessing != "as_it_is":
-        inputs = inputs.astype(jnp.float32) / (256 if preprocessing == "divide_256" else 1)
+    inputs, labels = problem.preprocess(problem.test_images[:TESTED]), problem.test_labels[:TESTED]
     outputs, _ = of.apply(*of.init(jax.random.key(0)), inputs, False, None)
     return float(total(loss, outputs, labels)) / len(labels)
-
-
-def _register(
-    name: str, splits: Mapping[Split, Arrays], classes: int, preprocessing: Any, loss: Loss | None, guess: float | None
-) -> None:
-    def loader(split: Split, data_dir: Path) -> Arrays:
-        return splits[split]
-
-    train, test = (splits[split].images for split in SPLITS)
-    sizes = {"image_shape": train.shape[1:], "train_images": len(train), "test_images": len(test)}
-    facts = {"classes": classes, "preprocessing": preprocessing, "loss": loss, "guess": guess}
-    DatasetInfo(name, arrays=splits, **sizes, **facts)(loader)
 
 
 def _builder(of: Functions) -> Callable[..., Module]:
