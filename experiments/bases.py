@@ -4,7 +4,7 @@ An experiment changes what it is about: `SHALLOW3.replace(momentum=0.95)`, `resn
 The networks with BatchNorm are functions of the batch size, because their ghost batches follow from it.
 """
 
-from smith import CyclicalMomentum, Multistep, OneCycle, Run, Triangular, epochs, iterations
+from smith import CyclicalMomentum, Exponential, Multistep, OneCycle, Run, Triangular, epochs, iterations
 from smith.lengths import Length, Time
 
 DROPS = (1 / 2, 3 / 4, 7 / 8, 15 / 16)  # of a run; there the author's solver files multiply the rate by 0.316
@@ -59,6 +59,26 @@ def wide32(batch_size: int) -> Run:
 def densenet40(batch_size: int) -> Run:
     """Returns a run of densenet-40."""
     return deep("densenet-40", batch_size)
+
+
+def imagenet(network: str, batch_size: int) -> Run:
+    """Returns a run on ImageNet: the standard policy (figure 3b), random crops of 230 pixels, mirrored at random."""
+    return Run(
+        "imagenet",
+        network,
+        batch_size,
+        length=iterations(100_000),
+        lr=Exponential(0.1, factor=0.94, every=iterations(20_000)),
+        weight_decay=1e-4,
+        ghost_batch_size=ghosts(batch_size),
+        mirror=True,
+        crop=230,
+        test_every=iterations(500),
+    )
+
+
+RESNET50 = imagenet("imagenet-resnet-50", 128)
+INCEPTION = imagenet("inception-resnet-v2", 112)
 
 
 def steps(lr: float, at: tuple[float, ...] = DROPS) -> Multistep:

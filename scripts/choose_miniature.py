@@ -78,6 +78,12 @@ PLACES: dict[tuple[str, str], tuple[Place, Place | None, str]] = {  # the baseli
         curve("fig13c", "WD=1e-6"),
         "test_accuracy",
     ),
+    ("imagenet-resnet-50", "imagenet"): (
+        curve("fig16a", "Original; LR=0.1, WD=1e-4"),
+        curve("fig04b", "CLR=0.05-1, WD=1e-7, CM=0.95-0.85"),
+        "test_loss",
+    ),
+    ("inception-resnet-v2", "imagenet"): (curve("fig16b", "Original; LR=0.1, WD=1e-4"), None, ""),
     ("lenet", "mnist"): (
         row("table2", "mnist", "lenet", "inverse from 0.01", "0.9", "85"),
         curve("fig14a", "Momentum=0.9"),

@@ -23,6 +23,7 @@ COMMANDS = {
     "verify": upkeep.Verify,
     "pack": upkeep.Pack,
     "data": upkeep.Data,
+    "prepare": upkeep.Prepare,
     "range-test": tuning.RangeTest,
     "tune": tuning.Tune,
 }

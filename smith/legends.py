@@ -8,7 +8,8 @@ from smith.errors import UserError
 from smith.run import Run
 from smith.schedules import Constant, CyclicalMomentum, Multistep, OneCycle, RangeTest, Schedule, Triangular
 
-NAMES = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100", "mnist": "MNIST", "lenet": "LeNet"}
+NAMES = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100", "mnist": "MNIST", "imagenet": "ImageNet", "lenet": "LeNet"}
+NAMES |= {"imagenet-resnet-50": "resnet-50"}
 SHORT = {"lr": "LR", "momentum": "Mom", "weight_decay": "WD", "batch_size": "TBS"}
 KINDS = {OneCycle: "1cycle", Triangular: "CLR", CyclicalMomentum: "CM"}
 

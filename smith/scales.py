@@ -12,7 +12,7 @@ from fractions import Fraction
 from typing import Any
 
 from smith import networks
-from smith.data import DATASETS
+from smith.data import DATASETS, STAND_INS
 from smith.errors import UserError, unknown
 from smith.lengths import Length, iterations
 from smith.run import Run, Snapshot
@@ -54,6 +54,7 @@ class Miniature:
     train_images, test_images: how many images
     side: their height and width in pixels; None as they are
     classes: how many classes; None for all
+    data: the dataset in its place; None for its own
     """
 
     network: str
@@ -65,12 +66,14 @@ class Miniature:
     rate: float = 1.0
     classes: int | None = None
     test_images: int = 2_000
+    data: str | None = None
 
     @property
     def what(self) -> str:
         """What is shrunk, in a few words."""
         parts = [
             f"{self.network} at {Fraction(self.width)} width",
+            self.data or "",
             f"{self.side} x {self.side} pixels" if self.side else "",
             f"{self.classes} classes" if self.classes else "",
             f"{self.train_images:,} images",
@@ -90,6 +93,8 @@ class Miniature:
         lr = cut(run.lr)
         kept = self.epochs * self.train_images / self.batch / DATASETS[run.data].train_images  # of the iterations
         return cut.run_with(
+            data=self.data or run.data,
+            crop=_crop(run, self.side),
             network=self.network,
             width=run.width * self.width,
             train_images=self.train_images,
@@ -104,6 +109,12 @@ class Miniature:
         )
 
 
+def _crop(run: Run, side: int | None) -> int | None:
+    """Returns the crop of a run at another image side, in proportion."""
+    whole = run.image_side or DATASETS[run.data].image_shape[0]
+    return run.crop and max(1, run.crop * (side or whole) // whole)
+
+
 MOST_TESTS = 40  # of a run in miniature
 
 # By the network and the dataset of the protocol. scripts/choose_miniature.py has the criteria, docs/miniature.md what
@@ -115,6 +126,12 @@ MINIATURES: dict[tuple[str, str], Miniature] = {
     ("resnet-56-relu", "cifar10"): Miniature("resnet-8-relu", 1 / 2, 2_500, epochs=1 / 4),
     ("wide-32", "cifar10"): Miniature("wide-8", 1 / 4, 2_500, epochs=1 / 4, rate=1 / 2),
     ("densenet-40", "cifar10"): Miniature("densenet-10", 1 / 2, 2_500, epochs=1 / 4, rate=1 / 2),
+    ("imagenet-resnet-50", "imagenet"): Miniature(
+        "imagenet-resnet-26", 1 / 4, 4_000, epochs=1 / 2, side=32, batch=1 / 4, data="tinyimagenet40"
+    ),
+    ("inception-resnet-v2", "imagenet"): Miniature(
+        "inception-resnet-v2-32", 1 / 4, 4_000, epochs=1 / 2, side=32, batch=1 / 4, data="tinyimagenet40"
+    ),
     ("lenet", "mnist"): Miniature("lenet", 1 / 2, 6_000, epochs=1 / 2, rate=1 / 2, side=None),
 }
 
@@ -137,7 +154,11 @@ def _for_smoke(run: Run) -> Run:
     batch_size, length = min(16, run.batch_size), min(run.iterations, 6)
     ghosts = run.batch_size // run.ghost_batch_size if run.ghost_batch_size else 1
     cut = _Cut(run, length, _for_smoke)
+    data, side = STAND_INS.get(run.data, (run.data, run.image_side))
     return cut.run_with(
+        data=data,
+        image_side=side,
+        crop=_crop(run, side),
         network=networks.shallow(run.network, least=8),
         batch_size=batch_size,
         ghost_batch_size=run.ghost_batch_size

@@ -1,6 +1,11 @@
-"""The commands that look after results and data: `smith status`, `verify`, `pack` and `data`."""
+"""The commands that look after results and data: `smith status`, `verify`, `pack`, `data` and `prepare`."""
 
+import sys
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated
+
+import tyro
 
 from smith import experiments
 from smith.commands import Drawing, Folder, Halted, Names, Results
@@ -57,3 +62,37 @@ class Data:
         from smith.data import prepare
 
         prepare(self.names, self.data_dir)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prepare:
+    """Decode a dataset that does not fit into memory, such as ImageNet, for training on it.
+
+    The folder has train/CLASS/*.JPEG and val/CLASS/*.JPEG. What an interrupted preparation has done is kept. ImageNet
+    needs 252 GB in the data folder.
+    """
+
+    name: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="NAME")]
+    source: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="FOLDER")]
+    data_dir: Folder = field(default_factory=default_data_dir)  # where the datasets are
+
+    def __call__(self) -> None:
+        from rich.progress import Progress
+
+        from smith.data import DATASETS, shards
+        from smith.train.progress import console
+
+        info = DATASETS[self.name]
+        if not info.streamed:
+            known = ", ".join(name for name in DATASETS if DATASETS[name].streamed)
+            raise UserError(f"{self.name} is kept in memory: smith data {self.name} is all it needs, not as {known} do")
+        with Progress(console=console(sys.stderr), transient=True) as bars:
+            tasks = {split: bars.add_task(f"shards of {split}", total=None) for split in ("train", "test")}
+            print(
+                shards.prepare(
+                    self.source,
+                    self.data_dir / self.name,
+                    info.image_shape[0],
+                    lambda split, done, count: bars.update(tasks[split], completed=done, total=count),
+                )
+            )

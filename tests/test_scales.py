@@ -30,6 +30,8 @@ SHALLOW = {
     "resnet-56-relu": "resnet-8-relu",
     "wide-32": "wide-8",
     "densenet-40": "densenet-10",
+    "imagenet-resnet-50": "imagenet-resnet-26",
+    "inception-resnet-v2": "inception-resnet-v2-32",
 }
 RUNS = list({run: None for found in experiments.find(["all"]) for run in found.shows.runs()})
 EVERY_SCALE = pytest.mark.parametrize("scale", SCALES.values(), ids=SCALES)
@@ -46,8 +48,12 @@ def test_every_run_scales(scale):
         assert cut.iterations <= run.iterations
         assert Run.from_json(cut.to_json()) == cut
         shallow = SHALLOW.get(run.network, run.network)
+        if scale is SMOKE:
+            shallow = shallow.replace("-26", "-14")
         assert cut.network == (run.network if scale is PAPER else shallow)
-        for name in ("data", "solver", "mirror", "init", "running_average", "moving_test", "metrics"):
+        assert cut.data == (run.data if scale is PAPER or run.data != "imagenet" else "tinyimagenet40")
+        assert cut.crop is None or cut.crop == (230 if scale is PAPER else 28)
+        for name in ("solver", "mirror", "init", "running_average", "moving_test", "metrics"):
             assert getattr(cut, name) == getattr(run, name)
         assert (cut.ghost_batch_size is None) == (run.ghost_batch_size is None)
         if scale is not PAPER:

@@ -1,4 +1,4 @@
-"""The datasets by name, as arrays in memory.
+"""The datasets by name, as arrays in memory or streamed from a disk.
 
 A dataset is a function that returns one of its splits. It may be in any file: see docs/extending.md. It is called once:
 what it returns is checked, and kept in DATA_DIR/smith-cache. Delete that file after changing the function.
@@ -16,7 +16,7 @@ from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 
-from smith.data import cache, folders, tfds
+from smith.data import cache, folders, shards, tfds
 from smith.data.arrays import Arrays, derive
 from smith.errors import UserError, unknown
 from smith.registry import Registry
@@ -43,6 +43,8 @@ class DatasetInfo:
     arrays: the splits, of a dataset that is in memory and has no loader
     loss: (outputs, labels) -> losses, as `smith.metrics.total` takes them; None for cross-entropy
     guess: the loss of guessing; None for that of guessing classes
+    streamed: its loader returns `smith.data.shards.Shards`, which are read while training; files that could not be
+      decoded may be missing from the number of images
 
     Raises:
       UserError: the name belongs to another dataset, or the preprocessing is not known.
@@ -59,6 +61,7 @@ class DatasetInfo:
     arrays: Mapping[Split, Arrays] | None = None
     loss: Callable[[Any, Any], Any] | None = None
     guess: float | None = None
+    streamed: bool = False
     loader: Loader = field(init=False)
 
     def __post_init__(self) -> None:
@@ -74,7 +77,7 @@ class DatasetInfo:
 
     def check(self, split: Split, images: np.ndarray, labels: np.ndarray) -> None:
         """Raises ValueError if a split is not as described here."""
-        shape = (self.count(split), *self.image_shape)
+        shape = (len(images) if self.streamed else self.count(split), *self.image_shape)
         if images.dtype != np.uint8 or labels.dtype.kind not in "iu":
             raise ValueError(f"images {images.dtype} and labels {labels.dtype}, not uint8 and integers")
         if images.shape != shape or labels.shape != shape[:1]:
@@ -116,10 +119,22 @@ def mnist(split: Split, data_dir: Path) -> Arrays:
     return tfds.read("mnist", split, data_dir)
 
 
+@dataset("imagenet", image_shape=(256, 256, 3), classes=1000, train_images=1_281_167, test_images=50_000, streamed=True)
+def imagenet(split: Split, data_dir: Path) -> Arrays:
+    """Reads what `smith prepare imagenet FOLDER` made of ImageNet's folders: 252 GB of pixels."""
+    return shards.read(data_dir / "imagenet", split, 256)
+
+
 @dataset("tinyimagenet40", image_shape=(64, 64, 3), classes=40, train_images=20_000, test_images=2_000)
 def tinyimagenet40(split: Split, data_dir: Path) -> Arrays:
-    """Reads a stand-in for ImageNet: 40 classes of Tiny-ImageNet-200, in ImageNet's folders."""
-    return folders.read(data_dir / "tinyimagenet40", split, 64)
+    """Reads a stand-in for ImageNet: every fifth class of Tiny-ImageNet-200 by name, in ImageNet's folders."""
+    if not (folder := data_dir / "tinyimagenet40").is_dir():
+        what = "every fifth class by name of Tiny-ImageNet-200, as train/CLASS/*.JPEG and val/CLASS/*.JPEG"
+        raise UserError(f"{folder} is not there: put {what} there (64 x 64 pixels; 40 classes)")
+    return folders.read(folder, split, 64)
+
+
+STAND_INS = {"imagenet": ("tinyimagenet40", 32)}  # at small scales: another dataset, and its images' side in pixels
 
 
 def default_data_dir() -> Path:
@@ -152,6 +167,8 @@ def load(name: str, split: Split, data_dir: Path) -> Arrays:
         except (OSError, ValueError) as error:
             raise UserError(f"{name} {split} in {folder} is not right ({error}): mend it, or its function") from error
 
+    if info.streamed:
+        return make()
     file = cache_file(name, split, folder)
     arrays = cache.kept(file, make, functools.partial(info.check, split))
     pinned = info.sha256[SPLITS.index(split)] if info.sha256 else None
@@ -172,6 +189,10 @@ class Selection(NamedTuple):
 
 def select(part: Selection, split: Split, data_dir: Path) -> Arrays:
     """Returns a split of a part of a dataset. Of the test images it takes all of the classes. Raises as `load` does."""
+    if DATASETS[part.name].streamed and any(part[1:]):
+        raise UserError(f"{part.name} is streamed: leave classes, train_images and image_side out")
+    if DATASETS[part.name].streamed:
+        return load(part.name, split, data_dir)
     images = part.train_images if split == "train" else None
     return derive(load(part.name, split, data_dir), classes=part.classes, images=images, side=part.image_side)
 

@@ -4,6 +4,7 @@ import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -14,36 +15,66 @@ NAMES = {"train": "train", "test": "val"}  # ImageNet's validation set is what e
 KINDS = (".jpeg", ".jpg", ".png")
 
 
+class Listing(NamedTuple):
+    """The files of a split in the order of their paths, their labels (N,) int32, and how many classes there are."""
+
+    paths: list[Path]
+    labels: np.ndarray
+    classes: int
+
+
 def read(folder: Path, split: str, side: int) -> Arrays:
     """Returns a split: images (N, side, side, 3) uint8, in the order of their paths, and labels (N,) int32.
 
-    A class is a folder; labels count the training set's folders by name. An image of another size is resized to the
-    square, as the author's were, whatever its shape (bilinear, with antialiasing). Grey and CMYK ones become RGB.
+    Raises:
+      UserError: as `listed` does, or files that are no images; the line names them.
+    """
+    listing = listed(folder, split)
+    images, broken = decoded(listing.paths, side)
+    if broken:
+        raise UserError(f"{folder}: {broken_files(folder, broken, len(images))}")
+    return Arrays(images, listing.labels)
+
+
+def listed(folder: Path, split: str) -> Listing:
+    """Returns the files of a split. A class is a folder; labels count the training set's folders by name.
 
     Raises:
-      UserError: a folder is missing or empty, a class of the test set that the training set has not or the other way
-        round, or files that are no images; the line names them.
+      UserError: a folder is missing or empty, or a class of the test set that the training set has not or the other
+        way round.
     """
     classes = _classes(folder / NAMES["train"])
     found = classes if split == "train" else _classes(folder / NAMES[split])
     if odd := sorted({*classes} ^ {*found}):
         raise UserError(f"{folder}: {_some(odd)} in only one of train and val: complete the classes")
     by_class = [_images(folder / NAMES[split] / name) for name in classes]
-    paths = [path for of_one in by_class for path in of_one]
     labels = np.repeat(np.arange(len(classes), dtype=np.int32), [len(of_one) for of_one in by_class])
-    images, broken = np.empty((len(paths), side, side, 3), np.uint8), list[str]()
+    return Listing([path for of_one in by_class for path in of_one], labels, len(classes))
+
+
+def decoded(paths: Sequence[Path], side: int) -> tuple[np.ndarray, dict[Path, str]]:
+    """Returns images (N, side, side, 3) uint8, decoded on all cores, and what is wrong with those that are none.
+
+    An image of another size is resized to the square, as the author's were, whatever its shape (bilinear, with
+    antialiasing). Grey and CMYK ones become RGB.
+    """
+    images, broken = np.zeros((len(paths), side, side, 3), np.uint8), dict[Path, str]()
 
     def decode(number: int) -> None:
         try:
             images[number] = _decoded(paths[number], side)
         except (OSError, ValueError, SyntaxError) as error:  # what Pillow raises for bytes that it can not read
-            broken.append(f"{paths[number].relative_to(folder)} ({error})")
+            broken[paths[number]] = str(error)
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         list(pool.map(decode, range(len(paths))))
-    if broken:
-        raise UserError(f"{folder}: {len(broken)} of {len(paths)} files can not be read: {_some(sorted(broken))}")
-    return Arrays(images, labels)
+    return images, broken
+
+
+def broken_files(folder: Path, broken: dict[Path, str], count: int) -> str:
+    """Says which of `count` files can not be read."""
+    named = [f"{path.relative_to(folder)} ({why})" for path, why in sorted(broken.items())]
+    return f"{len(broken)} of {count} files can not be read: {_some(named)}"
 
 
 def _decoded(path: Path, side: int) -> np.ndarray:

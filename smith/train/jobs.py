@@ -22,6 +22,7 @@ from smith.train.progress import Display
 from smith.train.stopping import Deadline
 
 if TYPE_CHECKING:
+    from smith.train.feed import Streamed
     from smith.train.step import Problem, TrainState
 
 POLL = 1.0  # seconds between two looks at runs that other processes have in hand
@@ -172,7 +173,7 @@ class Owner:
 
     def __post_init__(self) -> None:
         self._compiling = timing.compile_seconds(self.store)
-        self._problem: tuple[data.Selection, Problem] | None = None
+        self._problem: tuple[data.Selection, Problem | Streamed] | None = None
         self._digests: dict[str, str] = {}
 
     def attempt(self, job: Job) -> str:
@@ -210,16 +211,16 @@ class Owner:
             self.store.check({path})
         return False
 
-    def _data(self, run: Run) -> "Problem | None":
-        """Returns a dataset on the device, or None if it is not to be had. Tries once for each dataset."""
-        from smith.train.step import Problem
+    def _data(self, run: Run) -> "Problem | Streamed | None":
+        """Returns a dataset for the device, or None if it is not to be had. Tries once for each dataset."""
+        from smith.train import feed
 
         name, selection = run.data, run.selection
         if name not in self.missing and (not self._problem or self._problem[0] != selection):
             self._problem = None  # one at a time
             try:
                 splits = {split: data.select(selection, split, self.data_dir) for split in data.SPLITS}
-                self._problem = selection, Problem.put(name, **splits)
+                self._problem = selection, feed.put(name, **splits)
                 self._digests = {f"{split}_sha256": arrays.sha256 for split, arrays in splits.items()}
             except UserError as error:
                 self.missing[name] = str(error), 0

@@ -7,7 +7,7 @@ for no more points. To go on later, give it the last point back.
 import functools
 import math
 from collections import deque
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Generator, Iterator
 from typing import Any, NamedTuple
 
 import jax
@@ -18,7 +18,8 @@ from jax import Array
 from smith.metrics import ALWAYS
 from smith.run import Run
 from smith.schedules import Schedule
-from smith.train import step
+from smith.train import feed, step
+from smith.train.feed import Streamed
 from smith.train.step import Problem, Program, TrainState
 
 Tree = Any  # a pytree of arrays
@@ -51,7 +52,7 @@ class Point(NamedTuple):
 
 
 def train(
-    run: Run, seed: int, problem: Problem, begin: Point | None = None, until: int | None = None
+    run: Run, seed: int, problem: Problem | Streamed, begin: Point | None = None, until: int | None = None
 ) -> Iterator[Point]:
     """Trains one run with one seed.
 
@@ -59,7 +60,7 @@ def train(
     (`testing`), and one with the row. A point whose `diverged` is not empty is the last.
 
     Args:
-      problem: the run's dataset, on the device.
+      problem: the run's dataset, on the device or streamed to it.
       begin: goes on from there, and ends as it would have without the interruption. The arrays may be NumPy's. None
         for freshly drawn parameters. A run with a `start` needs the point of its snapshot, with no `last_test`.
       until: ends there instead of at the run's end.
@@ -73,7 +74,7 @@ def train(
     point = begin or Point(0, step.init(program, keys.init))
     point = Point(point.iteration, jax.tree.map(jnp.array, point.state), point.last_test)  # a copy, to be used up
     hyper, tests, end = hyperparameters(run), set(run.when_tested()), run.iterations if until is None else until
-    batch_at = batches(keys.order, len(problem.train_images), run.batch_size)
+    batch_at = feed.batches(problem, keys.order, run.batch_size)
     ahead: deque[Array] = deque()
     most_ahead = 2 if program.on_cpu else 64  # steps that the loop may be ahead of the device, so that a stop is heard
     while True:
@@ -82,7 +83,7 @@ def train(
             point = yield from make_test(run, program, problem, point, hyper[t], keys.test)
         if point.diverged or t >= end:
             return
-        state, loss = step.train_step(program, point.state, problem, *batch_at(t), t, hyper[t], keys.noise)
+        state, loss = step.train_step(program, point.state, *batch_at(t), t, hyper[t], keys.noise)
         ahead.append(loss)
         if len(ahead) > most_ahead:
             ahead.popleft().block_until_ready()
@@ -102,36 +103,23 @@ def _values(schedule: Schedule, iterations: int, iterations_per_epoch: float) ->
     return np.asarray(jax.jit(jax.vmap(schedule.build(iterations, iterations_per_epoch)))(steps))
 
 
-def batches(key: Array, n: int, batch_size: int) -> Callable[[int], tuple[Array, int]]:
-    """Returns where an iteration's images are: ((2, N) order of its epoch and of the next, index of the first).
-
-    The training set of n images is shuffled for every epoch and read without a gap: a batch may end one epoch and begin
-    the next. The order depends on the key and the epoch alone.
-    """
-    orders = functools.lru_cache(1)(lambda epoch: step.orders(key, epoch, n))
-
-    def at(iteration: int) -> tuple[Array, int]:
-        epoch, first = divmod(iteration * batch_size, n)
-        return orders(epoch), first
-
-    return at
-
-
 def make_test(
-    run: Run, program: Program, problem: Problem, point: Point, hyper: np.ndarray, key: Array
+    run: Run, program: Program, problem: Problem | Streamed, point: Point, hyper: np.ndarray, key: Array
 ) -> Generator[Point, None, Point]:
     """Makes a test: yields `point` before every batch of images, then the point with the row, and returns that.
 
     A moving test goes on where the run's last one ended, on images that `key` mirrors at random.
     """
     t, state = point.iteration, point.state
-    total = min(run.test_images or len(problem.test_images), len(problem.test_images))
+    there = len(problem.test.labels if isinstance(problem, Streamed) else problem.test_labels)
+    total = min(run.test_images or there, there)
     first, mirror = (t // run.count(run.test_every) * total, key) if run.moving_test else (0, None)
     sums = np.zeros(len(program.metrics))
     for done in range(0, total, EVALUATION_BATCH):
         yield point._replace(testing=True)
         size = min(EVALUATION_BATCH, total - done)
-        sums += np.asarray(step.eval_step(program, state, problem, first + done, size, mirror))
+        images = feed.test_batch(problem, first + done, size)
+        sums += np.asarray(step.eval_step(program, state, images, first + done, size, mirror))
     since = t - (run.first_iteration if point.last_test is None else point.last_test)
     row = {
         "iteration": t,

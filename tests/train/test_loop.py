@@ -14,7 +14,8 @@ from smith.metrics import METRICS, metric
 from smith.run import Run, Snapshot, epochs, iterations
 from smith.schedules import CyclicalMomentum, Multistep, RangeTest
 from smith.train import loop, step
-from smith.train.loop import Point, batches, hyperparameters, train
+from smith.train.feed import places
+from smith.train.loop import Point, hyperparameters, train
 from smith.train.optim import SOLVERS, solver
 from smith.train.step import Problem
 
@@ -131,7 +132,7 @@ def used(at, n: int, batch_size: int, iterations) -> np.ndarray:
 @pytest.mark.parametrize(("n", "batch_size"), [(50, 16), (50, 49), (50, 50), (48, 16), (50, 1), (7, 3)])
 def test_every_image_is_used_once_in_every_epoch(n, batch_size):
     count = -(-3 * n // batch_size)
-    indices = used(batches(jax.random.key(0), n, batch_size), n, batch_size, range(count)).reshape(-1)
+    indices = used(places(jax.random.key(0), n, batch_size), n, batch_size, range(count)).reshape(-1)
     first, second, third = (indices[i * n : (i + 1) * n] for i in range(3))
     assert set(first) == set(second) == set(third) == set(range(n))
     if n > 10:
@@ -140,11 +141,11 @@ def test_every_image_is_used_once_in_every_epoch(n, batch_size):
 
 def test_the_order_depends_on_the_key_and_the_iteration_alone():
     n, size, key = 50, 16, jax.random.key(0)
-    expected = used(batches(key, n, size), n, size, range(12))
+    expected = used(places(key, n, size), n, size, range(12))
     jumps = [11, 4, 5, 0, 9]  # from a snapshot, and back and forth
-    assert (used(batches(key, n, size), n, size, jumps) == expected[jumps]).all()
-    assert all((used(batches(key, n, size), n, size, [t]) == expected[t]).all() for t in jumps)
-    assert not (used(batches(jax.random.key(1), n, size), n, size, range(12)) == expected).all()
+    assert (used(places(key, n, size), n, size, jumps) == expected[jumps]).all()
+    assert all((used(places(key, n, size), n, size, [t]) == expected[t]).all() for t in jumps)
+    assert not (used(places(jax.random.key(1), n, size), n, size, range(12)) == expected).all()
 
 
 # Points and rows.

@@ -1,0 +1,155 @@
+"""Datasets that do not fit into memory: shards of decoded images on a disk, made once and read by memory map.
+
+A shard is a file of 1,024 images, `train-00000.npy`, and one of what belongs to it, `train-00000.npz`. The index is
+written last, so a preparation that was interrupted is never taken for a whole one: the same command goes on with it.
+"""
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from smith import disk
+from smith.data import folders
+from smith.data.arrays import Arrays
+from smith.errors import UserError
+
+SIZE = 1024  # images in a shard
+BROKEN = 0.001  # of the files; with more of them than this a preparation ends
+
+
+class Shards:
+    """The images of a split, like an array (N, side, side, 3) uint8 of which one takes rows: `images[[5, 3, 8]]`.
+
+    mean: (side, side, 3) float64, their mean image; sha256: their digest and that of their labels
+    """
+
+    dtype = np.dtype(np.uint8)
+
+    def __init__(self, parts: list[np.ndarray], mean: np.ndarray, sha256: str) -> None:
+        self._parts, self.mean, self.sha256 = parts, mean, sha256
+        self._ends = np.cumsum([len(part) for part in parts])
+        self.shape = (int(self._ends[-1]), *parts[0].shape[1:])
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, rows: np.ndarray) -> np.ndarray:
+        found = np.empty((len(rows), *self.shape[1:]), self.dtype)
+        which = np.searchsorted(self._ends, rows, side="right")
+        for part in np.unique(which):
+            here = which == part
+            found[here] = self._parts[part][np.asarray(rows)[here] - (self._ends[part] - len(self._parts[part]))]
+        return found
+
+
+def read(folder: Path, split: str, side: int) -> Arrays:
+    """Returns a split of a prepared dataset: `Shards` and labels (N,) int32, in the order of the files' paths.
+
+    Raises UserError: it is not prepared, or not to its end, or at another size, or a shard is missing or cut off.
+    """
+    remedy = f"smith prepare {folder.name} FOLDER makes it from a folder with train/CLASS/*.JPEG and val/CLASS/*.JPEG"
+    try:
+        index = json.loads((folder / "index.json").read_text())
+    except FileNotFoundError:
+        begun = "its preparation is not finished" if disk.matching(folder, "*.np?") else "it is not there"
+        raise UserError(f"{folder}: {begun}: {remedy}") from None
+    except ValueError as error:
+        raise UserError(f"{folder}/index.json is damaged ({error}): delete it; {remedy}") from error
+    if index["side"] != side:
+        raise UserError(f"{folder} has images of {index['side']} pixels, not {side}: delete it; {remedy}")
+    try:
+        parts = [np.load(_images(folder, split, k), mmap_mode="r") for k in range(index[split]["shards"])]
+        about = [_about(folder, split, k) for k in range(len(parts))]
+        counts = [(len(part), len(of["labels"])) for part, of in zip(parts, about, strict=True)]
+        if any(images != labels for images, labels in counts):
+            raise ValueError("images and labels do not fit together")
+    except (OSError, ValueError, KeyError) as error:
+        raise UserError(
+            f"{folder}: a shard of {split} is damaged ({error}): delete it and index.json; {remedy}"
+        ) from error
+    mean = np.sum([of["total"] for of in about], axis=0) / sum(images for images, _ in counts)
+    images: Any = Shards(parts, mean, index[split]["sha256"])
+    return Arrays(images, np.concatenate([of["labels"] for of in about]))
+
+
+def prepare(source: Path, folder: Path, side: int, said: Callable[[str, int, int], None]) -> str:
+    """Turns ImageNet's folders into shards, on all cores, and returns a line on what there is then.
+
+    Shards that are there are kept. Files that are no images are left out and named.
+
+    Args:
+      source: with train/CLASS/*.JPEG and val/CLASS/*.JPEG
+      folder: where the shards go
+      said: is told (split, shards done, shards in all) after each
+
+    Raises UserError: as `folders.listed` does; too little room on the disk; more than 0.1 % of the files are broken.
+    """
+    listings = {split: folders.listed(source, split) for split in folders.NAMES}
+    disk.make_folder(folder, "--data-dir")
+    with disk.waiting(folder / "prepare.lock"):
+        _check_room(folder, sum(len(listing.paths) for listing in listings.values()) * side * side * 3)
+        (folder / "index.json").unlink(missing_ok=True)
+        index, broken = dict[str, Any](side=side), dict[Path, str]()
+        for split, listing in listings.items():
+            count, digest = -(-len(listing.paths) // SIZE), hashlib.sha256()
+            for k in range(count):
+                some = slice(k * SIZE, (k + 1) * SIZE)
+                about = _shard(folder, split, k, listing.paths[some], listing.labels[some], side)
+                broken |= {Path(name): why for name, why in json.loads(str(about["broken"])).items()}
+                digest.update(str(about["sha256"]).encode())
+                said(split, k + 1, count)
+            index[split] = {"shards": count, "sha256": digest.hexdigest()}
+        files = sum(len(listing.paths) for listing in listings.values())
+        if len(broken) > BROKEN * files:
+            raise UserError(f"{source}: {folders.broken_files(source, broken, files)}; at most 0.1 % may be")
+        with disk.whole(folder / "index.json") as part:
+            part.write_text(json.dumps(index, indent=1))
+    left_out = f"; left out: {folders.broken_files(source, broken, files)}" if broken else ""
+    return f"{folder}: {files - len(broken):,} images of {side} x {side} pixels{left_out}"
+
+
+def _shard(folder: Path, split: str, k: int, paths: list[Path], labels: np.ndarray, side: int) -> dict[str, np.ndarray]:
+    """Returns what is known of a shard: labels, sum of its images, broken files, digest. Makes it if need be."""
+    of = hashlib.sha256("\n".join(map(str, [side, *paths])).encode()).hexdigest()
+    try:
+        if str((about := _about(folder, split, k))["of"]) == of and _images(folder, split, k).is_file():
+            return about
+    except (OSError, ValueError, KeyError):
+        pass  # there is none, or none that can be read
+    images, broken = folders.decoded(paths, side)
+    good = [path not in broken for path in paths]
+    images, labels = images[good], labels[good]
+    about = {
+        "labels": labels,
+        "total": images.sum(axis=0, dtype=np.int64),
+        "broken": np.array(json.dumps({str(path): why for path, why in broken.items()})),
+        "sha256": np.array(Arrays(images, labels).sha256),
+        "of": np.array(of),
+    }
+    with disk.whole(_images(folder, split, k)) as part, part.open("wb") as stream:
+        np.save(stream, images)
+    with disk.whole(_images(folder, split, k).with_suffix(".npz")) as part, part.open("wb") as stream:
+        np.savez(stream, **about)
+    return about
+
+
+def _images(folder: Path, split: str, k: int) -> Path:
+    return folder / f"{split}-{k:05d}.npy"
+
+
+def _about(folder: Path, split: str, k: int) -> dict[str, np.ndarray]:
+    with np.load(_images(folder, split, k).with_suffix(".npz"), allow_pickle=False) as content:
+        return dict(content)
+
+
+def _check_room(folder: Path, needed: int) -> None:
+    there = sum(path.stat().st_size for path in disk.matching(folder, "*.npy"))
+    free = shutil.disk_usage(folder).free
+    if needed - there > free:
+        needs = f"{folder} needs {(needed - there) / 1e9:.1f} GB and has {free / 1e9:.1f}"
+        raise UserError(f"{needs}: say with --data-dir where there is room")

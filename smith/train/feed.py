@@ -1,0 +1,107 @@
+"""What a training loop is fed with: a dataset that lies on the device, or the batches of one that is read from disk.
+
+Both give the same images in the same order for the same seed. The order depends on the seed and the iteration alone, so
+nothing of it needs to be in a checkpoint.
+"""
+
+import functools
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import Any
+
+import jax
+import numpy as np
+from jax import Array
+
+from smith.data import Arrays
+from smith.train import step
+from smith.train.step import Problem
+
+AHEAD = 2  # batches that are read before they are asked for
+
+Batch = tuple[Problem, Array, int]  # what a step needs: images on the device, (2, N) their orders, where it begins
+
+
+@dataclass(frozen=True)
+class Streamed:
+    """A dataset of which a batch at a time is put on the device.
+
+    train, test: `smith.data.shards.Shards` and their labels
+    problem: its mean image and preprocessing, with one image of each split
+    """
+
+    train: Arrays
+    test: Arrays
+    problem: Problem
+
+    @classmethod
+    def of(cls, name: str, train: Arrays, test: Arrays) -> "Streamed":
+        """Takes the splits of a dataset in `smith.data.DATASETS`."""
+        one = [Arrays(split.images[np.array([0])], split.labels[:1]) for split in (train, test)]
+        images: Any = train.images
+        mean = jax.device_put(images.mean.astype(np.float32))
+        return cls(train, test, replace(Problem.put(name, *one), mean=mean))
+
+
+def put(name: str, train: Arrays, test: Arrays) -> Problem | Streamed:
+    """Puts a dataset on the device, if it is in memory."""
+    return (Problem.put if isinstance(train.images, np.ndarray) else Streamed.of)(name, train, test)
+
+
+def batches(problem: Problem | Streamed, key: Array, batch_size: int) -> Callable[[int], Batch]:
+    """Returns what gives an iteration's batch. key: of the order of the images."""
+    if isinstance(problem, Streamed):
+        return _Ahead(problem, key, batch_size)
+    at = places(key, len(problem.train_labels), batch_size)
+    return lambda iteration: (problem, *at(iteration))
+
+
+def places(key: Array, n: int, batch_size: int) -> Callable[[int], tuple[Array, int]]:
+    """Returns where an iteration's images are: ((2, N) order of its epoch and of the next, index of the first).
+
+    The training set of n images is shuffled for every epoch and read without a gap: a batch may end one epoch and begin
+    the next. The order depends on the key and the epoch alone.
+    """
+    orders = functools.lru_cache(1)(lambda epoch: step.orders(key, epoch, n))
+
+    def at(iteration: int) -> tuple[Array, int]:
+        epoch, first = divmod(iteration * batch_size, n)
+        return orders(epoch), first
+
+    return at
+
+
+def test_batch(problem: Problem | Streamed, first: int, size: int) -> Problem:
+    """Returns a problem that has the `size` test images from `first` on, round the end, among its own."""
+    if not isinstance(problem, Streamed):
+        return problem
+    images, labels = problem.test
+    rows = np.arange(first, first + size) % len(labels)
+    return replace(problem.problem, test_images=jax.device_put(images[rows]), test_labels=jax.device_put(labels[rows]))
+
+
+class _Ahead:
+    """Reads batches in a thread of its own, and puts them on the device, while the device is busy with those before."""
+
+    def __init__(self, problem: Streamed, key: Array, batch_size: int) -> None:
+        self._problem, self._batch_size = problem, batch_size
+        self._at = places(key, len(problem.train.labels), batch_size)
+        self._epoch: tuple[Array | None, np.ndarray] = None, np.empty(0)  # the orders in use, on the device and here
+        self._reader = ThreadPoolExecutor(1, "reader")
+        self._coming: dict[int, Future[Problem]] = {}
+        self._in_order = jax.device_put(np.arange(2 * batch_size).reshape(2, -1))
+
+    def __call__(self, iteration: int) -> Batch:
+        for t in range(iteration, iteration + 1 + AHEAD):
+            if t not in self._coming:
+                self._coming[t] = self._reader.submit(self._read, t)
+        return self._coming.pop(iteration).result(), self._in_order, 0
+
+    def _read(self, iteration: int) -> Problem:
+        orders, first = self._at(iteration)
+        if self._epoch[0] is not orders:
+            self._epoch = orders, np.asarray(orders).reshape(-1)
+        rows = self._epoch[1][first : first + self._batch_size]
+        images, labels = self._problem.train.images[rows], self._problem.train.labels[rows]
+        return replace(self._problem.problem, train_images=jax.device_put(images), train_labels=jax.device_put(labels))

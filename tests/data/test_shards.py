@@ -1,0 +1,179 @@
+"""Datasets that are streamed: prepared from folders in ImageNet's layout, and trained on as if they were in memory."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from smith import Constant, Run, iterations
+from smith.cli import main
+from smith.data import DATASETS, SPLITS, Arrays, Selection, dataset, folders, select, shards
+from smith.errors import UserError
+from smith.train import feed
+from smith.train.loop import train
+from smith.train.step import Problem
+
+SIDE = 20
+
+
+@dataset("small-shards", image_shape=(SIDE, SIDE, 3), classes=3, train_images=60, test_images=12, streamed=True)
+def small_shards(split, data_dir):
+    return shards.read(data_dir / "small-shards", split, SIDE)
+
+
+@pytest.fixture
+def source(tmp_path, monkeypatch):
+    """Three classes of 20 and 4 images, and shards of 7."""
+    monkeypatch.setattr(shards, "SIZE", 7)
+    random = np.random.default_rng(0)
+    for split, count in (("train", 20), ("val", 4)):
+        for label in range(3):
+            place = tmp_path / "source" / split / f"n{label}"
+            place.mkdir(parents=True)
+            for number in range(count):
+                pixels = random.integers(80 * label, 80 * label + 90, (SIDE, SIDE, 3), dtype=np.uint8)
+                Image.fromarray(pixels).save(place / f"{number:02}.JPEG", "PNG")
+    return tmp_path / "source"
+
+
+@pytest.fixture
+def prepared(source, tmp_path, capsys):
+    main(["prepare", "small-shards", str(source), "--data-dir", str(tmp_path)])
+    assert "72 images of 20 x 20 pixels" in capsys.readouterr().out
+    return tmp_path
+
+
+def test_shards_hold_what_the_folders_do(source, prepared):
+    for split in SPLITS:
+        found, expected = select(Selection("small-shards"), split, prepared), folders.read(source, split, SIDE)
+        rows = np.random.default_rng(1).permutation(len(expected.labels))
+        assert found.images.shape == expected.images.shape
+        np.testing.assert_array_equal(found.images[rows], expected.images[rows])
+        np.testing.assert_array_equal(found.labels, expected.labels)
+        np.testing.assert_allclose(found.images.mean, expected.images.mean(axis=0), rtol=1e-12)
+
+
+@pytest.mark.parametrize("begin", [0, 7])
+def test_training_on_shards_is_training_in_memory(source, prepared, begin):
+    run = Run(
+        "small-shards", "shallow3", 16, length=iterations(10), lr=Constant(0.01), momentum=0.9, weight_decay=5e-4,
+        crop=16, mirror=True, test_every=iterations(5),
+    )  # fmt: skip
+    streamed = feed.put(
+        "small-shards", **{split: select(Selection("small-shards"), split, prepared) for split in SPLITS}
+    )
+    assert isinstance(streamed, feed.Streamed)
+    memory = Problem.put("small-shards", **{split: folders.read(source, split, SIDE) for split in SPLITS})
+    rows = []
+    for problem in (memory, streamed):
+        at = next((point for point in train(run, 0, memory, until=begin) if point.iteration == begin), None)
+        rows.append([point.row for point in train(run, 0, problem, at if begin else None) if point.row])
+    assert len(rows[0]) == (2 if begin < 5 else 1)
+    for one, other in zip(*rows, strict=True):
+        assert one == pytest.approx(other, rel=1e-6, nan_ok=True)
+
+
+def test_a_run_on_shards_goes_through_the_command(prepared, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.py").write_text(
+        "from smith import Constant, Figure, Panel, Run, iterations\n"
+        "RUN = Run('small-shards', 'shallow3', 16, crop=16, length=iterations(4), lr=Constant(0.01))\n"
+        "FIGURE = Figure('streamed', 'Streamed', panels=(Panel('a', {'one': RUN}),))\n"
+    )
+    main(["run", "mine.py", "--scale", "paper", "--seeds", "1", "--data-dir", str(prepared), "--no-draw"])
+    assert "1 run trained" in capsys.readouterr().out
+
+
+def test_a_preparation_that_was_interrupted_goes_on(source, prepared, monkeypatch):
+    whole = {path.name: path.read_bytes() for path in (prepared / "small-shards").glob("*.np?")}
+    for name in ("index.json", "test-00001.npz"):
+        (prepared / "small-shards" / name).unlink()
+    with pytest.raises(UserError, match="its preparation is not finished: smith prepare small-shards FOLDER"):
+        select(Selection("small-shards"), "train", prepared)
+    decoded = []
+    monkeypatch.setattr(
+        folders, "decoded", lambda paths, side, do=folders.decoded: decoded.append(1) or do(paths, side)
+    )
+    shards.prepare(source, prepared / "small-shards", SIDE, lambda *_: None)
+    assert len(decoded) == 1
+    assert {path.name for path in (prepared / "small-shards").glob("*.np?")} == whole.keys()
+    assert (prepared / "small-shards" / "train-00003.npy").read_bytes() == whole["train-00003.npy"]
+    select(Selection("small-shards"), "train", prepared)
+
+
+def test_other_files_are_decoded_anew(source, prepared):
+    before = select(Selection("small-shards"), "train", prepared).sha256
+    Image.new("RGB", (9, 9), (1, 2, 3)).save(source / "train" / "n0" / "a.JPEG", "PNG")
+    shards.prepare(source, prepared / "small-shards", SIDE, lambda *_: None)
+    found = select(Selection("small-shards"), "train", prepared)
+    assert len(found.labels) == 61 and found.sha256 != before
+
+
+@pytest.mark.parametrize(("allowed", "status"), [(0.001, 2), (0.05, None)])
+def test_broken_files_are_named_and_left_out_or_end_it(source, tmp_path, capsys, monkeypatch, allowed, status):
+    monkeypatch.setattr(shards, "BROKEN", allowed)
+    (source / "train" / "n1" / "03.JPEG").write_bytes(b"no image")
+    args = ["prepare", "small-shards", str(source), "--data-dir", str(tmp_path)]
+    if status:
+        with pytest.raises(SystemExit) as ended:
+            main(args)
+        assert ended.value.code == status
+        assert "1 of 72 files can not be read: train/n1/03.JPEG" in capsys.readouterr().err
+        assert not (tmp_path / "small-shards" / "index.json").exists()
+    else:
+        main(args)
+        assert "71 images" in (said := capsys.readouterr().out) and "train/n1/03.JPEG" in said
+        assert len(select(Selection("small-shards"), "train", tmp_path).labels) == 59
+
+
+def cut_off(folder):
+    content = (folder / "train-00002.npy").read_bytes()
+    (folder / "train-00002.npy").write_bytes(content[:200])
+
+
+def of_another_size(folder):
+    index = json.loads((folder / "index.json").read_text())
+    (folder / "index.json").write_text(json.dumps({**index, "side": 8}))
+
+
+@pytest.mark.parametrize(
+    ("harm", "message"),
+    [
+        (cut_off, "a shard of train is damaged"),
+        (lambda folder: (folder / "train-00002.npz").unlink(), "a shard of train is damaged"),
+        (of_another_size, "images of 8 pixels, not 20"),
+        (lambda folder: (folder / "index.json").write_text("{"), "index.json is damaged"),
+    ],
+)
+def test_what_is_not_whole_is_told(prepared, harm, message):
+    harm(prepared / "small-shards")
+    with pytest.raises(UserError, match=message) as told:
+        select(Selection("small-shards"), "train", prepared)
+    assert "\n" not in str(told.value)
+
+
+def test_too_little_room_is_told_before_anything_is_written(source, tmp_path, monkeypatch):
+    monkeypatch.setattr(shards.shutil, "disk_usage", lambda _: type("Usage", (), {"free": 100}))
+    with pytest.raises(UserError, match="needs 0.0 GB and has 0.0: say with --data-dir"):
+        shards.prepare(source, tmp_path / "small-shards", SIDE, lambda *_: None)
+    assert not list((tmp_path / "small-shards").glob("*.np?"))
+
+
+def test_a_part_of_a_streamed_dataset_and_others_are_refused(tmp_path, capsys):
+    with pytest.raises(UserError, match="is streamed: leave classes"):
+        select(Selection("small-shards", classes=2), "train", tmp_path)
+    with pytest.raises(SystemExit):
+        main(["prepare", "cifar10", str(tmp_path)])
+    assert "smith data cifar10 is all it needs" in capsys.readouterr().err
+
+
+def test_imagenet_itself_says_what_it_needs(tmp_path):
+    assert DATASETS["imagenet"].streamed
+    with pytest.raises(UserError, match="imagenet: it is not there: smith prepare imagenet FOLDER makes it"):
+        select(Selection("imagenet"), "train", tmp_path)
+
+
+def test_in_memory_arrays_stay_in_memory():
+    arrays = Arrays(np.zeros((4, SIDE, SIDE, 3), np.uint8), np.zeros(4, np.int32))
+    assert isinstance(feed.put("small-shards", arrays, arrays), Problem)
