@@ -122,9 +122,9 @@ def signed(content: bytes) -> bytes:
     return content.replace(UNSIGNED, b"sha256:" + hashlib.sha256(content).hexdigest().encode())
 
 
-def read(path: Path) -> Result:
+def read(path: Path | str) -> Result:
     """Reads a result. Raises as `opened` does."""
-    with opened(path) as table:
+    with opened(Path(path)) as table:
         facts = {k.decode(): v.decode() for k, v in table.schema.metadata.items() if not k.startswith(b"ARROW")}
         del facts["digest"], facts["schema_version"]
         columns = {name: np.array(table[name].to_pylist(), np.float64) for name in table.column_names}  # without pandas

@@ -47,6 +47,7 @@ def written(tmp_path, small_run) -> Path:
 def test_what_is_written_is_read_back(written, small_run):
     result = results.read(written)
     assert (result.run, result.seed, result.status, result.facts) == (small_run, 3, "done", FACTS)
+    assert results.read(str(written)).run == small_run
     given = results.write(written.parent, small_run, 3, "done", made_up_rows(), FACTS)
     assert (given.description, given.facts, list(written.parent.iterdir())) == (result.description, FACTS, [written])
     for name in COLUMNS:
