@@ -23,6 +23,8 @@ def __getattr__(name: str) -> Any:
     """Imports all names when the first is asked for: the program hears signals before. Modules come by themselves."""
     if importlib.util.find_spec(f"smith.{name}"):
         raise AttributeError(name)
+    if name == "__all__":
+        return [*WITH_JAX, *(name for name in vars(importlib.import_module("smith.names")) if name[0] != "_")]
     return getattr(importlib.import_module(WITH_JAX.get(name, "smith.names")), name)
 
 

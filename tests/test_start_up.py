@@ -53,3 +53,9 @@ def test_commands_that_train_nothing_import_nothing_slow(args, slow, words, tmp_
     assert words in "\n".join(shown)
     assert "smith" in imported.split()
     assert slow & set(imported.split()) == set()
+
+
+def test_all_names_can_be_imported_at_once():
+    code = "from smith import *; print(Run.__name__, Task.__name__, caffe_sgd.__name__, __name__)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["Run", "Task", "caffe_sgd", "__main__"]

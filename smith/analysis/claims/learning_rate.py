@@ -145,7 +145,7 @@ C06 = Claim(
         ),
         policies("cifar10", "wide-32", ("1cycle 0.1-1/45", "CM 0.95-0.85", "100"), ("steps from 0.1", "800")),
     ),
-    "The two places where the paper compares an eighth of the length on data that are at hand; figure 16 is ImageNet. "
+    "The two places where the paper compares an eighth of the length on data that all have; figure 16 is ImageNet. "
     '"More" is any difference above zero.',
 )
 
@@ -165,7 +165,7 @@ C16 = Claim(
             {},
             lambda runs: np.array(np.nan),
             unit=IMAGES,
-            missing="ImageNet is not here",
+            missing="few have ImageNet; figure 16 shows its curves",
         ),
     ),
     "Faster is a higher accuracy after the same number of epochs, by any difference. ImageNet is not asked: the "
