@@ -1,7 +1,8 @@
 """Datasets that do not fit into memory: shards of decoded images on a disk, made once and read by memory map.
 
-A shard is a file of 1,024 images, `train-00000.npy`, and one of what belongs to it, `train-00000.npz`. The index is
-written last, so a preparation that was interrupted is never taken for a whole one: the same command goes on with it.
+A shard is a file of 1,024 images, `train-00000.npy`, and one of what belongs to it, `train-00000.npz`; `train.npz` has
+all labels and the mean image. The index is written last, so a preparation that was interrupted is never taken for a
+whole one: the same command goes on with it.
 """
 
 import hashlib
@@ -59,22 +60,18 @@ def read(folder: Path, split: str, side: int) -> Arrays:
         begun = "its preparation is not finished" if disk.matching(folder, "*.np?") else "it is not there"
         raise UserError(f"{folder}: {begun}: {remedy}") from None
     except ValueError as error:
-        raise UserError(f"{folder}/index.json is damaged ({error}): delete it; {remedy}") from error
+        raise UserError(f"{folder}/index.json is damaged ({error}): {remedy}") from error
     if index["side"] != side:
-        raise UserError(f"{folder} has images of {index['side']} pixels, not {side}: delete it; {remedy}")
+        raise UserError(f"{folder} has images of {index['side']} pixels, not {side}: {remedy}")
     try:
         parts = [np.load(_images(folder, split, k), mmap_mode="r") for k in range(index[split]["shards"])]
-        about = [_about(folder, split, k) for k in range(len(parts))]
-        counts = [(len(part), len(of["labels"])) for part, of in zip(parts, about, strict=True)]
-        if any(images != labels for images, labels in counts):
+        about = _about(folder / f"{split}.npz")
+        if sum(map(len, parts)) != len(about["labels"]):
             raise ValueError("images and labels do not fit together")
     except (OSError, ValueError, KeyError) as error:
-        raise UserError(
-            f"{folder}: a shard of {split} is damaged ({error}): delete it and index.json; {remedy}"
-        ) from error
-    mean = np.sum([of["total"] for of in about], axis=0) / sum(images for images, _ in counts)
-    images: Any = Shards(parts, mean, index[split]["sha256"])
-    return Arrays(images, np.concatenate([of["labels"] for of in about]))
+        raise UserError(f"{folder}: a file of {split} is damaged ({error}): {remedy}") from error
+    images: Any = Shards(parts, about["mean"], index[split]["sha256"])
+    return Arrays(images, about["labels"])
 
 
 def prepare(source: Path, folder: Path, side: int, said: Callable[[str, int, int], None]) -> str:
@@ -96,13 +93,17 @@ def prepare(source: Path, folder: Path, side: int, said: Callable[[str, int, int
         (folder / "index.json").unlink(missing_ok=True)
         index, broken = dict[str, Any](side=side), dict[Path, str]()
         for split, listing in listings.items():
-            count, digest = -(-len(listing.paths) // SIZE), hashlib.sha256()
+            count, digest, labels = -(-len(listing.paths) // SIZE), hashlib.sha256(), np.empty(0, np.int32)
+            total = np.zeros((side, side, 3), np.int64)
             for k in range(count):
                 some = slice(k * SIZE, (k + 1) * SIZE)
                 about = _shard(folder, split, k, listing.paths[some], listing.labels[some], side)
                 broken |= {Path(name): why for name, why in json.loads(str(about["broken"])).items()}
                 digest.update(str(about["sha256"]).encode())
+                labels = np.append(labels, about["labels"])
+                total += about["total"]
                 said(split, k + 1, count)
+            _write(folder / f"{split}.npz", labels=labels, mean=total / max(1, len(labels)))
             index[split] = {"shards": count, "sha256": digest.hexdigest()}
         files = sum(len(listing.paths) for listing in listings.values())
         if len(broken) > BROKEN * files:
@@ -117,7 +118,8 @@ def _shard(folder: Path, split: str, k: int, paths: list[Path], labels: np.ndarr
     """Returns what is known of a shard: labels, sum of its images, broken files, digest. Makes it if need be."""
     of = hashlib.sha256("\n".join(map(str, [side, *paths])).encode()).hexdigest()
     try:
-        if str((about := _about(folder, split, k))["of"]) == of and _images(folder, split, k).is_file():
+        about = _about(_images(folder, split, k).with_suffix(".npz"))
+        if str(about["of"]) == of and len(np.load(_images(folder, split, k), mmap_mode="r")) == len(about["labels"]):
             return about
     except (OSError, ValueError, KeyError):
         pass  # there is none, or none that can be read
@@ -133,8 +135,7 @@ def _shard(folder: Path, split: str, k: int, paths: list[Path], labels: np.ndarr
     }
     with disk.whole(_images(folder, split, k)) as part, part.open("wb") as stream:
         np.save(stream, images)
-    with disk.whole(_images(folder, split, k).with_suffix(".npz")) as part, part.open("wb") as stream:
-        np.savez(stream, **about)
+    _write(_images(folder, split, k).with_suffix(".npz"), **about)
     return about
 
 
@@ -142,9 +143,14 @@ def _images(folder: Path, split: str, k: int) -> Path:
     return folder / f"{split}-{k:05d}.npy"
 
 
-def _about(folder: Path, split: str, k: int) -> dict[str, np.ndarray]:
-    with np.load(_images(folder, split, k).with_suffix(".npz"), allow_pickle=False) as content:
+def _about(path: Path) -> dict[str, np.ndarray]:
+    with np.load(path, allow_pickle=False) as content:
         return dict(content)
+
+
+def _write(path: Path, **arrays: Any) -> None:
+    with disk.whole(path) as part, part.open("wb") as stream:
+        np.savez(stream, **arrays)
 
 
 def _check_room(folder: Path, needed: int) -> None:

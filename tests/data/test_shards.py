@@ -140,17 +140,19 @@ def of_another_size(folder):
 @pytest.mark.parametrize(
     ("harm", "message"),
     [
-        (cut_off, "a shard of train is damaged"),
-        (lambda folder: (folder / "train-00002.npz").unlink(), "a shard of train is damaged"),
+        (cut_off, "a file of train is damaged"),
+        (lambda folder: (folder / "train.npz").unlink(), "a file of train is damaged"),
         (of_another_size, "images of 8 pixels, not 20"),
         (lambda folder: (folder / "index.json").write_text("{"), "index.json is damaged"),
     ],
 )
-def test_what_is_not_whole_is_told(prepared, harm, message):
+def test_what_is_not_whole_is_told(source, prepared, harm, message):
     harm(prepared / "small-shards")
     with pytest.raises(UserError, match=message) as told:
         select(Selection("small-shards"), "train", prepared)
     assert "\n" not in str(told.value)
+    shards.prepare(source, prepared / "small-shards", SIDE, lambda *_: None)  # the remedy
+    assert len(select(Selection("small-shards"), "train", prepared).labels) == 60
 
 
 def test_too_little_room_is_told_before_anything_is_written(source, tmp_path, monkeypatch):
