@@ -4,7 +4,7 @@ The paper: too small a learning rate shows as a test loss that keeps falling; a 
 and ends lower (Remark 2). On ImageNet the test losses of both networks go on falling (b).
 
 Run:     smith run fig03
-Cost:    mini 2 min a seed on 2 CPU cores
+Cost:    mini 3 min a seed on 2 CPU cores
 Expect:  published: 0.0055 ends at a test loss of 0.509, 0.001 still falling before the drops at 0.538
 Assumed: the batch size and the size of the two drops, which the paper does not give
 """

@@ -5,7 +5,7 @@ weight decay it turns earlier and higher. On ImageNet a rising rate with little 
 to a flat test loss (b).
 
 Run:     smith run fig04
-Cost:    mini 45 s a seed on 2 CPU cores
+Cost:    mini 2 min a seed on 2 CPU cores
 Expect:  published minima 0.733 at LR 0.0024 (WD=1e-4), 0.701 at 0.0056 (4e-3), 0.826 at 0.0049 (1e-2)
 Assumed: the batch size, which the paper does not give
 """

@@ -1,7 +1,7 @@
 """Chooses how the miniature shrinks each network: tries candidates by criteria of no claim, and writes them down.
 
 Run:     python scripts/choose_miniature.py [--results DIR] [--write docs/miniature.md]
-Cost:    about 15 minutes on 2 CPU cores; what is trained already is not trained again
+Cost:    about 40 minutes on 2 CPU cores, with the stand-in for ImageNet; what is trained already is not trained again
 Expect:  a table of all candidates; of each network the one in smith/scales.py is marked
 
 The criteria, written down before the candidates were tried:
