@@ -10,7 +10,7 @@ Note:    the legend prints LR=0.1-1 where the author's logs start at 0.05. In hi
 """
 
 from experiments.bases import INCEPTION, RESNET50, one_cycle
-from smith import Figure, Panel, Run, iterations
+from smith import Figure, Panel, Run, iterations, sweep
 from smith.cli import run_experiment
 
 
@@ -18,12 +18,8 @@ def policies(run: Run, standard: int, length: int, step_size: int, *decays: floa
     """Returns the standard policy and 1cycle with several weight decays. Lengths in iterations."""
     short = run.replace(length=iterations(length), test_every=iterations(1_000))
     cycle = one_cycle(short, 0.05, 1.0, iterations(step_size), momentum=(0.95, 0.85))
-    return {
-        "Original; LR=0.1, WD=1e-4": run.replace(length=iterations(standard), test_every=iterations(6_700)),
-        **{
-            f"1cycle LR=0.1-1, WD={decay:g}".replace("e-0", "e-"): cycle.replace(weight_decay=decay) for decay in decays
-        },
-    }
+    usual = run.replace(length=iterations(standard), test_every=iterations(6_700))
+    return {"Original; LR=0.1, WD=1e-4": usual, **sweep(cycle, "1cycle LR=0.1-1, WD={}", weight_decay=decays)}
 
 
 FIGURE = Figure(
