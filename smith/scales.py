@@ -12,7 +12,7 @@ from fractions import Fraction
 from typing import Any
 
 from smith import networks
-from smith.data import DATASETS, STAND_INS
+from smith.data import DATASETS
 from smith.errors import UserError, unknown
 from smith.lengths import Length, iterations
 from smith.run import Run, Snapshot
@@ -116,6 +116,7 @@ def _crop(run: Run, side: int | None) -> int | None:
 
 
 MOST_TESTS = 40  # of a run in miniature
+STAND_IN, SIDE = "tinyimagenet40", 32  # for ImageNet at small scales: another dataset, its images' side in pixels
 
 # By the network and the dataset of the protocol. scripts/choose_miniature.py has the criteria, docs/miniature.md what
 # was tried.
@@ -127,10 +128,10 @@ MINIATURES: dict[tuple[str, str], Miniature] = {
     ("wide-32", "cifar10"): Miniature("wide-8", 1 / 4, 2_500, epochs=1 / 4, rate=1 / 2),
     ("densenet-40", "cifar10"): Miniature("densenet-10", 1 / 2, 2_500, epochs=1 / 4, rate=1 / 2),
     ("imagenet-resnet-50", "imagenet"): Miniature(
-        "imagenet-resnet-26", 1 / 4, 4_000, epochs=1 / 2, side=32, batch=1 / 4, data="tinyimagenet40"
+        "imagenet-resnet-26", 1 / 4, 4_000, epochs=1 / 2, side=SIDE, batch=1 / 4, data=STAND_IN
     ),
     ("inception-resnet-v2", "imagenet"): Miniature(
-        "inception-resnet-v2-32", 1 / 4, 4_000, epochs=1 / 2, side=32, batch=1 / 4, data="tinyimagenet40"
+        "inception-resnet-v2-32", 1 / 4, 4_000, epochs=1 / 2, side=SIDE, batch=1 / 4, data=STAND_IN
     ),
     ("lenet", "mnist"): Miniature("lenet", 1 / 2, 6_000, epochs=1 / 2, rate=1 / 2, side=None),
 }
@@ -154,7 +155,7 @@ def _for_smoke(run: Run) -> Run:
     batch_size, length = min(16, run.batch_size), min(run.iterations, 6)
     ghosts = run.batch_size // run.ghost_batch_size if run.ghost_batch_size else 1
     cut = _Cut(run, length, _for_smoke)
-    data, side = STAND_INS.get(run.data, (run.data, run.image_side))
+    data, side = (STAND_IN, SIDE) if run.data == "imagenet" else (run.data, run.image_side)
     return cut.run_with(
         data=data,
         image_side=side,

@@ -88,11 +88,8 @@ class Prepare:
             raise UserError(f"{self.name} is kept in memory: smith data {self.name} is all it needs, not as {known} do")
         with Progress(console=console(sys.stderr), transient=True) as bars:
             tasks = {split: bars.add_task(f"shards of {split}", total=None) for split in ("train", "test")}
-            print(
-                shards.prepare(
-                    self.source,
-                    self.data_dir / self.name,
-                    info.image_shape[0],
-                    lambda split, done, count: bars.update(tasks[split], completed=done, total=count),
-                )
-            )
+
+            def said(split: str, done: int, count: int) -> None:
+                bars.update(tasks[split], completed=done, total=count)
+
+            print(shards.prepare(self.source, self.data_dir / self.name, info.image_shape[0], said))

@@ -74,14 +74,8 @@ KEYS = {
     "speed": "f10bc5cdf1", "table1": "866026e23c", "table2": "bb31e31113",
 }  # fmt: skip
 SCALED = {"fig14a": (0, 10), "fig15b": (100, 0.5)}  # shift and factor of the paper's horizontal axis
-DRAWN_AS_IT_IS = (
-    "fig03b",
-    "fig04b",
-    "fig05a",
-    "fig05b",
-    "fig16a",
-    "fig16b",
-)  # of the panels over iterations: the first test is not drawn at 0
+# Of the panels over iterations: the first test is not drawn at 0.
+DRAWN_AS_IT_IS = ("fig03b", "fig04b", "fig05a", "fig05b", "fig16a", "fig16b")
 
 
 def digest(runs: list[Run]) -> str:

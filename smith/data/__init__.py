@@ -134,9 +134,6 @@ def tinyimagenet40(split: Split, data_dir: Path) -> Arrays:
     return folders.read(folder, split, 64)
 
 
-STAND_INS = {"imagenet": ("tinyimagenet40", 32)}  # at small scales: another dataset, and its images' side in pixels
-
-
 def default_data_dir() -> Path:
     """Returns the folder that TFDS uses when none is given: TFDS_DATA_DIR, or ~/tensorflow_datasets."""
     return Path(os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets").expanduser()
@@ -189,10 +186,10 @@ class Selection(NamedTuple):
 
 def select(part: Selection, split: Split, data_dir: Path) -> Arrays:
     """Returns a split of a part of a dataset. Of the test images it takes all of the classes. Raises as `load` does."""
-    if DATASETS[part.name].streamed and any(part[1:]):
-        raise UserError(f"{part.name} is streamed: leave classes, train_images and image_side out")
-    if DATASETS[part.name].streamed:
+    if not any(part[1:]):
         return load(part.name, split, data_dir)
+    if DATASETS[part.name].streamed:
+        raise UserError(f"{part.name} is streamed: leave classes, train_images and image_side out")
     images = part.train_images if split == "train" else None
     return derive(load(part.name, split, data_dir), classes=part.classes, images=images, side=part.image_side)
 

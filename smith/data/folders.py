@@ -16,11 +16,10 @@ KINDS = (".jpeg", ".jpg", ".png")
 
 
 class Listing(NamedTuple):
-    """The files of a split in the order of their paths, their labels (N,) int32, and how many classes there are."""
+    """The files of a split in the order of their paths, and their labels (N,) int32."""
 
     paths: list[Path]
     labels: np.ndarray
-    classes: int
 
 
 def read(folder: Path, split: str, side: int) -> Arrays:
@@ -49,7 +48,7 @@ def listed(folder: Path, split: str) -> Listing:
         raise UserError(f"{folder}: {_some(odd)} in only one of train and val: complete the classes")
     by_class = [_images(folder / NAMES[split] / name) for name in classes]
     labels = np.repeat(np.arange(len(classes), dtype=np.int32), [len(of_one) for of_one in by_class])
-    return Listing([path for of_one in by_class for path in of_one], labels, len(classes))
+    return Listing([path for of_one in by_class for path in of_one], labels)
 
 
 def decoded(paths: Sequence[Path], side: int) -> tuple[np.ndarray, dict[Path, str]]:

@@ -89,7 +89,8 @@ def prepare(source: Path, folder: Path, side: int, said: Callable[[str, int, int
     listings = {split: folders.listed(source, split) for split in folders.NAMES}
     disk.make_folder(folder, "--data-dir")
     with disk.waiting(folder / "prepare.lock"):
-        _check_room(folder, sum(len(listing.paths) for listing in listings.values()) * side * side * 3)
+        files = sum(len(listing.paths) for listing in listings.values())
+        _check_room(folder, files * side * side * 3)
         (folder / "index.json").unlink(missing_ok=True)
         index, broken = dict[str, Any](side=side), dict[Path, str]()
         for split, listing in listings.items():
@@ -105,7 +106,6 @@ def prepare(source: Path, folder: Path, side: int, said: Callable[[str, int, int
                 said(split, k + 1, count)
             _write(folder / f"{split}.npz", labels=labels, mean=total / max(1, len(labels)))
             index[split] = {"shards": count, "sha256": digest.hexdigest()}
-        files = sum(len(listing.paths) for listing in listings.values())
         if len(broken) > BROKEN * files:
             raise UserError(f"{source}: {folders.broken_files(source, broken, files)}; at most 0.1 % may be")
         with disk.whole(folder / "index.json") as part:
@@ -116,10 +116,10 @@ def prepare(source: Path, folder: Path, side: int, said: Callable[[str, int, int
 
 def _shard(folder: Path, split: str, k: int, paths: list[Path], labels: np.ndarray, side: int) -> dict[str, np.ndarray]:
     """Returns what is known of a shard: labels, sum of its images, broken files, digest. Makes it if need be."""
-    of = hashlib.sha256("\n".join(map(str, [side, *paths])).encode()).hexdigest()
+    file, of = _images(folder, split, k), hashlib.sha256("\n".join(map(str, [side, *paths])).encode()).hexdigest()
     try:
-        about = _about(_images(folder, split, k).with_suffix(".npz"))
-        if str(about["of"]) == of and len(np.load(_images(folder, split, k), mmap_mode="r")) == len(about["labels"]):
+        about = _about(file.with_suffix(".npz"))
+        if str(about["of"]) == of and len(np.load(file, mmap_mode="r")) == len(about["labels"]):
             return about
     except (OSError, ValueError, KeyError):
         pass  # there is none, or none that can be read
@@ -133,9 +133,9 @@ def _shard(folder: Path, split: str, k: int, paths: list[Path], labels: np.ndarr
         "sha256": np.array(Arrays(images, labels).sha256),
         "of": np.array(of),
     }
-    with disk.whole(_images(folder, split, k)) as part, part.open("wb") as stream:
+    with disk.whole(file) as part, part.open("wb") as stream:
         np.save(stream, images)
-    _write(_images(folder, split, k).with_suffix(".npz"), **about)
+    _write(file.with_suffix(".npz"), **about)
     return about
 
 
@@ -154,8 +154,7 @@ def _write(path: Path, **arrays: Any) -> None:
 
 
 def _check_room(folder: Path, needed: int) -> None:
-    there = sum(path.stat().st_size for path in disk.matching(folder, "*.npy"))
-    free = shutil.disk_usage(folder).free
-    if needed - there > free:
-        needs = f"{folder} needs {(needed - there) / 1e9:.1f} GB and has {free / 1e9:.1f}"
+    needed -= sum(path.stat().st_size for path in disk.matching(folder, "*.npy"))
+    if needed > (free := shutil.disk_usage(folder).free):
+        needs = f"{folder} needs {needed / 1e9:.1f} GB and has {free / 1e9:.1f}"
         raise UserError(f"{needs}: say with --data-dir where there is room")

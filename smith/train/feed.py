@@ -35,6 +35,16 @@ class Streamed:
     test: Arrays
     problem: Problem
 
+    @property
+    def train_labels(self) -> np.ndarray:
+        """Of all images, as a problem on the device has them."""
+        return self.train.labels
+
+    @property
+    def test_labels(self) -> np.ndarray:
+        """Likewise."""
+        return self.test.labels
+
     @classmethod
     def of(cls, name: str, train: Arrays, test: Arrays) -> "Streamed":
         """Takes the splits of a dataset in `smith.data.DATASETS`."""
@@ -51,10 +61,8 @@ def put(name: str, train: Arrays, test: Arrays) -> Problem | Streamed:
 
 def batches(problem: Problem | Streamed, key: Array, batch_size: int) -> Callable[[int], Batch]:
     """Returns what gives an iteration's batch. key: of the order of the images."""
-    if isinstance(problem, Streamed):
-        return _Ahead(problem, key, batch_size)
     at = places(key, len(problem.train_labels), batch_size)
-    return lambda iteration: (problem, *at(iteration))
+    return _Ahead(problem, at, batch_size) if isinstance(problem, Streamed) else lambda t: (problem, *at(t))
 
 
 def places(key: Array, n: int, batch_size: int) -> Callable[[int], tuple[Array, int]]:
@@ -76,17 +84,19 @@ def test_batch(problem: Problem | Streamed, first: int, size: int) -> Problem:
     """Returns a problem that has the `size` test images from `first` on, round the end, among its own."""
     if not isinstance(problem, Streamed):
         return problem
-    images, labels = problem.test
-    rows = np.arange(first, first + size) % len(labels)
-    return replace(problem.problem, test_images=jax.device_put(images[rows]), test_labels=jax.device_put(labels[rows]))
+    images, labels = _put_rows(problem.test, np.arange(first, first + size) % len(problem.test_labels))
+    return replace(problem.problem, test_images=images, test_labels=labels)
+
+
+def _put_rows(split: Arrays, rows: np.ndarray) -> tuple[Array, Array]:
+    return jax.device_put((split.images[rows], split.labels[rows]))
 
 
 class _Ahead:
     """Reads batches in a thread of its own, and puts them on the device, while the device is busy with those before."""
 
-    def __init__(self, problem: Streamed, key: Array, batch_size: int) -> None:
-        self._problem, self._batch_size = problem, batch_size
-        self._at = places(key, len(problem.train.labels), batch_size)
+    def __init__(self, problem: Streamed, at: Callable[[int], tuple[Array, int]], batch_size: int) -> None:
+        self._problem, self._at, self._batch_size = problem, at, batch_size
         self._epoch: tuple[Array | None, np.ndarray] = None, np.empty(0)  # the orders in use, on the device and here
         self._reader = ThreadPoolExecutor(1, "reader")
         self._coming: dict[int, Future[Problem]] = {}
@@ -101,7 +111,6 @@ class _Ahead:
     def _read(self, iteration: int) -> Problem:
         orders, first = self._at(iteration)
         if self._epoch[0] is not orders:
-            self._epoch = orders, np.asarray(orders).reshape(-1)
-        rows = self._epoch[1][first : first + self._batch_size]
-        images, labels = self._problem.train.images[rows], self._problem.train.labels[rows]
-        return replace(self._problem.problem, train_images=jax.device_put(images), train_labels=jax.device_put(labels))
+            self._epoch = orders, np.ravel(orders)
+        images, labels = _put_rows(self._problem.train, self._epoch[1][first : first + self._batch_size])
+        return replace(self._problem.problem, train_images=images, train_labels=labels)

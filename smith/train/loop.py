@@ -19,7 +19,6 @@ from smith.metrics import ALWAYS
 from smith.run import Run
 from smith.schedules import Schedule
 from smith.train import feed, step
-from smith.train.feed import Streamed
 from smith.train.step import Problem, Program, TrainState
 
 Tree = Any  # a pytree of arrays
@@ -52,7 +51,7 @@ class Point(NamedTuple):
 
 
 def train(
-    run: Run, seed: int, problem: Problem | Streamed, begin: Point | None = None, until: int | None = None
+    run: Run, seed: int, problem: Problem | feed.Streamed, begin: Point | None = None, until: int | None = None
 ) -> Iterator[Point]:
     """Trains one run with one seed.
 
@@ -104,15 +103,14 @@ def _values(schedule: Schedule, iterations: int, iterations_per_epoch: float) ->
 
 
 def make_test(
-    run: Run, program: Program, problem: Problem | Streamed, point: Point, hyper: np.ndarray, key: Array
+    run: Run, program: Program, problem: Problem | feed.Streamed, point: Point, hyper: np.ndarray, key: Array
 ) -> Generator[Point, None, Point]:
     """Makes a test: yields `point` before every batch of images, then the point with the row, and returns that.
 
     A moving test goes on where the run's last one ended, on images that `key` mirrors at random.
     """
     t, state = point.iteration, point.state
-    there = len(problem.test.labels if isinstance(problem, Streamed) else problem.test_labels)
-    total = min(run.test_images or there, there)
+    total = min(run.test_images or len(problem.test_labels), len(problem.test_labels))
     first, mirror = (t // run.count(run.test_every) * total, key) if run.moving_test else (0, None)
     sums = np.zeros(len(program.metrics))
     for done in range(0, total, EVALUATION_BATCH):
