@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
@@ -35,14 +35,17 @@ Names = Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="
 Folder = Annotated[Path, tyro.conf.arg(metavar="FOLDER")]
 
 
-def number(option: str, most: int) -> tyro.constructors.PrimitiveConstructorSpec[int]:
-    """Returns how an option is read that takes a whole number."""
+def number(option: str, most: int, zero: str = "0") -> tyro.constructors.PrimitiveConstructorSpec[int]:
+    """Returns how an option is read that takes a whole number. zero: another word for 0."""
 
     def read(words: list[str]) -> int:
+        if words[0] == zero:
+            return 0
         with contextlib.suppress(ValueError):
             if 0 <= int(words[0]) <= most:
                 return int(words[0])
-        raise UserError(f"{option} {words[0]}: give a whole number from 0 to {most:,}")
+        asked = "a whole number from 0" if zero == "0" else f"{zero}, or a whole number from 1"
+        raise UserError(f"{option} {words[0]}: give {asked} to {most:,}")
 
     typed = {"is_instance": lambda value: isinstance(value, int), "str_from_instance": lambda value: [str(value)]}
     return tyro.constructors.PrimitiveConstructorSpec(nargs=1, metavar="N", instance_from_str=read, **typed)
@@ -50,9 +53,13 @@ def number(option: str, most: int) -> tyro.constructors.PrimitiveConstructorSpec
 
 Workers = Annotated[int, number("--workers", 4 * (os.cpu_count() or 1))]
 Seeds = Annotated[int, tyro.conf.arg(help="seeds per run; 0 for the scale's own number"), number("--seeds", 1_000)]
+Devices = Annotated[
+    int, tyro.conf.arg(help="how many devices share each batch, or all"), number("--devices", 64, "all")
+]
 Time = Annotated[str, tyro.conf.arg(metavar="TIME")]
 
 
+CLUSTER = "share each batch with the devices of other processes of the same command, this one the K-th of N from 0"
 GALLERY = Path("figures")  # what the repository shows; written only where --figures-dir says so
 
 
@@ -93,6 +100,8 @@ class Training(Drawing):
     data_dir: Folder = field(default_factory=default_data_dir)  # where the datasets are
     budget: Time = ""  # stop after this time, such as 8m, 90s or 1h, and keep a checkpoint; the next call goes on
     checkpoint_every: Time = "2m"  # time between two checkpoints of a run, such as 30s or 10m
+    devices: Devices = 1
+    cluster: Annotated[str, tyro.conf.arg(metavar="auto|K/N@HOST:PORT", help=CLUSTER)] = ""
 
     def limit(self) -> float | None:
         """Returns the budget in seconds."""
@@ -102,14 +111,20 @@ class Training(Drawing):
         """Returns the budget and the time between checkpoints, in seconds."""
         return {"budget": self.limit(), "checkpoint_every": seconds(self.checkpoint_every, "--checkpoint-every")}
 
-    def train(self, jobs: "Sequence[Job]", store: Store, **options: bool) -> None:
+    def train(self, jobs: "Sequence[Job]", store: Store, **options: Any) -> None:
         """Trains jobs and says what was done."""
-        from smith.train import devices
+        from smith.train import devices, hosts
         from smith.train import jobs as training
         from smith.train.progress import Display
 
-        with devices.failures(), Display() as display:
-            done = training.execute(jobs, store, self.data_dir, display, **self.times(), **options)
+        if self.cluster:
+            training.prepare(job.run for job in jobs)
+        with hosts.joined(self.cluster), devices.failures(), Display() as display:
+            if hosts.following():
+                training.follow(self.data_dir)
+                sys.exit()
+            options = self.times() | {"device_count": 0 if self.cluster else self.devices} | options
+            done = training.execute(jobs, store, self.data_dir, display, **options)
         _say_what_was_done(done)
 
 
@@ -196,7 +211,8 @@ class Run(Training):
 
         found, store, deadline = experiments.find(self.names), self.store(), Deadline(self.limit())
         stop = self.on_divergence == "stop"
-        alone = ["--force"] * self.force + ["--on-divergence stop"] * stop
+        alone = ["--force"] * self.force + ["--on-divergence stop"] * stop + ["--devices"] * (self.devices != 1)
+        alone += ["--cluster"] * bool(self.cluster)
         workers.check(self.workers, alone)
         self.times()  # a mistake is told once, not by every worker
         disk.make_folder(self.figures_dir, "--figures-dir")

@@ -17,6 +17,7 @@ os.environ |= {"NPROC": "1", "OPENBLAS_NUM_THREADS": "1"} if "PYTEST_XDIST_WORKE
 
 import filelock
 import hypothesis
+import jax
 import pytest
 from processes import Place
 from small import FAMILY, SMALL_RUN, made_up
@@ -26,6 +27,7 @@ from smith.networks.cpu import prepare_process
 from smith.run import Run
 
 prepare_process()
+jax.config.update("jax_num_cpu_devices", 4)  # one computes, as elsewhere, where a test does not ask for more
 hypothesis.settings.register_profile("default", deadline=None)  # the first example compiles
 hypothesis.settings.load_profile("default")
 

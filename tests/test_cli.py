@@ -83,7 +83,10 @@ READ_RESULTS = ("status", "verify", "pack", "report", "draw fig14", "fidelity fi
         ("run fig14 --checkpoint-every 2", "--checkpoint-every 2: give a time"),
         ("run fig14 --workers -1", "--workers -1: give a whole number from 0 to "),
         ("run fig14 --workers 100000", "--workers 100000: give a whole number from 0 to "),
-        ("run fig14 --workers 2 --force", "--force goes from run to run in order"),
+        ("run fig14 --workers 2 --force", "--force trains one run at a time"),
+        ("run fig14 --workers 2 --devices all", "--devices trains one run at a time"),
+        ("run fig14 --devices some", "--devices some: give all, or a whole number from 1 to 64"),
+        ("run fig14 --cluster here", "--cluster here: give auto, or such as 0/2@HOST:1234"),
         ("calibrate fig05", "fig05 has no assumed settings to calibrate; these have: fig01 "),
         ("fidelity table1", "name a figure"),
         ("data mnist cifar1O", "unknown dataset 'cifar1O': did you mean 'cifar10'?"),
@@ -165,7 +168,13 @@ def test_run_plans_trains_and_draws(execute, capsys, tmp_path):
     call("run", "fig14", "--scale", "smoke", "--seeds", "2", "--budget", "8m", "--checkpoint-every", "30s")
     ((planned, more),) = told
     assert len(planned) == 2 * 6 and {job.seed for job in planned} == {0, 1}
-    assert more == {"budget": 480, "checkpoint_every": 30, "force": False, "stop_on_divergence": False}
+    assert more == {
+        "budget": 480,
+        "checkpoint_every": 30,
+        "force": False,
+        "stop_on_divergence": False,
+        "device_count": 1,
+    }
     first, second = capsys.readouterr().out.splitlines()
     assert first == "5 runs trained, 1 diverged; 1 were there; 0 left"
     assert second.startswith("fig14: drawn/smoke/fig14.png (6 runs, 1 seed")

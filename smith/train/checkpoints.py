@@ -153,7 +153,9 @@ def _orbax() -> Iterator[tuple[Any, Any]]:
     import orbax.checkpoint as ocp
 
     logging.getLogger("absl").setLevel(logging.CRITICAL)
-    with ocp.Checkpointer(ocp.StandardCheckpointHandler()) as checkpointer:
+    alone = ocp.options.MultiprocessingOptions(primary_host=0, active_processes={0}, barrier_sync_key_prefix="leader")
+    handler = ocp.StandardCheckpointHandler(multiprocessing_options=alone)
+    with ocp.Checkpointer(handler, multiprocessing_options=alone) as checkpointer:
         yield checkpointer, ocp.args
 
 

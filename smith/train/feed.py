@@ -8,19 +8,22 @@ import functools
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 from jax import Array
 
+from smith import data
 from smith.data import Arrays
-from smith.train import step
+from smith.run import Run
+from smith.train import devices, step
 from smith.train.step import Problem
 
 AHEAD = 2  # batches that are read before they are asked for
 
-Batch = tuple[Problem, Array, int]  # what a step needs: images on the device, (2, N) their orders, where it begins
+# What a step needs: images on the device; (2, N) their orders and where it begins there, or None if they are the batch.
+Batch = tuple[Problem, Array | None, int]
 
 
 @dataclass(frozen=True)
@@ -50,13 +53,34 @@ class Streamed:
         """Takes the splits of a dataset in `smith.data.DATASETS`."""
         one = [Arrays(split.images[np.array([0])], split.labels[:1]) for split in (train, test)]
         images: Any = train.images
-        mean = jax.device_put(images.mean.astype(np.float32))
+        mean = devices.put(images.mean.astype(np.float32), devices.layout())
         return cls(train, test, replace(Problem.put(name, *one), mean=mean))
 
 
 def put(name: str, train: Arrays, test: Arrays) -> Problem | Streamed:
     """Puts a dataset on the device, if it is in memory."""
     return (Problem.put if isinstance(train.images, np.ndarray) else Streamed.of)(name, train, test)
+
+
+class Datasets:
+    """Keeps the dataset in use on the device, from one run to the next.
+
+    digests: of the splits of that dataset, as a result's metadata has them
+    """
+
+    def __init__(self, data_dir: Path) -> None:
+        self.digests: dict[str, str] = {}
+        self._data_dir = data_dir
+        self._kept: tuple[data.Selection, Problem | Streamed] | None = None
+
+    def of(self, run: Run) -> Problem | Streamed:
+        """Returns a run's dataset. Raises UserError if it is not to be had."""
+        if not self._kept or self._kept[0] != run.selection:
+            self._kept = None  # one at a time
+            splits = {split: data.select(run.selection, split, self._data_dir) for split in data.SPLITS}
+            self._kept = run.selection, put(run.data, **splits)
+            self.digests = {f"{split}_sha256": arrays.sha256 for split, arrays in splits.items()}
+        return self._kept[1]
 
 
 def batches(problem: Problem | Streamed, key: Array, batch_size: int) -> Callable[[int], Batch]:
@@ -84,12 +108,13 @@ def test_batch(problem: Problem | Streamed, first: int, size: int) -> Problem:
     """Returns a problem that has the `size` test images from `first` on, round the end, among its own."""
     if not isinstance(problem, Streamed):
         return problem
-    images, labels = _put_rows(problem.test, np.arange(first, first + size) % len(problem.test_labels))
+    rows = np.arange(first, first + size) % len(problem.test_labels)
+    images, labels = _put_rows(problem.test, rows, devices.layout(size))
     return replace(problem.problem, test_images=images, test_labels=labels)
 
 
-def _put_rows(split: Arrays, rows: np.ndarray) -> tuple[Array, Array]:
-    return jax.device_put((split.images[rows], split.labels[rows]))
+def _put_rows(split: Arrays, rows: np.ndarray, layout: Any) -> tuple[Array, Array]:
+    return devices.put(split.images, layout, rows), devices.put(split.labels, layout, rows)
 
 
 class _Ahead:
@@ -100,17 +125,18 @@ class _Ahead:
         self._epoch: tuple[Array | None, np.ndarray] = None, np.empty(0)  # the orders in use, on the device and here
         self._reader = ThreadPoolExecutor(1, "reader")
         self._coming: dict[int, Future[Problem]] = {}
-        self._in_order = jax.device_put(np.arange(2 * batch_size).reshape(2, -1))
+        self._layout = devices.layout(batch_size)  # asked here: the reader's thread has no devices set
 
     def __call__(self, iteration: int) -> Batch:
         for t in range(iteration, iteration + 1 + AHEAD):
             if t not in self._coming:
                 self._coming[t] = self._reader.submit(self._read, t)
-        return self._coming.pop(iteration).result(), self._in_order, 0
+        return self._coming.pop(iteration).result(), None, 0
 
     def _read(self, iteration: int) -> Problem:
         orders, first = self._at(iteration)
         if self._epoch[0] is not orders:
             self._epoch = orders, np.ravel(orders)
-        images, labels = _put_rows(self._problem.train, self._epoch[1][first : first + self._batch_size])
+        rows = self._epoch[1][first : first + self._batch_size]
+        images, labels = _put_rows(self._problem.train, rows, self._layout)
         return replace(self._problem.problem, train_images=images, train_labels=labels)

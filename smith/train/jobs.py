@@ -1,5 +1,7 @@
 """From descriptions to result files: which runs are missing, and each of them from its lock to its result."""
 
+import contextlib
+import functools
 import itertools
 import math
 import os
@@ -11,19 +13,19 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from smith import data, disk
+from smith import disk
 from smith.errors import UserError
 from smith.run import Run
 from smith.store import Store, packs, results
-from smith.train import checkpoints, devices, settings, stopping, timing
+from smith.train import checkpoints, devices, hosts, settings, stopping, timing
 from smith.train.checkpoints import Checkpoint, DamagedCheckpoint, Keeper
 from smith.train.places import Job, Places
 from smith.train.progress import Display
 from smith.train.stopping import Deadline
 
 if TYPE_CHECKING:
-    from smith.train.feed import Streamed
-    from smith.train.step import Problem, TrainState
+    from smith.train.feed import Datasets
+    from smith.train.step import TrainState
 
 POLL = 1.0  # seconds between two looks at runs that other processes have in hand
 
@@ -68,6 +70,7 @@ def execute(
     force: bool = False,
     checkpoint_every: float = 120.0,
     stop_on_divergence: bool = False,
+    device_count: int = 1,
 ) -> Summary:
     """Trains the jobs that have no result and writes a result for each.
 
@@ -77,11 +80,13 @@ def execute(
       force: trains also the jobs that have a result, which is replaced.
       checkpoint_every: seconds between two checkpoints of a run.
       stop_on_divergence: begins no further run when one has diverged.
+      device_count: how many devices share each batch; 0 for all.
 
     Runs on a dataset that is not to be had are left out and counted, as long as there are others.
 
     Raises:
-      UserError: an unknown solver; no device; no data for any job; a file that can not be read may have a result.
+      UserError: an unknown solver; no device, or too few; a batch that does not divide by them; no data for any job; a
+        file that can not be read may have a result.
       OSError: no room or no permission to write.
       Stopped: a signal came (see `smith.train.stopping`).
     """
@@ -97,9 +102,31 @@ def execute(
     for path, line in store.damaged.items():
         if todo and packs.is_pack(path):
             display.warn(f"damaged, what it held is trained again: {line}")
+    count, halted = Counter[str](), ""
     if todo:
         prepare(job.run for job in todo)
         devices.start(display.warn)
+        with devices.shared(device_count):
+            devices.check(job.run for job in todo)
+            count, halted = _attempt_all(todo, owner, stop_on_divergence)
+    places.tidy(set(jobs) - owner.todo, owner.todo)
+    trained, found = count["done"] + count["diverged"], found + count["found"]
+    if owner.missing and not trained and not found:
+        raise UserError("; ".join(reason for reason, _ in owner.missing.values()))
+    left = count["left"] + count["stopped"]
+    return Summary(trained, count["diverged"], found, left, count["stopped"], owner.missing, halted)
+
+
+def follow(data_dir: Path) -> None:
+    """Trains what another process tells (see `smith.train.hosts`). Raises UserError if there is no data for it."""
+    from smith.train.feed import Datasets
+
+    with devices.shared(0):
+        hosts.follow(Datasets(data_dir).of, _like)
+
+
+def _attempt_all(todo: Sequence[Job], owner: "Owner", stop_on_divergence: bool) -> tuple[Counter[str], str]:
+    """Attempts each job, and again those that are busy. Returns how they went, and which one halted the rest."""
     count, halted, told = Counter[str](), "", 0
     while todo:
         busy = []
@@ -112,16 +139,11 @@ def execute(
             count[status] += 1
         if len(busy) == len(todo):
             if len(busy) != told:
-                display.waiting(len(busy))
+                owner.display.waiting(len(busy))
             told = len(busy)
             time.sleep(POLL)
         todo = busy
-    places.tidy(set(jobs) - owner.todo, owner.todo)
-    trained, found = count["done"] + count["diverged"], found + count["found"]
-    if owner.missing and not trained and not found:
-        raise UserError("; ".join(reason for reason, _ in owner.missing.values()))
-    left = count["left"] + count["stopped"]
-    return Summary(trained, count["diverged"], found, left, count["stopped"], owner.missing, halted)
+    return count, halted
 
 
 def prepare(runs: Iterable[Run]) -> None:
@@ -173,8 +195,6 @@ class Owner:
 
     def __post_init__(self) -> None:
         self._compiling = timing.compile_seconds(self.store)
-        self._problem: tuple[data.Selection, Problem | Streamed] | None = None
-        self._digests: dict[str, str] = {}
 
     def attempt(self, job: Job) -> str:
         """Trains a job and writes its result, unless another process does.
@@ -193,7 +213,7 @@ class Owner:
             if self._has_result(job) and not self.force:
                 self.todo.discard(job)
                 return "found"
-            if not self._data(job.run):
+            if not self._data_is_there(job.run):
                 return "missing"
             self.display.begin(job.run, job.seed)
             with stopping.run_in_hand():
@@ -211,23 +231,24 @@ class Owner:
             self.store.check({path})
         return False
 
-    def _data(self, run: Run) -> "Problem | Streamed | None":
-        """Returns a dataset for the device, or None if it is not to be had. Tries once for each dataset."""
-        from smith.train import feed
+    @functools.cached_property
+    def datasets(self) -> "Datasets":
+        """The dataset that is kept on the device."""
+        from smith.train.feed import Datasets
 
-        name, selection = run.data, run.selection
-        if name not in self.missing and (not self._problem or self._problem[0] != selection):
-            self._problem = None  # one at a time
-            try:
-                splits = {split: data.select(selection, split, self.data_dir) for split in data.SPLITS}
-                self._problem = selection, feed.put(name, **splits)
-                self._digests = {f"{split}_sha256": arrays.sha256 for split, arrays in splits.items()}
-            except UserError as error:
-                self.missing[name] = str(error), 0
-        if name in self.missing:
-            self.missing[name] = self.missing[name][0], self.missing[name][1] + 1
-            return None
-        return self._problem[1] if self._problem else None
+        return Datasets(self.data_dir)
+
+    def _data_is_there(self, run: Run) -> bool:
+        """Puts a run's dataset on the device, and says whether it is to be had. Tries once for each dataset."""
+        reason, count = self.missing.get(run.data, ("", 0))
+        try:
+            if not reason:
+                self.datasets.of(run)
+                return True
+        except UserError as error:
+            reason = str(error)
+        self.missing[run.data] = reason, count + 1
+        return False
 
     def _train(self, job: Job) -> str:
         """Trains a job whose lock is held, and writes its result. Returns its status.
@@ -243,7 +264,13 @@ class Owner:
             return outcome.status
         rows = [{**dict.fromkeys(run.metrics, math.nan), **row} for row in outcome.rows]  # a parent may lack some
         told = {"non_finite": " ".join(outcome.not_finite)} if outcome.not_finite else {}
-        facts = results.facts(**timing.facts(run, outcome.spent), **settings.facts(), **self._digests, **told)
+        told |= {
+            "device_count": devices.count(),
+            **timing.facts(run, outcome.spent),
+            **settings.facts(),
+            **self.datasets.digests,
+        }
+        facts = results.facts(**told)
         self.store.add(results.write(self.store.folder, run, job.seed, outcome.status, rows, facts))
         self._compiling[timing.program(run)] = 0.0
         self.todo.discard(job)
@@ -290,31 +317,31 @@ class Owner:
         """
         from smith.train import loop
 
-        problem, start = self._data(job.run), None
-        assert problem
+        problem, start = self.datasets.of(job.run), None
         rows, clock, kept = [], timing.Clock(begin.timing if begin else {}), begin.iteration if begin else 0
         if begin:
             rows, start = list(begin.rows), loop.Point(begin.iteration, begin.state, begin.last_test)
         wanted = {child.run.first_iteration for child in self.todo if child.parent == job} if until is None else {until}
         wanted = {at for at in wanted if until or not checkpoints.complete(self.places.snapshot(job, at))}
-        keeper, points = Keeper(folder, self.every), loop.train(job.run, job.seed, problem, start, until)
-        for point in itertools.chain([start] if start else [], points):
-            upcoming = clock.saw(point)
-            self.display.saw(point)
-            if point.row:
-                rows.append(point.row)
-            if point.diverged:
-                return Outcome("diverged", rows, clock.read(), point.diverged)
-            here = Checkpoint(point.iteration, point.state, point.last_test, rows, clock.read())
-            if point.iteration in wanted:
-                wanted.remove(point.iteration)
-                checkpoints.write(self.places.snapshots(job), here)
-            stop = self.deadline.passed(upcoming)
-            if point.iteration > kept and (stop or keeper.due()):
-                keeper.keep(here)
-                kept = point.iteration
-            if stop:
-                return Outcome("stopped", rows, clock.read())
+        keeper = Keeper(folder, self.every)
+        with contextlib.closing(hosts.train(job.run, job.seed, problem, start, until)) as points:
+            for point in itertools.chain([start] if start else [], points):
+                upcoming = clock.saw(point)
+                self.display.saw(point)
+                if point.row:
+                    rows.append(point.row)
+                if point.diverged:
+                    return Outcome("diverged", rows, clock.read(), point.diverged)
+                here = Checkpoint(point.iteration, point.state, point.last_test, rows, clock.read())
+                if point.iteration in wanted:
+                    wanted.remove(point.iteration)
+                    checkpoints.write(self.places.snapshots(job), here)
+                stop = self.deadline.passed(upcoming)
+                if point.iteration > kept and (stop or keeper.due()):
+                    keeper.keep(here)
+                    kept = point.iteration
+                if stop:
+                    return Outcome("stopped", rows, clock.read())
         return Outcome("done", rows, clock.read())
 
 

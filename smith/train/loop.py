@@ -18,7 +18,7 @@ from jax import Array
 from smith.metrics import ALWAYS
 from smith.run import Run
 from smith.schedules import Schedule
-from smith.train import feed, step
+from smith.train import devices, feed, step
 from smith.train.step import Problem, Program, TrainState
 
 Tree = Any  # a pytree of arrays
@@ -75,7 +75,8 @@ def train(
     hyper, tests, end = hyperparameters(run), set(run.when_tested()), run.iterations if until is None else until
     batch_at = feed.batches(problem, keys.order, run.batch_size)
     ahead: deque[Array] = deque()
-    most_ahead = 2 if program.on_cpu else 64  # steps that the loop may be ahead of the device, so that a stop is heard
+    # Steps that the loop may be ahead of the devices: few, so that a stop is heard. The followers count on it too.
+    most_ahead = 2 if program.on_cpu or devices.count() > 1 else 64
     while True:
         t = point.iteration
         if t in tests and point.last_test != t:
@@ -113,9 +114,10 @@ def make_test(
     total = min(run.test_images or len(problem.test_labels), len(problem.test_labels))
     first, mirror = (t // run.count(run.test_every) * total, key) if run.moving_test else (0, None)
     sums = np.zeros(len(program.metrics))
-    for done in range(0, total, EVALUATION_BATCH):
+    batch = EVALUATION_BATCH * (1 if run.moving_test else devices.count())  # the mirrored images go with the batch
+    for done in range(0, total, batch):
         yield point._replace(testing=True)
-        size = min(EVALUATION_BATCH, total - done)
+        size = min(batch, total - done)
         images = feed.test_batch(problem, first + done, size)
         sums += np.asarray(step.eval_step(program, state, images, first + done, size, mirror))
     since = t - (run.first_iteration if point.last_test is None else point.last_test)

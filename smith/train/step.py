@@ -20,7 +20,7 @@ from smith.data import DATASETS, Arrays
 from smith.metrics import ALWAYS, METRICS, cross_entropy, total
 from smith.networks import Options
 from smith.run import Run
-from smith.train import optim
+from smith.train import devices, optim
 
 Tree = Any  # a pytree of arrays
 
@@ -66,7 +66,7 @@ class Problem:
             mean = train.images.mean(axis=0, dtype=np.float64)  # the sum is exact in float64
         labels = [split.labels.astype(np.int32) if info.classes else split.labels for split in (train, test)]
         host: Any = train.images, labels[0], test.images, labels[1], mean.astype(np.float32)
-        return cls(*jax.device_put(host), preprocessing=info.preprocessing)
+        return cls(*[devices.put(array, devices.layout()) for array in host], preprocessing=info.preprocessing)
 
     def preprocess(self, images: Array) -> Array:
         """Returns what the network sees: (batch, height, width, channels) uint8 -> the same float32."""
@@ -82,7 +82,7 @@ class Problem:
 class Program:
     """What is compiled: runs with equal programs share their step and test. Hyper-parameters are not part of it.
 
-    parts: into how many a CPU cuts a batch, so that what it computes stays in its cache; 1 elsewhere
+    parts: into how many a CPU cuts a batch, so that what it computes stays in its cache; else 1
     metrics: what a test measures, in the order of its sums
     on_cpu: whether it is for a CPU, which has faster layers of its own (see `smith.networks.cpu`)
     loss: of the training and of `test_loss`
@@ -118,14 +118,15 @@ def program_of(run: Run) -> Program:
     metrics = (*ALWAYS[: 2 if dataset.classes else 1], *run.metrics)  # only of classes there is an accuracy
     loss = dataset.loss or cross_entropy
     on_cpu = platform() == "cpu"
-    parts = -(-run.batch_size // networks.info(run.network).cached_batch) if on_cpu else 1
+    alone = on_cpu and devices.count() == 1
+    parts = -(-run.batch_size // networks.info(run.network).cached_batch) if alone else 1
     settings = run.network, classes, run.solver, run.batch_size, run.options, run.mirror
     return Program(*settings, metrics, parts, on_cpu, loss, run.crop)
 
 
 def platform() -> str:
-    """Returns the platform of the device in use, such as "cpu"."""
-    (device,) = jnp.zeros(()).devices()
+    """Returns the platform of the devices in use, such as "cpu"."""
+    device, *_ = jnp.zeros(()).devices()
     return device.platform
 
 
@@ -219,7 +220,7 @@ def train_step(
     program: Program,
     state: TrainState,
     problem: Problem,
-    orders: Array,
+    orders: Array | None,
     first: int,
     iteration: int,
     hyper: Array,
@@ -228,22 +229,27 @@ def train_step(
     """Returns the state after one iteration, and its training loss in nats. The state given is used up.
 
     Args:
-      orders: (2, N) int32, the order of the training images in this epoch and in the next.
+      orders: (2, N) int32, the order of the training images in this epoch and in the next. None if the problem has the
+        batch alone, in order.
       first: where the batch begins in them.
       iteration: iterations done before.
       hyper: (3,) float32, learning rate, momentum and weight decay.
       key: for the noise of the whole run.
     """
-    chosen = jax.lax.dynamic_slice(orders.reshape(-1), (first,), (program.batch_size,))
     noise, flips = jax.random.split(jax.random.fold_in(key, iteration))
-    images, labels = problem.preprocess(problem.train_images[chosen]), problem.train_labels[chosen]
+    images, labels = problem.train_images, problem.train_labels
+    if orders is not None:
+        chosen = devices.spread(jax.lax.dynamic_slice(orders.reshape(-1), (first,), (program.batch_size,)))
+        images, labels = images[chosen], labels[chosen]
+    images = problem.preprocess(images)
     if program.crop:
         images = cropped(images, program.crop, jax.random.fold_in(flips, 1))
     if program.mirror:
         images = mirrored(images, flips)
     loss, rest, grads = gradient(state.params, state.rest, program, images, labels, noise)
     updates, opt_state = program.optimizer(hyper).update(grads, state.opt_state, state.params)
-    return TrainState(optax.apply_updates(state.params, updates), rest, opt_state, state.loss_sum + loss), loss
+    state = TrainState(optax.apply_updates(state.params, updates), rest, opt_state, state.loss_sum + loss)
+    return devices.everywhere(state), loss
 
 
 @functools.partial(jax.jit, static_argnames=("program", "size"))
@@ -254,7 +260,7 @@ def eval_step(
 
     With a key the images are mirrored at random.
     """
-    chosen = (first + jnp.arange(size)) % len(problem.test_labels)
+    chosen = devices.spread((first + jnp.arange(size)) % len(problem.test_labels))
     images, labels = problem.preprocess(problem.test_images[chosen]), problem.test_labels[chosen]
     if program.crop:
         images = cropped(images, program.crop, None)
@@ -263,7 +269,7 @@ def eval_step(
     logits, _ = networks.apply(program.graphdef, state.params, state.rest, images, train=False, fast_cpu=program.on_cpu)
     own = {"test_loss": program.loss}
     functions = [own.get(name) or METRICS[name].function for name in program.metrics]
-    return jnp.stack([total(function, logits, labels) for function in functions if function])
+    return devices.everywhere(jnp.stack([total(function, logits, labels) for function in functions if function]))
 
 
 @functools.partial(jax.jit, static_argnames="n")

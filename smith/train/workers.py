@@ -18,7 +18,7 @@ from smith.scales import Scale
 def check(workers: int, alone: Sequence[str] = ()) -> None:
     """Raises UserError if an option, in `alone`, needs one run at a time."""
     if workers > 1 and alone:
-        raise UserError(f"{alone[0]} goes from run to run in order: leave --workers out")
+        raise UserError(f"{alone[0]} trains one run at a time: leave --workers out")
 
 
 def by_itself(scale: Scale, todo: int) -> int:

@@ -45,7 +45,7 @@ def test_each_worker_has_its_share_of_the_cores(every, expected):
 def test_the_number_of_workers_is_one_for_what_needs_order():
     workers.check(1, ["--force"])
     workers.check(3)
-    with pytest.raises(UserError, match="--force goes from run to run in order: leave --workers out"):
+    with pytest.raises(UserError, match="--force trains one run at a time: leave --workers out"):
         workers.check(2, ["--force"])
 
 
