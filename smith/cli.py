@@ -1,18 +1,21 @@
 """The `smith` command: lists, trains, draws and reports the experiments; `smith COMMAND --help` says more."""
 
+import dataclasses
+import itertools
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import tyro
 
 from smith import __version__, commands, experiments, tuning, upkeep
 from smith.commands import Halted
-from smith.errors import UserError
+from smith.errors import UserError, unknown
 from smith.figure import Figure, Table
 from smith.train import stopping
 
-COMMANDS = {
+COMMANDS: dict[str, Any] = {
     "list": commands.List,
     "run": commands.Run,
     "draw": commands.Draw,
@@ -44,8 +47,7 @@ def main(args: Sequence[str] | None = None) -> None:
         return print(f"smith {__version__}")
     try:
         with stopping.signals():
-            command = tyro.extras.subcommand_cli_from_dict(COMMANDS, prog="smith", description=__doc__, args=args)
-            command()
+            _parsed(args)()
     except UserError as error:
         sys.exit(_say(f"{error}", 2))
     except Halted as error:
@@ -56,6 +58,27 @@ def main(args: Sequence[str] | None = None) -> None:
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         sys.exit(_say(f"{where}{error.strerror or error}; finished results are kept", 1))
+
+
+def _parsed(args: Sequence[str]) -> Callable[[], None]:
+    """Returns the command with its options. Raises UserError for one that there is not, or that lacks its value."""
+    if not args:
+        raise UserError(f"name a command: {', '.join(COMMANDS)}; smith --help says what they do")
+    if args[0] in ("-h", "--help"):
+        return tyro.extras.subcommand_cli_from_dict(COMMANDS, prog="smith", description=__doc__, args=args)
+    if args[0] not in COMMANDS:
+        raise unknown("command", args[0], COMMANDS)
+    name, kind = args[0], COMMANDS[args[0]]
+    flags = {field.name for field in dataclasses.fields(kind) if isinstance(field.default, bool)}
+    options = [f"--{field.name.replace('_', '-')}" for field in dataclasses.fields(kind) if field.name not in flags]
+    for word, following in itertools.pairwise([*args, "--"]):
+        if word in options and following.startswith("--"):
+            raise UserError(f"{word} needs a value; smith {name} --help says which")
+    command, left = tyro.cli(kind, prog=f"smith {name}", args=args[1:], return_unknown_args=True)
+    if left:
+        known = [*options, *(f"--{prefix}{flag.replace('_', '-')}" for flag in flags for prefix in ("", "no-"))]
+        raise unknown(f"option of smith {name}", left[0], known)
+    return command
 
 
 def _say(message: str, code: int) -> int:

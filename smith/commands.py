@@ -8,27 +8,22 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
 from smith import disk, experiments, scales
 from smith.data import default_data_dir
-from smith.errors import UserError
+from smith.errors import UserError, unknown
 from smith.experiments import Experiment
 from smith.figure import Figure
 from smith.lengths import duration, seconds
+from smith.replicates import RECIPES
 from smith.store import Store
 from smith.train.stopping import Deadline
 
 if TYPE_CHECKING:
     from smith.train.jobs import Job, Summary
-
-    ScaleName = str
-    ReportedScale = str
-else:
-    ScaleName = tyro.extras.literal_type_from_choices(scales.SCALES)
-    ReportedScale = tyro.extras.literal_type_from_choices([*scales.SCALES, "all"])
 
 WHICH = "figures and tables such as fig07 table1, files such as mine.py, or all"
 Names = Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="NAME", help=WHICH)]
@@ -51,6 +46,23 @@ def number(option: str, most: int, zero: str = "0") -> tyro.constructors.Primiti
     return tyro.constructors.PrimitiveConstructorSpec(nargs=1, metavar="N", instance_from_str=read, **typed)
 
 
+def choice(option: str, *known: str) -> tyro.constructors.PrimitiveConstructorSpec[str]:
+    """Returns how an option is read that takes one of these words."""
+
+    def read(words: list[str]) -> str:
+        if words[0] in known:
+            return words[0]
+        raise unknown(option, words[0], known)
+
+    typed = {"is_instance": lambda value: isinstance(value, str), "str_from_instance": lambda value: [value]}
+    metavar = f"{{{','.join(known)}}}"
+    return tyro.constructors.PrimitiveConstructorSpec(nargs=1, metavar=metavar, instance_from_str=read, **typed)
+
+
+ScaleName = Annotated[str, choice("--scale", *scales.SCALES)]
+ReportedScale = Annotated[str, choice("--scale", *scales.SCALES, "all")]
+RecipeName = Annotated[str, choice("--recipe", *RECIPES)]
+OnDivergence = Annotated[str, choice("--on-divergence", "record", "stop")]
 Workers = Annotated[int, number("--workers", 4 * (os.cpu_count() or 1))]
 Seeds = Annotated[int, tyro.conf.arg(help="seeds per run; 0 for the scale's own number"), number("--seeds", 1_000)]
 Devices = Annotated[
@@ -86,7 +98,7 @@ class Results:
 @dataclass(frozen=True, kw_only=True)
 class Drawing(Results):
     scale: ScaleName = "mini"  # how much of the paper's training is done
-    recipe: Literal["seeds", "author"] = "seeds"  # how the runs of a curve differ: the seed alone, or as the author's
+    recipe: RecipeName = "seeds"  # how the runs of a curve differ: the seed alone, or as the author's
     figures_dir: Folder = Path("drawn")  # where what is drawn and compared goes
 
     def store(self) -> Store:
@@ -202,7 +214,7 @@ class Run(Training):
 
     names: Names = ()
     workers: Workers = 0  # how many runs to train at a time, each on its share of the cores; 0: one a core in miniature
-    on_divergence: Literal["record", "stop"] = "record"  # record it as the result and go on, or record it and stop
+    on_divergence: OnDivergence = "record"  # record it as the result and go on, or record it and stop
     force: bool = False  # train again what has a result
     draw: bool = True  # draw the figures at the end
 

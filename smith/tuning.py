@@ -2,12 +2,12 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import tyro
 
 from smith import experiments
-from smith.commands import Time, number
+from smith.commands import Time, choice, number
 from smith.errors import UserError
 from smith.lengths import Length, epochs
 
@@ -22,6 +22,12 @@ def _length(given: float) -> Length | None:
     if given < 0:
         raise UserError(f"{given:g} epochs: give a number above 0")
     return epochs(given) if given else None
+
+
+def _given(file: Path) -> Path:
+    if file == Path():
+        raise UserError("name a Python file with TASK = Task(...), such as my_task.py")
+    return file
 
 
 def _numbers(text: str, option: str) -> tuple[float, ...]:
@@ -39,13 +45,13 @@ class RangeTest:
     The option that has a range, such as --lr 1e-4..10, says what grows; the others are constant.
     """
 
-    file: File
+    file: File = Path()
     lr: Range = "1e-4..10"  # learning rate
     momentum: Range = "0.9"  # momentum
     weight_decay: Range = "0"  # weight decay
     length: Epochs = 0.0  # how long it trains; 0 for two epochs, or 200 iterations if these are more
     seeds: Seeds = 3  # how often
-    of: Literal["test_loss", "train_loss"] = "test_loss"  # the loss that is read
+    of: Annotated[str, choice("--of", "test_loss", "train_loss")] = "test_loss"  # the loss that is read
     plot: Path | None = None  # where the plot goes, .png or .svg; none for range-test.png
 
     def __call__(self) -> None:
@@ -57,7 +63,7 @@ class RangeTest:
         constant: dict[str, Any] = {name: numbers[0] for name, numbers in given.items() if len(numbers) == 1}
         from smith import tune
 
-        task, name = experiments.task(self.file), ranges[0]
+        task, name = experiments.task(_given(self.file)), ranges[0]
         task.quiet = False
         length = _length(self.length)
         found = tune.range_test(
@@ -66,7 +72,7 @@ class RangeTest:
             *given[name],
             length=length,
             seeds=self.seeds,
-            of=self.of,
+            of=self.of,  # pyright: ignore[reportArgumentType]
             **constant,
         )
         path = self.plot or Path("range-test.png")
@@ -81,7 +87,7 @@ class RangeTest:
 class Tune:
     """Find the settings of 1cycle for a task by the paper's recipe, and write a page with what was tried and chosen."""
 
-    file: File
+    file: File = Path()
     budget: Time = "10m"  # time for the search, such as 90s, 10m or 1h
     seeds: Seeds = 3  # seeds of each run
     train: Epochs = 0.0  # then train for so many epochs as found; 0 for no training
@@ -91,7 +97,7 @@ class Tune:
         length = _length(self.train)
         from smith import tune
 
-        task = experiments.task(self.file)
+        task = experiments.task(_given(self.file))
         task.quiet = False
         plan = tune.recipe(task, self.budget, seeds=self.seeds)
         print(plan)

@@ -72,11 +72,13 @@ class Prepare:
     needs 252 GB in the data folder.
     """
 
-    name: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="NAME")]
-    source: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="FOLDER")]
+    name: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="NAME")] = ""
+    source: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="FOLDER")] = Path()
     data_dir: Folder = field(default_factory=default_data_dir)  # where the datasets are
 
     def __call__(self) -> None:
+        if self.source == Path():
+            raise UserError("name a dataset and the folder that has its images: smith prepare imagenet FOLDER")
         from rich.progress import Progress
 
         from smith.data import DATASETS, shards
