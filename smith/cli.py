@@ -47,7 +47,7 @@ def main(args: Sequence[str] | None = None) -> None:
         return print(f"smith {__version__}")
     try:
         with stopping.signals():
-            _parsed(args)()
+            parsed(args)()
     except UserError as error:
         sys.exit(_say(f"{error}", 2))
     except Halted as error:
@@ -60,7 +60,7 @@ def main(args: Sequence[str] | None = None) -> None:
         sys.exit(_say(f"{where}{error.strerror or error}; finished results are kept", 1))
 
 
-def _parsed(args: Sequence[str]) -> Callable[[], None]:
+def parsed(args: Sequence[str]) -> Callable[[], None]:
     """Returns the command with its options. Raises UserError for one that there is not, or that lacks its value."""
     if not args:
         raise UserError(f"name a command: {', '.join(COMMANDS)}; smith --help says what they do")

@@ -12,7 +12,6 @@ import sys
 from pathlib import Path
 
 import pytest
-import tyro
 
 from smith import cli
 from smith.scales import SCALES
@@ -58,6 +57,6 @@ def test_commands_are_spelled_as_the_program_takes_them_and_links_lead_somewhere
     text = path.read_text()
     commands = "|".join(cli.COMMANDS)
     for line in re.findall(rf"^(?:    |#   .*)?\bsmith ((?:{commands})\b[^#\n]*)", text, re.MULTILINE):
-        tyro.extras.subcommand_cli_from_dict(cli.COMMANDS, args=shlex.split(line))
+        cli.parsed(shlex.split(line))
     for target in re.findall(r"\]\(([^)]+)\)", text):
         assert target.startswith("https://") or (path.parent / target.partition("#")[0]).exists(), target
