@@ -11,7 +11,7 @@ A metric is one decorated function of a batch's logits and labels. It becomes a 
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from smith.errors import unknown
@@ -23,9 +23,12 @@ if TYPE_CHECKING:
     Function = Callable[[Array, Array], Array]
 
 
+METRICS: Registry["Quantity"] = Registry("metric")
+
+
 @dataclass(frozen=True)
 class Quantity:
-    """What the vertical axis of a panel may show.
+    """What the vertical axis of a panel may show; `metric` decorates the function of a batch that measures it.
 
     name: the column of the results, or "loss_gap", which is made from two
     unit: the column's unit, in words
@@ -35,6 +38,9 @@ class Quantity:
     logarithm: whether ratios of it mean something, so that its axis may be logarithmic
     function: (logits (batch, classes) float32, labels (batch,) int32) -> (batch,) float32, averaged over the test
       images; None for what is not a metric
+
+    Raises:
+      UserError: the name belongs to another metric.
     """
 
     name: str
@@ -46,28 +52,11 @@ class Quantity:
     logarithm: bool = False
     function: "Function | None" = None
 
+    def __call__(self, function: "Function") -> "Function":
+        return METRICS.add(self.name, replace(self, function=function), function)
 
-METRICS: Registry[Quantity] = Registry("metric")
 
-
-def metric(
-    name: str,
-    *,
-    unit: str,
-    label: str,
-    short: str,
-    guess: Callable[[int], float],
-    better: Literal["lower", "higher"] = "lower",
-    logarithm: bool = False,
-) -> "Callable[[Function], Function]":
-    """Registers the decorated function as a metric (see `Quantity`). Raises UserError if the name is taken."""
-
-    def register(function: "Function") -> "Function":
-        METRICS.add(name, Quantity(name, unit, label, short, guess, better, logarithm, function), function)
-        return function
-
-    return register
-
+metric = Quantity  # as a decorator
 
 NATS = "nats; mean over the test images"
 SHARE = "fraction of the test images"
