@@ -51,7 +51,7 @@ class Miniature:
 
     network: the network that is trained in its place
     width, batch, epochs, rate: times the width, the batch size, the number of epochs, the learning rate
-    train_images, test_images: how many images
+    train_images: how many training images
     side: their height and width in pixels; None as they are
     classes: how many classes; None for all
     data: the dataset in its place; None for its own
@@ -65,7 +65,6 @@ class Miniature:
     batch: float = 1 / 8
     rate: float = 1.0
     classes: int | None = None
-    test_images: int = 2_000
     data: str | None = None
 
     @property
@@ -98,7 +97,7 @@ class Miniature:
             network=self.network,
             width=run.width * self.width,
             train_images=self.train_images,
-            test_images=self.test_images,
+            test_images=TEST_IMAGES,
             image_side=self.side,
             classes=self.classes,
             batch_size=batch_size,
@@ -116,6 +115,7 @@ def _crop(run: Run, side: int | None) -> int | None:
 
 
 MOST_TESTS = 40  # of a run in miniature
+TEST_IMAGES = 2_000  # that each of them sees
 STAND_IN, SIDE = "tinyimagenet40", 32  # for ImageNet at small scales: another dataset, its images' side in pixels
 
 # By the network and the dataset of the protocol. scripts/choose_miniature.py has the criteria, docs/miniature.md what
