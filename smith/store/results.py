@@ -144,10 +144,11 @@ def opened(path: Path) -> "Iterator[pa.Table]":
     import pyarrow.parquet as pq
 
     content = path.read_bytes()
-    try:
-        check_signature(content)
-    except ValueError as error:
-        raise DamagedResult(f"{path}: {error}") from error
+    signatures = re.findall(rb"sha256:[0-9a-f]{64}", content)
+    if len(signatures) != 1:
+        raise DamagedResult(f"{path}: not a result of this program, or altered")
+    if signed(content.replace(signatures[0], UNSIGNED)) != content:
+        raise DamagedResult(f"{path}: sha256 differs: the file was altered")
     try:
         table = pq.ParquetFile(pa.BufferReader(content)).read(use_threads=False)  # read_table imports pandas
         if (version := table.schema.metadata[b"schema_version"].decode()) != SCHEMA_VERSION:
@@ -156,15 +157,6 @@ def opened(path: Path) -> "Iterator[pa.Table]":
     except (ValueError, KeyError, TypeError, pa.ArrowException) as error:
         reason = (str(error) or repr(error)).splitlines()[0]
         raise UserError(f"{path}: of another version of smith ({reason})") from error
-
-
-def check_signature(content: bytes) -> None:
-    """Raises ValueError if a byte of a file was altered."""
-    signatures = re.findall(rb"sha256:[0-9a-f]{64}", content)
-    if len(signatures) != 1:
-        raise ValueError("not a result of this program, or altered")
-    if signed(content.replace(signatures[0], UNSIGNED)) != content:
-        raise ValueError("sha256 differs: the file was altered")
 
 
 def facts(**measured: Any) -> dict[str, str]:
