@@ -60,21 +60,13 @@ class RangeTest:
         if len(ranges) != 1 or any(len(numbers) > 2 for numbers in given.values()):
             told = ", ".join(ranges) or "none"
             raise UserError(f"ranges: {told}; give one such as 0.8..0.99, and a number for the others, as in --lr 0.01")
-        constant: dict[str, Any] = {name: numbers[0] for name, numbers in given.items() if len(numbers) == 1}
+        settings: dict[str, Any] = {name: numbers[0] for name, numbers in given.items() if len(numbers) == 1}
+        settings |= {"length": _length(self.length), "seeds": self.seeds, "of": self.of}
         from smith import tune
 
         task, name = experiments.task(_given(self.file)), ranges[0]
         task.quiet = False
-        length = _length(self.length)
-        found = tune.range_test(
-            task,
-            name,  # pyright: ignore[reportArgumentType]
-            *given[name],
-            length=length,
-            seeds=self.seeds,
-            of=self.of,  # pyright: ignore[reportArgumentType]
-            **constant,
-        )
+        found = tune.range_test(task, name, *given[name], **settings)  # pyright: ignore[reportArgumentType]
         path = self.plot or Path("range-test.png")
         found.plot(path)
         suggestion = found.suggestion

@@ -78,10 +78,8 @@ def _of_linen(module: linen.Module, inputs: Array) -> Functions:
     def apply(params: Tree, rest: Tree, x: Array, train: bool, key: Array | None) -> tuple[Array, Tree]:
         variables, flags = {"params": params, **rest}, _flags(module.__call__, train, key)
         keys = {"dropout": key} if key is not None else {}
-        if not train:
-            return module.apply(variables, x, rngs=keys, **flags), rest  # pyright: ignore[reportReturnType]
-        outputs, new = module.apply(variables, x, rngs=keys, mutable=list(rest), **flags)
-        return outputs, dict(new)
+        outputs, new = module.apply(variables, x, rngs=keys, mutable=list(rest) if train else [], **flags)
+        return outputs, {**rest, **new}
 
     return Functions(init, apply)
 

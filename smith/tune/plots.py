@@ -1,16 +1,17 @@
 """Plots of a search, drawn like the paper's figures: range tests and comparisons, with every seed in sight."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from smith.analysis.curves import running_mean
-from smith.analysis.seeds import curve
+from smith.analysis.seeds import curve, mean_of_padded, padded
 from smith.errors import UserError
 from smith.figures import plot
 from smith.figures.views import Axis, Series, View
+from smith.store import Result
 
 if TYPE_CHECKING:
     from smith.tune.comparisons import Comparison
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
 
 LABELS = {"lr": "Learning rate", "momentum": "Momentum", "weight_decay": "Weight decay"}
 HEADROOM = 1.15  # times the loss of guessing: what the axis shows; above it training has failed
-KINDS = (".png", ".svg")
 
 
 def draw_range_test(found: "RangeTestResult", path: Path) -> None:
@@ -73,18 +73,15 @@ def draw_comparison(found: "Comparison", path: Path) -> None:
     _save(view, f"Comparison of the {found.what}", f"{len(each)} seeds", path)
 
 
-def draw_training(runs: Mapping[str, Sequence[tuple[np.ndarray, np.ndarray]]], label: str, path: Path) -> None:
-    """Draws curves over the epochs: name -> a line for each seed."""
-    series = [
-        Series(name, number, "", (lines[0][0], np.mean([y for _, y in lines], axis=0)), dict(enumerate(lines)))
-        for number, (name, lines) in enumerate(runs.items())
-    ]
-    view = View("", label, Axis("Epoch"), Axis(label), series)
-    _save(view, "Training", f"{max(len(lines) for lines in runs.values())} seeds", path)
+def draw_training(found: Sequence[Result], path: Path) -> None:
+    """Draws the test loss over the epochs: the mean of the seeds, and each of them."""
+    seeds = {number: padded(result, "test_loss", "epoch") for number, result in enumerate(found)}
+    series = Series("test loss", 0, "", mean_of_padded(found, "test_loss", "epoch"), seeds)
+    _save(View("", "Test loss", Axis("Epoch"), Axis("Test loss"), [series]), "Training", f"{len(found)} seeds", path)
 
 
 def _save(view: View, title: str, what: str, path: Path) -> None:
-    if path.suffix.lower() not in KINDS:
+    if path.suffix.lower() not in (".png", ".svg"):
         raise UserError(f"{path}: a plot is a .png or a .svg file")
     path.parent.mkdir(parents=True, exist_ok=True)
     plot.save([view], title, what, [path])

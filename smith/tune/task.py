@@ -121,7 +121,7 @@ class Task:
         DATASETS.add(unique, DatasetInfo(unique, arrays=splits, **counts, **facts), Task)
         if loss:
             DATASETS[unique].guess = _untrained(of, loss, Problem.put(unique, **splits))
-        NetworkInfo(unique, cached_batch=UNCUT)(_builder(of))
+        NetworkInfo(unique, cached_batch=UNCUT)(lambda classes, options, *, rngs: Module(of, rngs.params()))
         solver = optimizer if isinstance(optimizer, str) else unique
         optim.SOLVERS.setdefault(solver, factory)
         self.base = Run(
@@ -172,8 +172,7 @@ class Task:
         with Display(quiet=self.quiet) as display:
             jobs.execute(planned, self.store, self._data_dir, display)
         numbers = range(self.first_seed, self.first_seed + seeds)
-        found = {name: [self.store.find(run, seed) for seed in numbers] for name, run in runs.items()}
-        return {name: [result for result in results if result] for name, results in found.items()}
+        return {name: [r for seed in numbers if (r := self.store.find(run, seed))] for name, run in runs.items()}
 
 
 def _checked(make: Callable[[], Any], what: str) -> Any:
@@ -269,10 +268,3 @@ def _untrained(of: Functions, loss: Loss, problem: Problem) -> float:
     inputs, labels = problem.preprocess(problem.test_images[:TESTED]), problem.test_labels[:TESTED]
     outputs, _ = of.apply(*of.init(jax.random.key(0)), inputs, False, None)
     return float(total(loss, outputs, labels)) / len(labels)
-
-
-def _builder(of: Functions) -> Callable[..., Module]:
-    def build(classes: int, options: object, *, rngs: Any) -> Module:
-        return Module(of, rngs.params())
-
-    return build
