@@ -26,24 +26,14 @@ def encode(found: Sequence[Result]) -> bytes:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    ordered = sorted(found, key=lambda result: (result.description, result.seed))
-    lengths = [len(result["iteration"]) for result in ordered]
-    told = {
-        "run": [result.description for result in ordered],
-        "seed": [result.seed for result in ordered],
-        "status": [result.status for result in ordered],
-        "facts": [json.dumps(result.facts, sort_keys=True) for result in ordered],
-    }
-    columns = {name: pa.array(np.repeat(np.array(values, object), lengths)) for name, values in told.items()}
-    for name in dict.fromkeys(name for result in ordered for name in result.columns):
-        kind = pa.int64() if name == "iteration" else pa.float64()
-        parts = zip(ordered, lengths, strict=True)
-        columns[name] = pa.concat_arrays(
-            [pa.array(r[name], pa.float64()).cast(kind) if name in r.columns else pa.nulls(n, kind) for r, n in parts]
-        )
+    tables = []
+    for result in sorted(found, key=lambda result: (result.description, result.seed)):
+        told = (result.description, result.seed, result.status, json.dumps(result.facts, sort_keys=True))
+        own = {name: [value] * len(result["iteration"]) for name, value in zip(OWN, told, strict=True)}
+        tables.append(pa.table({**own, **result.columns, "iteration": result["iteration"].astype(np.int64)}))
     metadata = {"schema_version": results.SCHEMA_VERSION, "digest": results.UNSIGNED.decode()}
+    table = pa.concat_tables(tables, promote_options="default").combine_chunks().replace_schema_metadata(metadata)
     buffer = io.BytesIO()
-    table = pa.table(columns).replace_schema_metadata(metadata)
     pq.write_table(table, buffer, compression="zstd", write_page_checksum=True)
     return results.signed(buffer.getvalue())
 
@@ -54,12 +44,10 @@ def read(path: Path) -> list[Result]:
     with results.opened(path) as table:
         columns = {name: table[name].to_pylist() for name in table.column_names}
         keys = list(zip(*(columns.pop(name) for name in OWN), strict=True))
-        for key, rows in itertools.groupby(range(len(keys)), keys.__getitem__):
-            run, seed, status, facts = key
-            first, *rest = rows
-            end = rest[-1] + 1 if rest else first + 1
-            own = {name: values[first:end] for name, values in columns.items() if values[first] is not None}
-            arrays = {name: np.array(values, np.float64) for name, values in own.items()}
+        for (run, seed, status, facts), places in itertools.groupby(range(len(keys)), keys.__getitem__):
+            rows = list(places)
+            own = {name: values[rows[0] : rows[-1] + 1] for name, values in columns.items()}
+            arrays = {name: np.array(values, np.float64) for name, values in own.items() if values[0] is not None}
             found.append(Result(run, seed, status, arrays, json.loads(facts)))
     return found
 
