@@ -79,9 +79,8 @@ class NetworkInfo:
     def __post_init__(self) -> None:
         if self.depths and len(_DEPTH.findall(self.with_depth)) != 1:
             raise UserError(f"network {self.name!r} has depths: put one of them into the name, as in 'resnet-56'")
-        family = _family_of(self.name)
-        if family and family != self.name:
-            raise UserError(f"network {self.name!r} is a depth of {family!r} already: give yours another name")
+        if (family := _family_of(self.name)) and family.name != self.name:
+            raise UserError(f"network {self.name!r} is a depth of {family.name!r} already: give yours another name")
 
     def __call__(self, build: Build) -> Build:
         self.build = build
@@ -113,17 +112,16 @@ def info(name: str) -> NetworkInfo:
 
 def find(name: str) -> tuple[NetworkInfo, int | None]:
     """Returns a network's description and its depth, None where it has none. Raises like `info`."""
-    known = _family_of(name)
-    if known is None:
+    entry = _family_of(name)
+    if entry is None:
         raise unknown("network", name, NETWORKS)
-    entry = NETWORKS[known]
     if entry.depths is None:
         return entry, None
-    full = entry.with_depth if name == known else name
+    full = entry.with_depth if name == entry.name else name
     depth, (first, step) = int(_DEPTH.findall(full)[0]), entry.depths
     if depth < first or (depth - first) % step:
         depths = ", ".join(str(first + k * step) for k in range(3))
-        raise UserError(f"{name}: the depths of this family are {depths}, ..., as in {known}")
+        raise UserError(f"{name}: the depths of this family are {depths}, ..., as in {entry.name}")
     return entry, depth
 
 
@@ -139,12 +137,8 @@ def shallow(name: str, least: int) -> str:
     return _DEPTH.sub(f"-{first + max(0, -(-(least - first) // step)) * step}", entry.with_depth)
 
 
-def _family_of(name: str) -> str | None:
-    """Returns the registered name that a name equals, but for its depth if there are depths; None if there is none."""
-    families = ((known, entry.with_depth) for known, entry in NETWORKS.items() if entry.depths)
-    alike = (known for known, full in families if _no_depth(full) == _no_depth(name))
-    return name if name in NETWORKS else next(alike, None)
-
-
-def _no_depth(name: str) -> str:
-    return _DEPTH.sub("-?", name)
+def _family_of(name: str) -> NetworkInfo | None:
+    """Returns the network of this name, or the family whose name it equals but for the depth; None if there is none."""
+    families = (entry for entry in NETWORKS.values() if entry.depths)
+    alike = (entry for entry in families if _DEPTH.sub("-?", entry.with_depth) == _DEPTH.sub("-?", name))
+    return NETWORKS.get(name) or next(alike, None)
