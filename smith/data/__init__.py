@@ -24,10 +24,7 @@ from smith.registry import Registry
 Split = Literal["train", "test"]
 Preprocessing = Literal["mean_image", "divide_256", "none", "as_it_is"]
 SPLITS: tuple[Split, ...] = get_args(Split)
-
-
 Loader = Callable[[Split, Path], Arrays]
-
 
 DATASETS: Registry["DatasetInfo"] = Registry("dataset")
 
