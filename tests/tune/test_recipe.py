@@ -88,7 +88,7 @@ def test_the_recipe_goes_through_the_steps_of_the_paper_and_reports_them(tmp_pat
     page = plan.report(tmp_path / "page", trained)
     text = page.read_text()
     for step in plan.steps:
-        assert step.chosen in text and (tmp_path / "page").joinpath(f"{plan.steps.index(step) + 1}-").parent.is_dir()
+        assert step.chosen in text
     assert len(list((tmp_path / "page").glob("*.png"))) == 5
     assert "caffe_sgd(" in text and str(trained).split()[2] in text
     plan.report(tmp_path / "page", trained)  # its own page may be written again
