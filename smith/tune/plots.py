@@ -54,7 +54,6 @@ def draw_range_test(found: "RangeTestResult", path: Path) -> None:
 def draw_comparison(found: "Comparison", path: Path) -> None:
     """Draws what each value comes to: the mean, and every seed as a dot."""
     losses = found.losses
-    places = dict(enumerate(losses))
     means = np.array([values.mean() for values in losses.values()])
     each = np.stack(list(losses.values()), axis=1)
     x = np.arange(len(losses), dtype=float)
@@ -64,7 +63,7 @@ def draw_comparison(found: "Comparison", path: Path) -> None:
     view = View(
         "",
         found.what.capitalize(),
-        Axis(found.what.capitalize(), ticks={float(place): value for place, value in places.items()}),
+        Axis(found.what.capitalize(), ticks={float(place): value for place, value in enumerate(losses)}),
         Axis(which),
         [series],
         notes=[found.note],

@@ -256,10 +256,9 @@ def _pace(task: Task) -> float:
 
     They are those of a short run, whose result is kept: so the same budget means the same runs later.
     """
-    rates = {"first": 1e-4, "second": 2e-4}  # the first compiles
-    run = search_run(task, iterations(PILOT), lr=0.0)
-    found = task.train({name: run.replace(lr=rate) for name, rate in rates.items()})["second"]
-    return float(found[0].facts["seconds"]) / PILOT
+    first = search_run(task, iterations(PILOT), lr=1e-4)  # it compiles
+    (second,) = task.train({"first": first, "second": first.replace(lr=2e-4)})["second"]
+    return float(second.facts["seconds"]) / PILOT
 
 
 def _mean(values: np.ndarray) -> str:

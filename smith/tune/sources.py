@@ -28,7 +28,8 @@ def arrays(source: Any, what: str, batched: bool | None = None) -> Arrays:
       UserError: another kind of source, one that can be read only once, an empty one, one that does not fit into
         memory, inputs and labels that differ in number, or examples that differ in shape.
     """
-    if isinstance(source, Mapping) or (isinstance(source, tuple) and len(source) == 2 and not _is_pair(source[0])):
+    pair = isinstance(source, tuple) and len(source) == 2 and not isinstance(source[0], tuple | Mapping)  # no examples
+    if pair or isinstance(source, Mapping):
         inputs, labels = (_array(part, what) for part in _pair(source, what))
     else:
         inputs, labels = _joined(source, what, batched)
@@ -38,11 +39,6 @@ def arrays(source: Any, what: str, batched: bool | None = None) -> Arrays:
     if not len(inputs):
         raise UserError(f"{what}: there are none; {TAKES}")
     return Arrays(_of_32_bits(inputs, what), _of_32_bits(labels, what))
-
-
-def _is_pair(item: Any) -> bool:
-    """Says whether an item is an example, and so not the inputs of all of them."""
-    return isinstance(item, tuple | Mapping)
 
 
 def _array(values: Any, what: str) -> np.ndarray:

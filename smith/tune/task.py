@@ -18,7 +18,7 @@ import numpy as np
 import optax
 from jax import Array
 
-from smith.data import DATASETS, SPLITS, Arrays, DatasetInfo, default_data_dir
+from smith.data import DATASETS, SPLITS, Arrays, DatasetInfo, Split, default_data_dir
 from smith.errors import UserError, unknown
 from smith.lengths import Length, iterations
 from smith.metrics import METRICS, cross_entropy, metric, total
@@ -34,7 +34,6 @@ from smith.tune import sources
 from smith.tune.functions import Functions, Module, functions
 
 Loss = Callable[[Array, Array], Array]
-Split = Literal["train", "test"]
 SCALE = Scale("tune", "tasks of one's own", 3, 3, lambda run: run)
 UNCUT = 2**31  # a CPU computes the gradient of so many examples at once: a batch is never cut
 TESTED = 1000  # test examples in the tests of a search
