@@ -1,4 +1,7 @@
-"""Datasets as folders of images, in ImageNet's own layout: `train/<class>/*.JPEG` and `val/<class>/*.JPEG`."""
+"""Datasets as folders of images, in ImageNet's own layout: `train/<class>/*.JPEG` and `val/<class>/*.JPEG`.
+
+The images of `val` may also lie there without folders (see `smith.data.validation`).
+"""
 
 import os
 from collections.abc import Sequence
@@ -8,6 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from smith.data import validation
 from smith.data.arrays import Arrays
 from smith.errors import UserError
 
@@ -40,15 +44,21 @@ def listed(folder: Path, split: str) -> Listing:
 
     Raises:
       UserError: a folder is missing or empty, or a class of the test set that the training set has not or the other
-        way round.
+        way round; as `validation.classes_of` does.
     """
-    classes = _classes(folder / NAMES["train"])
-    found = classes if split == "train" else _classes(folder / NAMES[split])
-    if odd := sorted({*classes} ^ {*found}):
+    classes, place = _classes(folder / NAMES["train"]), folder / NAMES[split]
+    flat = split == "test" and any(path.suffix.lower() in KINDS for path in place.glob("*"))
+    if flat:
+        paths = _images(place)
+        named = validation.classes_of(paths, folder)
+    else:
+        by_class = {name: _images(place / name) for name in _classes(place)}
+        paths = [path for of_one in by_class.values() for path in of_one]
+        named = [name for name, of_one in by_class.items() for _ in of_one]
+    if odd := sorted({*classes} ^ {*named}):
         raise UserError(f"{folder}: {_some(odd)} in only one of train and val: complete the classes")
-    by_class = [_images(folder / NAMES[split] / name) for name in classes]
-    labels = np.repeat(np.arange(len(classes), dtype=np.int32), [len(of_one) for of_one in by_class])
-    return Listing([path for of_one in by_class for path in of_one], labels)
+    number = {name: label for label, name in enumerate(classes)}
+    return Listing(paths, np.array([number[name] for name in named], np.int32))
 
 
 def decoded(paths: Sequence[Path], side: int) -> tuple[np.ndarray, dict[Path, str]]:

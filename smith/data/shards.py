@@ -80,7 +80,7 @@ def prepare(source: Path, folder: Path, side: int, said: Callable[[str, int, int
     Shards that are there are kept. Files that are no images are left out and named.
 
     Args:
-      source: with train/CLASS/*.JPEG and val/CLASS/*.JPEG
+      source: with train/CLASS/*.JPEG and val/CLASS/*.JPEG (see `smith.data.folders`)
       folder: where the shards go
       said: is told (split, shards done, shards in all) after each
 
