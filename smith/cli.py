@@ -9,10 +9,10 @@ from typing import Any
 
 import tyro
 
-from smith import __version__, commands, experiments, tuning, upkeep
-from smith.commands import Halted
+from smith import __version__, commands, experiments, submitting, tuning, upkeep
 from smith.errors import UserError, unknown
 from smith.figure import Figure, Table
+from smith.options import Halted
 from smith.train import stopping
 
 COMMANDS: dict[str, Any] = {
@@ -22,6 +22,7 @@ COMMANDS: dict[str, Any] = {
     "report": commands.Report,
     "fidelity": commands.Fidelity,
     "calibrate": commands.Calibrate,
+    "submit": submitting.Submit,
     "status": upkeep.Status,
     "verify": upkeep.Verify,
     "pack": upkeep.Pack,

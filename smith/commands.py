@@ -1,158 +1,30 @@
 """The commands of `smith`: a dataclass for each, whose fields are its options and whose call does it."""
 
-import contextlib
-import dataclasses
-import itertools
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
 from smith import disk, experiments, scales
-from smith.data import default_data_dir
-from smith.errors import UserError, unknown
+from smith.errors import UserError
 from smith.experiments import Experiment
 from smith.figure import Figure
-from smith.lengths import duration, seconds
-from smith.replicates import RECIPES
+from smith.lengths import duration
+from smith.options import Drawing, Folder, Names, ScaleName, Seeds, Training, choice, number
 from smith.store import Store
 from smith.train.stopping import Deadline
 
 if TYPE_CHECKING:
-    from smith.train.jobs import Job, Summary
+    from smith.train.jobs import Job
 
-WHICH = "figures and tables such as fig07 table1, files such as mine.py, or all"
-Names = Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="NAME", help=WHICH)]
-Folder = Annotated[Path, tyro.conf.arg(metavar="FOLDER")]
-
-
-def number(option: str, most: int, zero: str = "0") -> tyro.constructors.PrimitiveConstructorSpec[int]:
-    """Returns how an option is read that takes a whole number. zero: another word for 0."""
-
-    def read(words: list[str]) -> int:
-        if words[0] == zero:
-            return 0
-        with contextlib.suppress(ValueError):
-            if 0 <= int(words[0]) <= most:
-                return int(words[0])
-        asked = "a whole number from 0" if zero == "0" else f"{zero}, or a whole number from 1"
-        raise UserError(f"{option} {words[0]}: give {asked} to {most:,}")
-
-    typed = {"is_instance": lambda value: isinstance(value, int), "str_from_instance": lambda value: [str(value)]}
-    return tyro.constructors.PrimitiveConstructorSpec(nargs=1, metavar="N", instance_from_str=read, **typed)
-
-
-def choice(option: str, *known: str) -> tyro.constructors.PrimitiveConstructorSpec[str]:
-    """Returns how an option is read that takes one of these words."""
-
-    def read(words: list[str]) -> str:
-        if words[0] in known:
-            return words[0]
-        raise unknown(option, words[0], known)
-
-    typed = {"is_instance": lambda value: isinstance(value, str), "str_from_instance": lambda value: [value]}
-    metavar = f"{{{','.join(known)}}}"
-    return tyro.constructors.PrimitiveConstructorSpec(nargs=1, metavar=metavar, instance_from_str=read, **typed)
-
-
-ScaleName = Annotated[str, choice("--scale", *scales.SCALES)]
 ReportedScale = Annotated[str, choice("--scale", *scales.SCALES, "all")]
-RecipeName = Annotated[str, choice("--recipe", *RECIPES)]
 OnDivergence = Annotated[str, choice("--on-divergence", "record", "stop")]
 Workers = Annotated[int, number("--workers", 4 * (os.cpu_count() or 1))]
-Seeds = Annotated[int, tyro.conf.arg(help="seeds per run; 0 for the scale's own number"), number("--seeds", 1_000)]
-Devices = Annotated[
-    int, tyro.conf.arg(help="how many devices share each batch, or all"), number("--devices", 64, "all")
-]
-Time = Annotated[str, tyro.conf.arg(metavar="TIME")]
-
-
-CLUSTER = "share each batch with the devices of other processes of the same command, this one the K-th of N from 0"
 GALLERY = Path("figures")  # what the repository shows; written only where --figures-dir says so
-
-
-class Halted(Exception):
-    """The command stops as it was told to. Exits with status 1."""
-
-
-# --- options that several commands have ---
-
-
-@dataclass(frozen=True, kw_only=True)
-class Results:
-    results_dir: Folder = Path("results")  # where the results are
-
-    def there(self) -> Path:
-        """Returns the folder of results. Raises UserError if it is not there."""
-        if not self.results_dir.is_dir():
-            raise UserError(
-                f"{self.results_dir} is not there: say with --results-dir where results are; smith run trains"
-            )
-        return self.results_dir
-
-
-@dataclass(frozen=True, kw_only=True)
-class Drawing(Results):
-    scale: ScaleName = "mini"  # how much of the paper's training is done
-    recipe: RecipeName = "seeds"  # how the runs of a curve differ: the seed alone, or as the author's
-    figures_dir: Folder = Path("drawn")  # where what is drawn and compared goes
-
-    def store(self) -> Store:
-        """Returns the results of the scale."""
-        return Store(self.results_dir, scales.named(self.scale), self.recipe)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Training(Drawing):
-    seeds: Seeds = 0
-    data_dir: Folder = field(default_factory=default_data_dir)  # where the datasets are
-    budget: Time = ""  # stop after this time, such as 8m, 90s or 1h, and keep a checkpoint; the next call goes on
-    checkpoint_every: Time = "2m"  # time between two checkpoints of a run, such as 30s or 10m
-    devices: Devices = 1
-    cluster: Annotated[str, tyro.conf.arg(metavar="auto|K/N@HOST:PORT", help=CLUSTER)] = ""
-
-    def limit(self) -> float | None:
-        """Returns the budget in seconds."""
-        return seconds(self.budget, "--budget") if self.budget else None
-
-    def times(self) -> dict[str, float | None]:
-        """Returns the budget and the time between checkpoints, in seconds."""
-        return {"budget": self.limit(), "checkpoint_every": seconds(self.checkpoint_every, "--checkpoint-every")}
-
-    def train(self, jobs: "Sequence[Job]", store: Store, **options: Any) -> None:
-        """Trains jobs and says what was done."""
-        from smith.train import devices, hosts
-        from smith.train import jobs as training
-        from smith.train.progress import Display
-
-        if self.cluster:
-            training.prepare(job.run for job in jobs)
-        with hosts.joined(self.cluster), devices.failures(), Display() as display:
-            if hosts.following():
-                training.follow(self.data_dir)
-                sys.exit()
-            options = self.times() | {"device_count": 0 if self.cluster else self.devices} | options
-            done = training.execute(jobs, store, self.data_dir, display, **options)
-        _say_what_was_done(done)
-
-
-def _say_what_was_done(done: "Summary") -> None:
-    trained = f"{done.trained} run{'s' * (done.trained != 1)} trained, {done.diverged} diverged"
-    begun = f" ({done.begun} begun)" if done.begun else ""
-    print(f"{trained}; {done.found} were there; {done.left} left{begun}")
-    for name, (reason, count) in done.missing.items():
-        print(f"{name}: {count} run{'s' * (count != 1)} not trained: {reason}")
-    if done.halted:
-        raise Halted(f"{done.halted} diverged, and --on-divergence is stop; its result is kept")
-    if done.left:
-        print("the budget is used up; the same command goes on from here")
-
-
-# --- commands ---
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -234,16 +106,10 @@ class Run(Training):
         count = self.workers or (1 if alone else workers.by_itself(store.scale, len(jobs.missing(planned, store))))
         if count == 1:
             self.train(planned, store, force=self.force, stop_on_divergence=stop)
-        elif status := workers.execute(count, self._arguments()):
+        elif status := workers.execute(count, self.arguments(self.names)):
             sys.exit(status)
         if self.draw:
             _draw(found, store if count == 1 else self.store(), self.figures_dir, deadline=deadline)
-
-    def _arguments(self) -> list[str]:
-        """Returns the command line of a worker."""
-        given = {field.name: getattr(self, field.name) for field in dataclasses.fields(Training)}
-        options = [[f"--{name.replace('_', '-')}", str(value)] for name, value in given.items() if value]
-        return ["run", *self.names, "--no-draw", "--workers", "1", *itertools.chain(*options)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -267,9 +133,9 @@ def _draw(
 
     there = [one for one in found if any(map(store.results, one.shows.runs()))]
     there = there if len(found) > 1 else found
-    for number, one in enumerate(there):
+    for drawn, one in enumerate(there):
         if deadline and deadline.passed():
-            print(f"{len(there) - number} not drawn; smith draw draws what there is")
+            print(f"{len(there) - drawn} not drawn; smith draw draws what there is")
             break
         print(draw(one.shows, store, target, published))
     if absent := [one.shows.name for one in found if one not in there]:

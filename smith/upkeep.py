@@ -8,19 +8,30 @@ from typing import Annotated
 import tyro
 
 from smith import experiments
-from smith.commands import Drawing, Folder, Halted, Names, Results
 from smith.data import default_data_dir
 from smith.errors import UserError
+from smith.options import Drawing, Folder, Halted, Names, Results, Seeds
 
 
 @dataclass(frozen=True, kw_only=True)
-class Status(Results):
-    """Say what results there are at each scale, what is under way, and which files are damaged."""
+class Status(Drawing):
+    """Say what results there are at each scale, what is under way, and which files are damaged.
+
+    With --watch: how far the runs of these experiments are at one scale, every ten seconds until all are done.
+    """
+
+    names: Names = ("all",)
+    seeds: Seeds = 0
+    watch: bool = False  # go on saying how far the runs are, whoever trains them
 
     def __call__(self) -> None:
-        from smith.train.status import report
+        from smith.train import jobs, status
 
-        report(self.there(), [one.shows for one in experiments.find(["all"])])
+        shown, store = [one.shows for one in experiments.find(self.names)], self.store()
+        if not self.watch:
+            return status.report(self.there(), shown)
+        seeds = self.seeds or store.scale.trained
+        status.watch(store, jobs.plan([run for one in shown for run in one.runs()], store, seeds))
 
 
 @dataclass(frozen=True, kw_only=True)

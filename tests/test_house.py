@@ -18,7 +18,7 @@ FLOORS = [  # from the ground up: the rooms of a floor, each with the paths of i
     {"train": r"train/.*", "analysis": r"analysis/.*"},
     {"figures": r"figures/.*"},
     {"tune": r"tune/.*"},
-    {"command": r"cli|commands|tuning|upkeep|experiments|frames|names|__main__|__init__"},
+    {"command": r"cli|commands|options|submitting|tuning|upkeep|experiments|frames|names|__main__|__init__"},
 ]
 
 

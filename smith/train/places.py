@@ -59,6 +59,14 @@ class Places:
         """Holds a job's lock, if nobody else does. Gives whether it is held."""
         return disk.holding(self._locks / f"{job.name}.lock")
 
+    def under_way(self) -> int:
+        """Returns how many jobs a process has in hand now."""
+        count = 0
+        for path in disk.matching(self._locks, "*.lock"):
+            with disk.holding(path) as free:  # and so removes what a killed process left
+                count += not free
+        return count
+
     def saved(self) -> list[Path]:
         """Returns every checkpoint and snapshot."""
         folders = [*disk.matching(self._checkpoints, "[!.]*"), *disk.matching(self._snapshots, "[!.]*")]

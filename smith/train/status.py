@@ -1,14 +1,18 @@
 """What results there are, scale by scale, what is under way, and which files are not as they were written."""
 
+import datetime
 import sys
-from collections.abc import Iterable
+import time
+from collections import deque
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from smith.lengths import duration
 from smith.scales import SCALES
 from smith.store import Store
 from smith.train import checkpoints
-from smith.train.places import Places
+from smith.train.places import Job, Places
 
 if TYPE_CHECKING:
     from smith.figure import Figure, Table
@@ -40,6 +44,35 @@ def report(root: Path, figures: "Iterable[Figure | Table]") -> None:
         out.print(f"no results in {root}; smith run all trains them")
     for line in lines:
         out.print(line)
+
+
+def watch(store: Store, jobs: Collection[Job], seconds: float = 10.0) -> None:
+    """Prints how far jobs are, whoever trains them, at once and then every so many seconds until all are done."""
+    looks: deque[tuple[float, int]] = deque(maxlen=60)  # when, and images trained by then
+    images = sum(_images(job) for job in jobs)
+    while True:
+        now = Store(store.folder.parent, store.scale)
+        found = {job: now.find(job.run, job.seed) for job in jobs}
+        saved = {path.parent.name: int(path.name) for path in Places(store.folder).saved()}
+        trained = sum(_images(job, None if found[job] else saved.get(job.name, 0)) for job in jobs)
+        looks.append((time.monotonic(), trained))
+        elapsed, new = (last - first for first, last in zip(looks[0], looks[-1], strict=True))
+        done = [result for result in found.values() if result]
+        diverged = sum(result.status == "diverged" for result in done)
+        under_way = Places(store.folder).under_way()
+        told = f"{len(done):,} of {len(jobs):,} runs done, {diverged} diverged, {under_way} under way"
+        if new:
+            told += f"; {new / elapsed:,.0f} images/s, about {duration((images - trained) * elapsed / new)} left"
+        print(f"{datetime.datetime.now():%H:%M:%S}  {told}", flush=True)
+        if len(done) == len(jobs):
+            return
+        time.sleep(seconds)
+
+
+def _images(job: Job, iterations: int | None = None) -> int:
+    """Returns how many images a job trains on, or has after so many iterations."""
+    upto = job.run.iterations if iterations is None else max(iterations, job.run.first_iteration)
+    return (upto - job.run.first_iteration) * job.run.batch_size
 
 
 def verify(root: Path) -> tuple[int, list[str]]:

@@ -1,0 +1,55 @@
+"""The command that has others train: `smith submit`."""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from smith import experiments
+from smith.errors import UserError
+from smith.lengths import seconds
+from smith.options import Names, Training, choice, number
+from smith.train.engines import ENGINES, NOTICE
+
+Engine = Annotated[str, choice("--engine", *ENGINES)]
+Count = Annotated[int, number("--workers", 10_000)]
+Each = Annotated[int, number("--gpus, --cpus", 1_000)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Submit(Training):
+    """Start workers under Slurm: each is a `smith run`, and is started again when its time is up.
+
+    They share the runs that have no result yet, by way of the folder of results.
+    """
+
+    names: Names = ()
+    engine: Engine = "slurm"  # what starts the workers: Slurm, or this machine without it
+    workers: Count = 8  # how many; never more than there are runs
+    time: str = "4h"  # after which a worker is started again, from its checkpoint; at least 5m
+    partition: str = ""  # of Slurm
+    gpus: Each = 0  # GPUs of a worker
+    cpus: Each = 0  # cores of a worker
+
+    def __call__(self) -> None:
+        from smith.train import engines, jobs
+
+        found, store, limit = experiments.find(self.names), self.store(), seconds(self.time, "--time")
+        if limit < 300:
+            raise UserError(f"--time {self.time}: give at least 5m; a worker needs {NOTICE} s to stop")
+        if self.cluster:
+            raise UserError(
+                "--cluster is for the processes of one run: leave it out, workers share runs and not batches"
+            )
+        self.times()
+        seeds = self.seeds or store.scale.trained
+        planned = jobs.plan([run for one in found for run in one.shows.runs()], store, seeds)
+        if not (left := len(jobs.missing(planned, store))):
+            return print(f"nothing to train: {len(planned)} runs were there")
+        folder = store.folder / "workers"
+        resources = {"timeout_min": round(limit / 60), "gpus_per_node": self.gpus, "cpus_per_task": self.cpus}
+        slurm = {"slurm_partition": self.partition, "slurm_signal_delay_s": NOTICE}
+        started = engines.submit(
+            self.arguments(self.names), min(self.workers, left), self.engine, folder, **resources, **slurm
+        )
+        print(f"{left} runs for {len(started)} workers: {', '.join(job.job_id for job in started)}")
+        watch = f"smith status {' '.join(self.names)} --scale {store.scale.name} --seeds {seeds} --watch"
+        print(f"what they say is in {folder}; {watch} says how far they are")

@@ -1,0 +1,107 @@
+"""Workers that an engine starts: submitit's own, on this machine."""
+
+import contextlib
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import submitit  # noqa: F401  # here, so that its log goes where it stays open
+from processes import EXPERIMENT, ROOT
+from small import SMALL_RUN
+
+from smith.cli import main
+from smith.errors import UserError
+from smith.run import iterations
+from smith.train import engines
+
+pytestmark = pytest.mark.filterwarnings("ignore:subprocess .* is still running:ResourceWarning")  # submitit leaves them
+LONG = SMALL_RUN.replace(length=iterations(2_000), test_every=iterations(1_000))
+
+
+@pytest.fixture
+def submit(tmp_path, data_dir, monkeypatch):
+    """Gives what submits runs to workers of this machine: it returns their numbers as processes."""
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])))
+    monkeypatch.chdir(tmp_path)
+
+    def submit(runs, workers, *more, capsys) -> list[int]:
+        Path("mine.py").write_text(EXPERIMENT.format([run.to_json() for run in runs]))
+        options = ["--scale", "paper", "--seeds", "1", "--data-dir", str(data_dir), "--checkpoint-every", "0s", *more]
+        main(["submit", "mine.py", "--engine", "local", "--workers", str(workers), *options])
+        found = re.search(r"(\d+) runs for (\d+) workers: (.*)", capsys.readouterr().out)
+        assert found and int(found[1]) == len(runs) and int(found[2]) == workers
+        return [int(number) for number in found[3].split(", ")]
+
+    return submit
+
+
+def until(there, seconds=120):
+    end = time.monotonic() + seconds
+    while not there():
+        assert time.monotonic() < end, [(p, p.read_text()[-2000:]) for p in Path().rglob("*_log.*")]
+        time.sleep(0.05)
+
+
+def children(process: int) -> list[int]:
+    out = subprocess.run(["ps", "-o", "pid=", "--ppid", str(process)], capture_output=True, text=True).stdout
+    return [int(word) for word in out.split()]
+
+
+def wait(process: int) -> None:
+    with contextlib.suppress(ChildProcessError):  # somebody else has waited for it
+        os.waitpid(process, 0)
+
+
+def said() -> str:
+    return "".join(path.read_text() for path in sorted(Path("results/paper/workers").glob("*_log.err")))
+
+
+def results() -> list[Path]:
+    return list(Path("results/paper").glob("*.parquet"))
+
+
+def test_a_worker_whose_time_is_up_is_started_again_and_goes_on_from_its_checkpoint(submit, capsys):
+    (controller,) = submit([LONG], 1, capsys=capsys)
+    until(lambda: list(Path("results/paper/checkpoints").glob("*/*/manifest.json")))
+    (task,) = children(controller)
+    os.kill(task, signal.SIGUSR2)  # what comes some time before the end
+    until(results)
+    assert "goes on from its checkpoint at iteration" in said()
+    main(["status", "mine.py", "--scale", "paper", "--seeds", "1", "--watch"])
+    assert "1 of 1 runs done, 0 diverged, 0 under way" in capsys.readouterr().out
+    wait(controller)
+
+
+@pytest.mark.slow
+def test_runs_are_trained_once_though_workers_are_killed(submit, capsys):
+    runs = [SMALL_RUN.replace(lr=0.001 * k, length=iterations(100)) for k in range(1, 41)]
+    controllers = submit(runs, 4, capsys=capsys)
+    until(lambda: len(results()) >= 2)
+    for controller in controllers[:2]:
+        for task in children(controller):
+            for worker in children(task):
+                os.kill(worker, signal.SIGKILL)
+    until(lambda: len(results()) == len(runs), 600)
+    done = re.findall(r"^(?:done|diverged) +(\S+)", said(), re.MULTILINE)
+    assert len(done) == len({*done}) >= len(runs) - 2  # a worker that is killed may not have said its last run
+    for controller in controllers:
+        wait(controller)
+
+
+def test_there_has_to_be_a_slurm(monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(UserError, match="slurm does not take the workers .*srun.*--engine local starts them"):
+        engines.submit(["run", "fig14"], 1, "slurm", tmp_path)
+
+
+def test_a_worker_that_ends_badly_says_so(monkeypatch):
+    monkeypatch.setattr(sys, "executable", "false")
+    with pytest.raises(RuntimeError, match="smith run fig14 ended with status 1"):
+        engines.Worker(["run", "fig14"])()
+    assert json.dumps(engines.Worker(["run"]).checkpoint().function._words) == '["run"]'
