@@ -220,7 +220,7 @@ class Calibrate(Training):
         chosen, every = ([one.shows for one in experiments.find(n)] for n in (self.names, ["all", *self.names]))
         figures = calibration.check(chosen, every, store, self.curves)
         disk.make_folder(self.figures_dir, "--figures-dir")
-        runs = [run for figure in figures for run in calibration.runs(figure, store, self.curves)]
+        runs = [run for figure in figures for run in calibration.runs(figure, self.curves)]
         self.train(jobs.plan(runs, store, seeds), store)
         for figure in figures:
             print(write_calibration(figure, store, self.figures_dir, seeds, self.curves))

@@ -7,6 +7,7 @@ What follows from the runs or from the figure's name is filled in: the titles of
 axes, which vertical axes are logarithmic, where the published curves are, and the note that says what is assumed.
 """
 
+import math
 import operator
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -155,13 +156,15 @@ class Assumption:
     """A setting that the paper does not give: `smith calibrate` tries these values beside the published curves.
 
     field: the field of Run, such as "batch_size", or one inside it, such as "lr.factor"
-    values: what it may be, the experiment's own value among them
+    values: what it may be
+    own: the experiment's own value, which is among them
     panels: the letters of the panels in which every curve that has the field has the experiment's own value
     """
 
     field: str
     values: tuple[float, ...]
-    panels: str
+    own: float = math.nan
+    panels: str = ""
 
     def of(self, run: Run) -> float | None:
         """Returns the value that a run has; None if it has no such field."""
@@ -228,7 +231,7 @@ class Figure:
         return tuple(self._assumption(name, tuple(values)) for name, values in self.assumed.items())
 
     def _assumption(self, name: str, values: tuple[float, ...]) -> Assumption:
-        anywhere = Assumption(name, values, "")
+        anywhere = Assumption(name, values)
         panels = [panel for panel in self.panels if isinstance(panel, Panel)]
         found = {panel.label: {anywhere.of(run) for run in panel.runs()} - {None} for panel in panels}
         own = next((value for of in found.values() for value in of), None)
@@ -236,16 +239,14 @@ class Figure:
             raise UserError(f"{self.name}: {name} is assumed, and no run has it")
         if own not in values:
             raise UserError(f"{self.name}: {name} is {own:g}, which is not among the assumed values {values}")
-        return replace(anywhere, panels="".join(letter for letter, of in found.items() if of == {own}))
+        return replace(anywhere, own=own, panels="".join(letter for letter, of in found.items() if of == {own}))
 
     def _assumed_note(self) -> str:
         """Returns a line such as "Assumed: batch size 512." """
         parts = []
         for one in self.assumptions:
-            panel = next(panel for panel in self.panels if panel.label in one.panels)
             where = "" if len(one.panels) == len(self.panels) else f" in {', '.join(one.panels)}"
-            value = next(value for run in panel.runs() if (value := one.of(run)) is not None)
-            parts.append(f"{one.words} {written(value)}{where}")
+            parts.append(f"{one.words} {written(one.own)}{where}")
         return f"Assumed: {', '.join(parts)}." if parts else ""
 
     def runs(self) -> list[Run]:

@@ -101,6 +101,7 @@ READ_RESULTS = ("status", "verify", "pack", "report", "draw fig14", "fidelity fi
         ("data --colour red", "unknown option of smith data '--colour': known: --data-dir"),
         ("prepare imagenet", "smith prepare imagenet FOLDER"),
         ("tune", "name a Python file with TASK = Task(...)"),
+        ("calibrate fig09 --scale mini", "scale mini trains other runs than the paper's: calibrate at scale paper"),
         ("calibrate fig05", "fig05 has no assumed settings to calibrate; these have: fig01 "),
         ("fidelity table1", "name a figure"),
         ("data mnist cifar1O", "unknown dataset 'cifar1O': did you mean 'cifar10'?"),

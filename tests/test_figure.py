@@ -125,9 +125,9 @@ def test_an_assumption_is_of_the_panels_whose_curves_have_it():
         Sketch("c", {"up": lambda x: x}, "x", "y"),
     )
     figure = Figure("mine", "", panels=panels, assumed={"batch_size": (256, 512), "momentum": (0.9, 0.95)})
-    assert [(one.field, one.values, one.panels) for one in figure.assumptions] == [
-        ("batch_size", (256, 512), "a"),
-        ("momentum", (0.9, 0.95), "ab"),
+    assert [(one.field, one.values, one.own, one.panels) for one in figure.assumptions] == [
+        ("batch_size", (256, 512), 512, "a"),
+        ("momentum", (0.9, 0.95), 0.9, "ab"),
     ]
     assert figure.notes == ("Assumed: batch size 512 in a, momentum 0.9 in a, b.",)
     assert [one.of(RUN) for one in figure.assumptions] == [512, 0.9]

@@ -44,7 +44,7 @@ def elsewhere(tmp_path, data_dir, monkeypatch) -> Path:
 FURTHER = (  # what would take the place of something, if it were written where the repository keeps its own
     "smith draw fig09 --no-published",
     "smith fidelity fig09",
-    "smith calibrate fig09 --scale mini --budget 0s",
+    "smith calibrate fig09 --budget 0s",
     "smith run fig09 --seeds 13 --budget 0s --workers 1",
 )
 

@@ -6,16 +6,14 @@ Each value is trained in every curve of its panels, scored, and the scores are c
 A score is the mean over curves of the log-RMSE: the root mean square of the difference of natural logarithms, of a loss
 or of the error (one minus the accuracy), at the published x. A seed that diverges counts as guessing from there on.
 
-At the paper's scale curves are compared at the published iterations, rates and momenta. A scale that trains other runs
-has its own, and the published ones are stretched to them: that is another experiment, of which only the order of the
-values may be worth something.
+Only runs as the paper has them are calibrated: of what a scale trains in their place the published curves say nothing.
 """
 
 import dataclasses
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
@@ -26,11 +24,6 @@ from smith.figure import Assumption, Figure, Panel, Table
 from smith.run import Run, Snapshot
 from smith.store import Result, Store
 
-Comparison = Literal["all", "scaled"]
-SAYS: dict[Comparison, str] = {
-    "all": "the published iterations, rates and momenta",
-    "scaled": "the published iterations and rates, stretched to those of this scale: another experiment",
-}
 TINY = 1e-4  # one test image of 10,000: an error of none has no logarithm
 
 
@@ -39,8 +32,7 @@ class Curve:
     """One quantity of one curve, with a value of the assumption in it.
 
     run: of the protocol, with the value
-    theirs: the published curve, on the axis of the run that is trained
-    how: whether that is the published one
+    theirs: the published curve
     """
 
     name: str
@@ -48,7 +40,6 @@ class Curve:
     quantity: str
     run: Run
     theirs: Line
-    how: Comparison
 
 
 @dataclass(frozen=True)
@@ -56,14 +47,13 @@ class Score:
     """How near one value comes.
 
     by_seed: the mean log-RMSE over the curves, for every seed that has all of them; smaller is nearer
-    curves, points: how many curves are scored, and at how many published points together
+    points: at how many published points of all curves together
     missing: results that are not there, of the seeds asked for
     diverged: results that diverged
     """
 
     value: float
     by_seed: dict[int, float]
-    curves: int
     points: int
     missing: int
     diverged: int
@@ -108,13 +98,6 @@ def concerned(figure: Figure, assumption: Assumption) -> list[tuple[str, Run]]:
     return [(name, run) for name, run in named if assumption.of(run) is not None]
 
 
-def present(figure: Figure, assumption: Assumption) -> float:
-    """Returns the value that the experiment has."""
-    value = assumption.of(concerned(figure, assumption)[0][1])
-    assert value is not None
-    return value
-
-
 def names_of(figure: Figure) -> list[str]:
     """Returns the names of the curves that have an assumed setting."""
     return list(dict.fromkeys(name for one in figure.assumptions for name, _ in concerned(figure, one)))
@@ -130,7 +113,8 @@ def check(
       names: of curves; none for all.
 
     Raises:
-      UserError: an experiment has nothing to calibrate, at this scale or of these curves; a name is of no curve.
+      UserError: an experiment has nothing to calibrate, or nothing of these curves; a name is of no curve; the scale
+        trains other runs than the paper's.
     """
     figures = [figure for figure in chosen if isinstance(figure, Figure) and figure.assumptions]
     every = list(dict.fromkeys(name for figure in figures for name in names_of(figure)))
@@ -142,26 +126,18 @@ def check(
         if name not in every:
             raise unknown("curve", name, every)
     for figure in figures:
-        if not runs(figure, store):
-            raise UserError(f"scale {store.scale.name} trains the same run for every value in {figure.name}")
-        if names and not runs(figure, store, names):
+        if not store.as_published(*figure.runs()):
+            raise UserError(f"scale {store.scale.name} trains other runs than the paper's: calibrate at scale paper")
+        if not runs(figure, names):
             raise UserError(f"{figure.name} has none of these curves; it has: {', '.join(names_of(figure))}")
     return figures
 
 
-def told_apart(figure: Figure, assumption: Assumption, store: Store) -> bool:
-    """Says whether the values make different runs at a scale; some scales choose the batch size themselves."""
-    run = concerned(figure, assumption)[0][1]
-    found = {store.trained(with_value(run, assumption.field, value)) for value in assumption.values}
-    return len(found) == len(assumption.values)
-
-
-def runs(figure: Figure, store: Store, names: Sequence[str] = ()) -> list[Run]:
+def runs(figure: Figure, names: Sequence[str] = ()) -> list[Run]:
     """Returns the runs that calibration needs, of the protocol, each once; those of curves of these names, or all."""
     found = {
         with_value(run, assumption.field, value): None
         for assumption in figure.assumptions
-        if told_apart(figure, assumption, store)
         for value in assumption.values
         for name, run in concerned(figure, assumption)
         if not names or name in names
@@ -169,9 +145,7 @@ def runs(figure: Figure, store: Store, names: Sequence[str] = ()) -> list[Run]:
     return list(found)
 
 
-def curves(
-    figure: Figure, assumption: Assumption, value: float, store: Store, names: Sequence[str] = ()
-) -> Iterator[Curve]:
+def curves(figure: Figure, assumption: Assumption, value: float, names: Sequence[str] = ()) -> Iterator[Curve]:
     """Yields the curves that a value is scored on. A loss gap, which may be negative, is not."""
     for panel in panels_of(figure, assumption):
         assert panel.published
@@ -180,11 +154,8 @@ def curves(
         for name, (legend, column, run) in zip(plain, panel.series(), strict=True):
             scored = legend in theirs and column != "loss_gap" and assumption.of(run) is not None
             if scored and (not names or name in names):
-                x, y = published.inside(theirs, legend, panel)[0]
-                label, trained = f"{panel.label}  {legend}".strip(), store.trained(run)
-                line = x * published.stretch(panel.x, run, trained), y
-                changed, how = with_value(run, assumption.field, value), "all" if trained == run else "scaled"
-                yield Curve(label, panel.x, column, changed, line, how)
+                label, line = f"{panel.label}  {legend}".strip(), published.inside(theirs, legend, panel)[0]
+                yield Curve(label, panel.x, column, with_value(run, assumption.field, value), line)
 
 
 def score(
@@ -194,7 +165,7 @@ def score(
 
     seeds: how many are asked for; there may be more, which count too.
     """
-    parts = list(curves(figure, assumption, value, store, names))
+    parts = list(curves(figure, assumption, value, names))
     found = [{result.seed: result for result in store.results(part.run)} for part in parts]
     common = sorted(set.intersection(*map(set, found))) if found else []
     apart = {seed: [_distance(part, of[seed]) for part, of in zip(parts, found, strict=True)] for seed in common}
@@ -203,7 +174,6 @@ def score(
     return Score(
         value,
         {seed: float(np.mean([distance for distance, _ in pairs])) for seed, pairs in complete.items()},
-        len(parts),
         max((sum(points for _, points in pairs) for pairs in apart.values()), default=0),
         sum(seed not in of for of in each for seed in range(seeds)),
         sum(result.status == "diverged" for of in each for result in of.values()),

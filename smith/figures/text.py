@@ -11,7 +11,7 @@ import numpy as np
 
 from smith import disk, networks
 from smith.analysis import calibration, verdicts
-from smith.analysis.calibration import SAYS, Score
+from smith.analysis.calibration import Score
 from smith.analysis.fidelity import CurveFit, PanelFit, compare
 from smith.figure import Assumption, Figure
 from smith.figures import plot, tables
@@ -21,7 +21,6 @@ from smith.metrics import quantity
 from smith.store import Store
 
 NONE = "-"
-DEFAULT = "paper"  # the scale whose calibration is right in its folder; others have a folder of their own
 PANELS = ("Panel", "Quantity", "Seeds", "Curves compared", "Kendall's tau", "Of each seed", "RMSE")
 PLACES = ("Best at", "Published", "Diverges at", "Published")
 CURVES = ("Curve", "Remarks", "Seeds", *PLACES, "Points", "At the end", "RMSE")
@@ -187,7 +186,6 @@ def write_calibration(figure: Figure, store: Store, target: Path, seeds: int, na
       OSError: nothing can be written there.
     """
     folder, scale = target / "calibration", store.scale
-    folder = folder if scale.name == DEFAULT else folder / scale.name
     path = folder / "-".join([figure.name, *(re.sub(r"[^\w.=-]", "_", name) for name in names)])
     sections = [_section(figure, assumption, store, seeds, names) for assumption in figure.assumptions]
     said = [line for _, line, _ in sections]
@@ -215,22 +213,13 @@ def _section(
 ) -> tuple[str, str, int]:
     """Returns what the sheet says of an assumption, its choice in a line, and how many results are missing for it."""
     title = f"## {assumption.words}, panel{'s' * (len(assumption.panels) > 1)} {', '.join(assumption.panels)}"
-    table, missing = "", 0
-    if not calibration.told_apart(figure, assumption, store):
-        line = f"not decided: scale {store.scale.name} trains the same run for every value"
-    else:
-        scores = [calibration.score(figure, assumption, value, store, seeds, names) for value in assumption.values]
-        curves = calibration.curves(figure, assumption, assumption.values[0], store, names)
-        ways = {curve.how for curve in curves}
-        missing = sum(found.missing for found in scores)
-        value, why = calibration.choice(scores)
-        line = f"not decided: {why}" if value is None else f"{value:g} ({why})"
-        if value is not None and "scaled" in ways:
-            line += ", in part or whole by another experiment than the paper's"
-        how = "Compared at " + "; and at ".join(says for way, says in SAYS.items() if way in ways) + "."
-        table = tables.markdown(how, SCORES, [_score(found) for found in scores])
-    own = f"The experiment has {calibration.present(figure, assumption):g}. Choice: {line}."
-    return "\n\n".join(filter(None, (title, table.strip(), own))), f"{figure.name} {assumption.words}: {line}", missing
+    scores = [calibration.score(figure, assumption, value, store, seeds, names) for value in assumption.values]
+    value, why = calibration.choice(scores)
+    line = f"not decided: {why}" if value is None else f"{value:g} ({why})"
+    how = "Compared at the published iterations, rates and momenta."
+    table = tables.markdown(how, SCORES, [_score(found) for found in scores])
+    body = f"{title}\n\n{table}\nThe experiment has {assumption.own:g}. Choice: {line}."
+    return body, f"{figure.name} {assumption.words}: {line}", sum(found.missing for found in scores)
 
 
 def _score(found: Score) -> tuple[str, ...]:
@@ -242,9 +231,8 @@ def _score(found: Score) -> tuple[str, ...]:
 def _alternatives(figure: Figure, store: Store, names: Sequence[str]) -> Iterator[View]:
     """Yields a view for each curve and assumption: the alternatives over the published curve, where they are scored."""
     for assumption in figure.assumptions:
-        if calibration.told_apart(figure, assumption, store):
-            each = [calibration.curves(figure, assumption, value, store, names) for value in assumption.values]
-            yield from (_alternative(assumption, curves, store) for curves in zip(*each, strict=True))
+        each = [calibration.curves(figure, assumption, value, names) for value in assumption.values]
+        yield from (_alternative(assumption, curves, store) for curves in zip(*each, strict=True))
 
 
 def _alternative(assumption: Assumption, curves: Sequence[calibration.Curve], store: Store) -> View:

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from made_up import NAN, publish, result, store
+from made_up import MINI, NAN, publish, result, store
 
 from smith import experiments
 from smith.analysis import calibration
@@ -58,7 +58,6 @@ def scored(chosen: Figure, value: float, found: Store, seeds: int = 1, names=())
 def test_every_assumption_gives_valid_runs_that_are_told_apart(chosen: Figure, assumption: Assumption):
     panels = calibration.panels_of(chosen, assumption)
     assert "".join(panel.label for panel in panels) == assumption.panels
-    assert calibration.present(chosen, assumption) in assumption.values
     concerned = dict(calibration.concerned(chosen, assumption))
     without = [run for panel in panels for name, run in panel.curves.items() if name not in concerned]
     assert concerned and all(assumption.of(run) is None for run in without)
@@ -66,11 +65,10 @@ def test_every_assumption_gives_valid_runs_that_are_told_apart(chosen: Figure, a
         for value in assumption.values:
             changed = with_value(run, assumption.field, value)
             assert assumption.of(changed) == value
-            assert (changed == run) == (value == assumption.of(run))
+            assert (changed == run) == (value == assumption.own)
             if run.start:
                 assert changed.start and assumption.of(changed.start.run) == value
-    assert calibration.told_apart(chosen, assumption, store())
-    assert set(chosen.runs()) & set(calibration.runs(chosen, store()))
+    assert set(chosen.runs()) & set(calibration.runs(chosen))
 
 
 def test_a_value_replaces_a_field_also_in_the_run_it_starts_from_and_in_a_schedule():
@@ -83,31 +81,8 @@ def test_a_value_replaces_a_field_also_in_the_run_it_starts_from_and_in_a_schedu
 def test_only_the_curves_that_are_named_are_trained():
     other = WHOLE.replace(weight_decay=2e-3)
     chosen = figure(WHOLE, curves={"A": WHOLE, "B": other})
-    assert calibration.runs(chosen, store(), ["B"]) == [other.replace(momentum=0.8), other]
-    assert len(calibration.runs(chosen, store())) == 4
-
-
-# --- how they are compared ---
-
-
-def test_published_iterations_are_stretched_to_a_shortened_run_and_rates_are_the_same(theirs):
-    theirs(A=(10 * X, X / 100))
-    found = store(shorter=True)
-    found.add(result(found.trained(RATES), X / 100, X))
-    over_iterations = scored(figure(RATES), 0.9, found)
-    assert (over_iterations.points, over_iterations.mean) == (10, pytest.approx(0))
-    theirs(A=([0.002, 0.004], [1, 3]))
-    found.add(result(found.trained(RATES), np.ones(10), X))
-    over_rates = scored(figure(RATES, x="learning_rate"), 0.9, found)
-    assert (over_rates.points, over_rates.mean) == (2, pytest.approx(math.log(3) / math.sqrt(2)))
-
-
-@pytest.mark.parametrize(("shorter", "how"), [(False, "all"), (True, "scaled")])
-def test_another_run_than_the_papers_is_said_to_be_one(shorter, how, theirs):
-    theirs(A=(X, X))
-    chosen = figure(RATES)
-    curves = calibration.curves(chosen, chosen.assumptions[0], 0.9, store(shorter=shorter))
-    assert [curve.how for curve in curves] == [how] and how in calibration.SAYS
+    assert calibration.runs(chosen, ["B"]) == [other.replace(momentum=0.8), other]
+    assert len(calibration.runs(chosen)) == 4
 
 
 # --- scores ---
@@ -118,7 +93,7 @@ def test_the_score_is_the_logarithm_of_the_factor_that_a_loss_is_off_by(factor, 
     theirs(A=(X, 2 - X / 1_000))
     found = scored(figure(WHOLE), 0.9, store(result(WHOLE, factor * (2 - X / 1_000), X)))
     assert found.by_seed == {0: pytest.approx(abs(math.log(factor)))}
-    assert (found.curves, found.points, found.missing, found.diverged) == (1, 10, 0, 0)
+    assert (found.points, found.missing, found.diverged) == (10, 0, 0)
 
 
 def test_an_accuracy_is_scored_by_its_error(theirs):
@@ -152,7 +127,7 @@ def test_a_seed_that_diverges_counts_as_guessing_from_there_on(theirs):
 
 
 def of(value: float, *by_seed: float, missing: int = 0) -> Score:
-    return Score(value, dict(enumerate(by_seed)), curves=1, points=9, missing=missing, diverged=0)
+    return Score(value, dict(enumerate(by_seed)), points=9, missing=missing, diverged=0)
 
 
 def test_the_choice_is_the_lowest_mean_where_the_ranges_are_apart():
@@ -191,11 +166,8 @@ def test_a_mistake_is_told(words):
         calibration.check(chosen, EXPERIMENTS, store(), names)
 
 
-def test_a_scale_that_trains_the_same_run_for_every_value_has_nothing_to_try():
-    class Deaf(Store):
-        def trained(self, run: Run, seed: int = 0) -> Run:
-            return WHOLE
-
-    with pytest.raises(UserError, match="the same run for every value in mine"):
-        calibration.check([figure(WHOLE)], EXPERIMENTS, Deaf(store().root, store().scale), ())
+def test_a_scale_that_trains_other_runs_than_the_papers_is_refused():
+    shorter = store(shorter=True, scale=MINI)
+    with pytest.raises(UserError, match="scale mini trains other runs than the paper's"):
+        calibration.check([figure(WHOLE)], EXPERIMENTS, shorter, ())
     assert calibration.check([figure(WHOLE)], EXPERIMENTS, store(), ["A"]) == [figure(WHOLE)]

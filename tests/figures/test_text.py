@@ -46,8 +46,8 @@ def calibrated(shelf, experiment):
     """Returns the line and the text of figure 9's calibration, of one curve with these seeds."""
 
     def write(*seeds: int, asked: int = 2) -> tuple[str, str]:
-        figure, store = experiment("fig09"), shelf.store("paper")
-        for run in calibration.runs(figure, store, ["WD=3.2e-3"]):
+        figure = experiment("fig09")
+        for run in calibration.runs(figure, ["WD=3.2e-3"]):
             for seed in seeds:
                 shelf.add(run, seed, "paper", tests=40)
         line = text.write_calibration(figure, shelf.store("paper"), shelf.figures, asked, ["WD=3.2e-3"])
@@ -92,9 +92,3 @@ def test_the_alternatives_are_drawn_over_the_published_curve(calibrated, shelf, 
     assert [series.name for series in values] == ["256", "512", "1024"] and theirs.published
     right = theirs.published[0].max()
     assert all(len(series.seeds) == 2 and line[0].max() <= right for series in values for line in series.seeds.values())
-
-
-def test_what_a_scale_can_not_tell_apart_is_not_decided(shelf, experiment):
-    line = text.write_calibration(experiment("fig09"), shelf.store("smoke"), shelf.figures, 1)
-    assert "scale smoke trains the same run for every value" in line
-    assert not (shelf.figures / "calibration" / "smoke" / "fig09.png").exists()

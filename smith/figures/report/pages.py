@@ -9,7 +9,7 @@ from pathlib import Path
 
 import jinja2
 
-from smith.analysis import calibration, verdicts
+from smith.analysis import verdicts
 from smith.analysis.verdicts import Decision
 from smith.figure import Figure, Table
 from smith.figures import points, tables, text
@@ -114,7 +114,7 @@ def render(site: Site) -> dict[str, bytes]:
     )
     env.policies["json.dumps_kwargs"] = {"sort_keys": True, "separators": (",", ":"), "allow_nan": False}
     env.globals |= {"site": site, "words": words, "claims": claims, "rule": verdicts, "slug": slug}
-    env.globals |= {"chart": charts.chart, "text": text, "calibration": calibration, "tables": tables, "points": points}
+    env.globals |= {"chart": charts.chart, "text": text, "tables": tables, "points": points}
     pages = {f"{name}.html": env.get_template(f"{name}.html").render(here=name) for name in sorted(OURS)}
     for before, shown, after in zip([None, *site.shown], site.shown, [*site.shown[1:], None], strict=False):
         around = {"previous": before, "next": after}

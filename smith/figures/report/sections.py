@@ -102,7 +102,7 @@ def section(experiment: Figure | Table, store: Store) -> Section:
     """Returns an experiment at one scale."""
     try:
         runs = experiment.runs()
-        tried = calibration.runs(experiment, store) if isinstance(experiment, Figure) else []
+        tried = calibration.runs(experiment) if isinstance(experiment, Figure) else []
         found = {(r.description, r.seed): r for run in runs for r in store.results(run)}.values()
         jobs = asked(runs, store), asked(tried, store)
         return Section(experiment, store, *jobs, list(found), views(experiment, store))
