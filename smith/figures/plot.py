@@ -6,7 +6,7 @@ The same results give the same bytes. Pyplot is not used: neither a notebook's b
 import io
 import os
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,10 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from smith import disk
-from smith.figure import Figure, Table
-from smith.figures.panels import heading, views
 from smith.figures.views import Series, View
-from smith.store import Result, Store
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -30,68 +27,6 @@ COMPANION = 0.6  # height of a companion, by that of its panel
 Layout = tuple[tuple[float, float], list[float], list[tuple[int, int]]]  # size, heights of rows, places of the views
 LEGEND = -0.45  # inches from the foot of an axis to its legend, with the ticks and the label between
 ASIDE = 0.15  # of a row of a table: ours is that much above its middle, the paper's as much below
-
-
-def draw(figure: Figure, store: Store, target: Path, published: bool = True) -> str:
-    """Draws a figure as PNG and SVG. Returns a line that says what was drawn.
-
-    Args:
-      target: the folder of figures; the paper scale's are right in it, others in a folder named for their scale.
-      published: whether the paper's curves are drawn too; without them the files' names end in "-ours".
-
-    Raises:
-      UserError: the store's scale can not hold a run.
-      OSError: nothing can be written there.
-    """
-    shown = dict.fromkeys(run for panel in figure.panels for run in panel.runs())
-    found = [store.results(run) for run in shown]
-    have = sum(map(bool, found))
-    if not have:
-        return f"{figure.name}: no results at scale {store.scale.name}; {store.command(figure.name)}"
-    folder = store.figures_folder(target)
-    disk.make_folder(folder)
-    name = name_of(figure, published)
-    paths = [folder / f"{name}.{kind}" for kind in KINDS]
-    save(views(figure, store, published), *face(figure, store), paths, of=store.digest(figure.runs()))
-    missing = f", {len(found) - have} without a result" if have < len(found) else ""
-    runs = f"{have} run{'s' * (have > 1)}, {seeds_of(found)}"
-    return f"{figure.name}: {folder / name}.png ({runs}, scale {store.scale.name}{missing})"
-
-
-def name_of(experiment: Figure | Table, published: bool) -> str:
-    """Returns what pictures are called: those without the paper's curves do not take the place of those with them."""
-    return experiment.name + "-ours" * (not published)
-
-
-def shows(picture: Path) -> str:
-    """Returns the digest of the results that a PNG shows; empty if it is not there, or does not say it."""
-    from PIL import Image
-
-    try:
-        with Image.open(picture) as image:
-            return image.info.get("results", "")
-    except (FileNotFoundError, Image.UnidentifiedImageError):
-        return ""
-
-
-def face(experiment: Figure | Table, store: Store) -> tuple[str, str]:
-    """Returns what a sheet says above its panels: the title, and scale and seeds."""
-    scale = store.scale
-    seeds = seeds_of(store.results(run) for run in experiment.runs())
-    return (
-        f"{heading(experiment.name)}. {experiment.title}",
-        f"{scale.name} scale, {seeds}: {scale.describe(experiment.runs())}",
-    )
-
-
-def seeds_of(found: Iterable[Sequence[Result]]) -> str:
-    """Returns how many seeds runs have, in words: "1 to 4 seeds"."""
-    counts = sorted({len(results) for results in found if results}) or [0]
-    span = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
-    return f"{span} seed{'s' * (counts[-1] != 1)}"
-
-
-# --- the sheet ---
 
 
 def save(
@@ -117,6 +52,17 @@ def save(
         sheet = _sheet(shown, title, what, min(columns, sum(not view.companion for view in shown)), cell)
         for path in paths:
             _save(sheet, path, of)
+
+
+def shows(picture: Path) -> str:
+    """Returns the digest of the results that a PNG shows; empty if it is not there, or does not say it."""
+    from PIL import Image
+
+    try:
+        with Image.open(picture) as image:
+            return image.info.get("results", "")
+    except (FileNotFoundError, Image.UnidentifiedImageError):
+        return ""
 
 
 def _styles() -> Any:

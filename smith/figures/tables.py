@@ -1,15 +1,10 @@
-"""Fills in the paper's tables from results: as Markdown, as LaTeX, and as dots beside the published ones.
-
-Needs results only: no data, no JAX, no training.
-"""
+"""Fills in the paper's tables from results, as Markdown and as LaTeX."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
 from smith import disk
 from smith.figure import Table
-from smith.figures import plot
-from smith.figures.panels import views
 from smith.figures.points import Measured, measured
 from smith.store import Store
 
@@ -18,33 +13,15 @@ NONE = "-"  # a difference that says nothing
 HEAD = ("Ours, %", "Published, %", "Difference")
 
 
-def draw(table: Table, store: Store, target: Path, published: bool = True) -> str:
-    """Writes a table as Markdown and LaTeX, and draws it as PNG and SVG. Returns a line that says what was written.
-
-    Args:
-      target: the folder of figures; the paper scale's are right in it, others in a folder named for their scale.
-      published: whether the paper's values are drawn too; the texts always have them.
-
-    Raises:
-      UserError: the store's scale can not hold a run.
-      OSError: nothing can be written there.
-    """
+def write(table: Table, store: Store, folder: Path) -> None:
+    """Writes a table as Markdown and LaTeX. Raises OSError if nothing can be written there."""
     rows, scale = measured(table, store), store.scale
-    have = sum(bool(one.values) for one in rows)
-    if not have:
-        return f"{table.name}: no results at scale {scale.name}; {store.command(table.name)}"
-    folder = store.figures_folder(target)
-    disk.make_folder(folder)
     head = (*table.columns, *HEAD)
     lost = ("A seed that diverged counts as guessing.",) if any(one.diverged for one in rows) else ()
     caption = f"{table.title}. Scale {scale.name}: {scale.describe(table.runs())}."
-    for kind, write in (("md", markdown), ("tex", latex)):
+    for kind, as_text in (("md", markdown), ("tex", latex)):
         with disk.whole(folder / f"{table.name}.{kind}") as part:
-            part.write_text(write(caption, head, body(rows), (*lost, *table.notes)), encoding="utf-8")
-    paths = [folder / f"{plot.name_of(table, published)}.{kind}" for kind in plot.KINDS]
-    plot.save(views(table, store, published), *plot.face(table, store), paths, of=store.digest(table.runs()))
-    missing = f", {len(rows) - have} without a result" if have < len(rows) else ""
-    return f"{table.name}: {folder / table.name}.md ({have} rows, scale {scale.name}{missing})"
+            part.write_text(as_text(caption, head, body(rows), (*lost, *table.notes)), encoding="utf-8")
 
 
 def body(rows: Sequence[Measured]) -> list[tuple[str, ...]]:

@@ -172,7 +172,7 @@ def test_the_same_results_give_the_same_bytes(shelf):
     shelf.add(RUN, 1)
     drawn = []
     for target in (shelf.root / "first", shelf.root / "second"):
-        line = plot.draw(FIGURE, shelf.store(), target)
+        line = figures.draw(FIGURE, shelf.store(), target)
         assert line == f"mine: {target / 'mine.png'} (1 run, 2 seeds, scale paper, 1 without a result)"
         drawn.append([(target / f"mine.{kind}").read_bytes() for kind in ("png", "svg")])
     assert drawn[0] == drawn[1]
@@ -181,10 +181,10 @@ def test_the_same_results_give_the_same_bytes(shelf):
     assert xml.etree.ElementTree.fromstring(svg).tag.endswith("svg") and b"dc:date" not in svg
 
 
-def test_without_results_there_is_a_line_and_no_file(shelf):
-    assert plot.draw(FIGURE, shelf.store("mini"), shelf.figures) == (
-        "mine: no results at scale mini; smith run mine --scale mini"
-    )
+def test_without_results_there_is_a_line_and_no_file(shelf, experiment):
+    for shown in (FIGURE, experiment("table2")):
+        line = figures.draw(shown, shelf.store("mini"), shelf.figures)
+        assert line == f"{shown.name}: no results at scale mini; smith run {shown.name} --scale mini"
     assert not shelf.figures.exists()
 
 
@@ -207,7 +207,7 @@ def test_reports_and_drawings_need_no_jax_and_no_backend_or_style_of_the_user_ma
     environment = os.environ | {"MPLBACKEND": "inline", "PYTHONPATH": str(Path(plot.__file__).parents[2])}
     done = subprocess.run([sys.executable, "-c", code], cwd=shelf.root, env=environment, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
-    plot.draw(experiment("fig09"), shelf.store("smoke"), shelf.figures)
+    figures.draw(experiment("fig09"), shelf.store("smoke"), shelf.figures)
     ours, theirs = shelf.figures / "smoke" / "fig09.png", shelf.root / "report" / "figures" / "smoke" / "fig09.png"
     assert ours.read_bytes() == theirs.read_bytes()
     assert sum(path.stat().st_size for path in (shelf.root / "report").rglob("*")) < 8_000_000

@@ -4,6 +4,7 @@ import re
 
 import pytest
 
+from smith import figures
 from smith.figure import Row
 from smith.figures import points, tables
 from smith.figures.points import Measured
@@ -56,7 +57,7 @@ def test_a_table_is_four_files_the_same_every_time(shelf, experiment):
     table, drawn = experiment("table1"), []
     shelf.fill(table, seeds=2)
     for target in (shelf.root / "first", shelf.root / "second"):
-        line = tables.draw(table, shelf.store(), target)
+        line = figures.draw(table, shelf.store(), target)
         assert line == f"table1: {target / 'table1'}.md (20 rows, scale paper)"
         drawn.append({path.name: path.read_bytes() for path in target.iterdir()})
     assert drawn[0] == drawn[1] and sorted(drawn[0]) == [f"table1.{kind}" for kind in ("md", "png", "svg", "tex")]
@@ -72,22 +73,17 @@ def test_missing_rows_and_diverged_seeds_are_said(shelf, experiment):
     table = experiment("table1")
     shelf.add(table.rows[0].run, test_accuracy=0.815)
     shelf.add(table.rows[1].run, status="diverged", test_accuracy=0.5)
-    line = tables.draw(table, shelf.store(), shelf.figures)
+    line = figures.draw(table, shelf.store(), shelf.figures)
     assert line.endswith("(2 rows, scale paper, 18 without a result)")
     text = (shelf.figures / "table1.md").read_text()
     assert [row[3] for row in cells(text)[2:5]] == ["81.5 (1 seed)", "10.0 (1 seed, 1 diverged)", "no result"]
     assert "A seed that diverged counts as guessing." in text
 
 
-def test_without_results_there_is_a_line_and_no_file(shelf, experiment):
-    line = tables.draw(experiment("table2"), shelf.store("mini"), shelf.figures)
-    assert line == "table2: no results at scale mini; smith run table2 --scale mini" and not shelf.figures.exists()
-
-
 def test_latex_is_balanced_and_escaped(shelf, experiment):
     table = experiment("table2")
     shelf.fill(table, "smoke", seeds=2)
-    tables.draw(table, shelf.store("smoke"), shelf.figures)
+    figures.draw(table, shelf.store("smoke"), shelf.figures)
     text = (shelf.figures / "smoke" / "table2.tex").read_text()
     assert re.findall(r"\\begin\{(\w+)\}", text) == re.findall(r"\\end\{(\w+)\}", text)[::-1] == ["table", "tabular"]
     assert text.count("{") == text.count("}") and not re.search(r"(?<!\\)[%#_]", text) and text.isascii()
