@@ -29,11 +29,6 @@ def guess(run: Run, column: str) -> float:
     return float(quantity(column).guess(run.class_count))
 
 
-def planned_tests(run: Run) -> np.ndarray:
-    """Returns the iterations at which a run is tested if it does not diverge: (tests,) float64."""
-    return np.array(run.when_tested(), float)
-
-
 def padded(result: Result, column: str, x: str = "iteration") -> Line:
     """Returns (x, y) of a column at all planned tests, with guessing from where the run diverged on.
 
@@ -49,7 +44,7 @@ def padded(result: Result, column: str, x: str = "iteration") -> Line:
         return places[finite], values[finite]
     dead = int(np.argmin(np.r_[np.isfinite(result["test_loss"][:-1]), False]))
     alive = finite[:dead]
-    iterations = planned_tests(result.run)
+    iterations = np.array(result.run.when_tested(), float)
     rest = _continued(result, x, dead, iterations[iterations >= result["iteration"][dead]])
     level = np.full(len(rest), guess(result.run, column))
     return np.r_[places[:dead][alive], rest], np.r_[values[:dead][alive], level]
@@ -83,11 +78,6 @@ class Curve:
     mean: np.ndarray
     lines: Mapping[int, Line]
     diverged: Mapping[int, float]
-
-    @property
-    def seeds(self) -> int:
-        """How many seeds there are."""
-        return len(self.lines)
 
 
 def curve(found: Sequence[Result], x: str, y: str) -> Curve:

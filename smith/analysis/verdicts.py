@@ -96,7 +96,7 @@ class Finding:
     effects: by seed, in the part's unit; of the seeds that decide
     mean, low, high: of the effect over seeds, with the 95 % interval; not a number where there are too few seeds or, of
       the interval, too few values
-    published: the effect of the paper's own curves, where they show what it needs
+    published: the effect of the paper's own curves; not a number where they do not show what it needs
     reason: why it is open or not asked, if results are missing or are not to be decided from
     """
 
@@ -106,7 +106,7 @@ class Finding:
     mean: float
     low: float
     high: float
-    published: float | None
+    published: float
     reason: str = ""
 
 
@@ -192,18 +192,16 @@ def _by_signs(sample: np.ndarray, bar: float, level: float) -> np.ndarray:
 def decide(claim: Claim, experiments: Experiments, store: Store) -> Decision:
     """Returns the verdict on a claim from the results of one scale."""
     parts = sum(not part.missing for part in claim.parts)
-    decision = Decision(
-        claim, store.scale.name, "", tuple(_find(part, experiments, store, parts) for part in claim.parts)
-    )
-    states = {finding.state for finding in decision.asked}
+    findings = tuple(_find(part, experiments, store, parts) for part in claim.parts)
+    states = {finding.state for finding in findings} - {"not asked"}
     holds, fails, undecided = WORDS.get(store.scale.name, WORDS["paper"])
     verdict = fails if "contradicted" in states else holds if states == {"supported"} else undecided
-    return Decision(claim, store.scale.name, verdict, decision.findings)
+    return Decision(claim, store.scale.name, verdict, findings)
 
 
 def _find(part: Part, experiments: Experiments, store: Store, parts: int) -> Finding:
     if part.missing:
-        return Finding(part, "not asked", {}, np.nan, np.nan, np.nan, None, part.missing)
+        return Finding(part, "not asked", {}, np.nan, np.nan, np.nan, np.nan, part.missing)
     found = _traces(part, experiments, store)
     effects = {seed: _effect(part, found[seed]) for seed in sorted(found)}
     values = np.array(list(effects.values()))
@@ -261,14 +259,10 @@ def _reason(part: Part, experiments: Experiments, store: Store, effects: Mapping
     return f"no effect can be computed for seed {', '.join(undefined)}" if undefined else ""
 
 
-def _published(part: Part, experiments: Experiments) -> float | None:
-    """Returns the effect of the paper's own curves; None where they do not show what the statistic needs."""
+def _published(part: Part, experiments: Experiments) -> float:
+    """Returns the effect of the paper's own curves; not a number where they do not show what the statistic needs."""
     theirs = {name: published(experiments, place) for name, place in part.curves.items()}
-    there = {name: found for name, found in theirs.items() if found is not None}
-    if len(there) < len(theirs):
-        return None
     try:
-        effect = _effect(part, there)
-    except KeyError:  # a quantity that the plots do not show
-        return None
-    return effect if np.isfinite(effect) else None
+        return _effect(part, {name: found for name, found in theirs.items() if found is not None})
+    except KeyError:  # a curve or a quantity that the plots do not show
+        return np.nan

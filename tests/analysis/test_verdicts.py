@@ -218,7 +218,7 @@ def test_a_part_that_can_have_no_result_is_not_asked_and_named():
 # --- the paper's own effect ---
 
 
-def published(statistic: Statistic, **places: Place) -> float | None:
+def published(statistic: Statistic, **places: Place) -> float:
     return verdict(shelf({}), part(statistic, 0.0, **places)).findings[0].published
 
 

@@ -17,7 +17,7 @@ from smith.analysis.claims import CLAIMS
 from smith.analysis.claims.learning_rate import NO_FALL
 from smith.analysis.claims.momentum import EQUAL_ACCURACY, EQUAL_LOSS
 from smith.analysis.places import Place, curve, published, run_at
-from smith.analysis.seeds import guess, planned_tests
+from smith.analysis.seeds import guess
 from smith.analysis.traces import Trace
 from smith.analysis.verdicts import Part, lies_above
 from smith.figure import Figure, Panel, Table
@@ -240,7 +240,7 @@ def seeds_of(shape: Shape, random: np.random.Generator, shared: np.ndarray, nois
 
 def _places(run: Run) -> np.ndarray:
     """Returns where a run is tested, in miniature: (tests,) float32."""
-    tests = planned_tests(run)
+    tests = np.array(run.when_tested())
     apart = -(-len(tests) // MOST_TESTS)
     return (tests[::-1][::apart][::-1] / run.iterations).astype(np.float32)
 

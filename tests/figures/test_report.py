@@ -301,9 +301,9 @@ def test_the_picture_of_a_finding_has_all_marks_in_order():
     at = claims.places(finding)
     assert at["bar"] == claims.EDGE < at["low"] < at["seeds"][0] < at["mean"] < at["seeds"][1] < at["high"]
     assert at["high"] < at["published"] == claims.WIDTH - claims.EDGE
-    one = claims.places(Finding(PARTS[0], "open", {0: 0.1}, 0.1, np.nan, np.nan, None, ""))
+    one = claims.places(Finding(PARTS[0], "open", {0: 0.1}, 0.1, np.nan, np.nan, np.nan, ""))
     assert one == {"bar": claims.EDGE, "mean": claims.EDGE, "seeds": [claims.EDGE]}
-    assert claims.places(Finding(PARTS[0], "open", {}, np.nan, np.nan, np.nan, None, "")) == {}
+    assert claims.places(Finding(PARTS[0], "open", {}, np.nan, np.nan, np.nan, np.nan, "")) == {}
 
 
 # --- the README ---
@@ -390,7 +390,7 @@ def test_a_report_that_was_cut_off_can_be_written_again(written, shelf, monkeypa
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(0.12345, "0.123"), (-2449.6, "−2,450"), (2e6, "2e6"), (-1e-9, "−1e−9"), (-0.0, "0"), (np.nan, "–"), (None, "–")],
+    [(0.12345, "0.123"), (-2449.6, "−2,450"), (2e6, "2e6"), (-1e-9, "−1e−9"), (-0.0, "0"), (np.nan, "–")],
 )
 def test_numbers(value, text):
     assert words.number(value) == text

@@ -48,8 +48,7 @@ def places(finding: Finding) -> dict[str, Any]:
     """
     if not np.isfinite(finding.mean):
         return {}
-    published = np.nan if finding.published is None else finding.published
-    marks = [finding.part.above, finding.mean, finding.low, finding.high, published, *finding.effects.values()]
+    marks = [finding.part.above, finding.mean, finding.low, finding.high, finding.published, *finding.effects.values()]
     low, high = np.nanmin(marks), np.nanmax(marks)
     x = [round(EDGE + (mark - low) / ((high - low) or 1.0) * (WIDTH - 2 * EDGE), 1) for mark in marks]
     named = zip(("bar", "mean", "low", "high", "published"), x, strict=False)

@@ -11,17 +11,14 @@ from smith.run import Run, Snapshot
 from smith.schedules import Constant
 
 
-def number(value: float | None, digits: int = 3, sign: str = "") -> str:
-    """Returns a value with so many significant digits; an en dash where there is none.
-
-    sign: "+" writes the sign of positive values too.
-    """
-    if value is None or not math.isfinite(value):
+def number(value: float) -> str:
+    """Returns a value with three significant digits; an en dash where there is none."""
+    if not math.isfinite(value):
         return "\N{EN DASH}"
     if 1_000 <= abs(value) < 1_000_000:
-        text = f"{value:{sign},.0f}"
+        text = f"{value:,.0f}"
     else:
-        mantissa, e, exponent = f"{value + 0.0:{sign}.{digits}g}".partition("e")  # + 0.0: no minus before a zero
+        mantissa, e, exponent = f"{value + 0.0:.3g}".partition("e")  # + 0.0: no minus before a zero
         text = mantissa + (f"e{int(exponent)}" if e else "")
     return text.replace("-", "\N{MINUS SIGN}")
 
