@@ -169,9 +169,8 @@ def slope_over_batch_size(measure: Measure) -> Statistic:
     def statistic(runs: Traces) -> np.ndarray:
         sizes = np.log2([trace.run.batch_size for trace in runs.values()])
         values = np.stack([measure(trace) for trace in runs.values()], axis=-1)
-        weights = (sizes - sizes.mean()) / ((sizes - sizes.mean()) ** 2).sum()
         anything = np.any([trained(trace) for trace in runs.values()], axis=0)
-        return np.where(anything, values @ weights, np.nan)
+        return np.where(anything, curves.slope(sizes, values), np.nan)
 
     return statistic
 

@@ -39,14 +39,9 @@ class Trace:
 
     def rate(self, place: np.ndarray) -> np.ndarray:
         """Returns the learning rate of the protocol's range test at places of it."""
-        return self.lr.start + (self.lr.stop - self.lr.start) * place
-
-    @property
-    def lr(self) -> RangeTest:
-        """The learning rate. Raises ValueError if the run is not a range test."""
-        if not isinstance(self.run.lr, RangeTest):
-            raise ValueError("not a range test")
-        return self.run.lr
+        test = self.run.lr
+        assert isinstance(test, RangeTest)
+        return test.start + (test.stop - test.start) * place
 
 
 def trace(run: Run, result: Result) -> Trace:

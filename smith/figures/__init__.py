@@ -9,7 +9,7 @@ text.py     how near our curves come to the published ones; what calibration has
 report/     the web pages, whose charts draw the same views
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from smith import disk
@@ -32,36 +32,27 @@ def draw(experiment: Figure | Table, store: Store, target: Path, published: bool
       UserError: the store's scale can not hold a run.
       OSError: nothing can be written there.
     """
-    if isinstance(experiment, Table):
-        shown = [row.run for row in experiment.rows]
-    else:
-        shown = dict.fromkeys(run for panel in experiment.panels for run in panel.runs())
-    found = [store.results(run) for run in shown]
-    have, scale, folder = sum(map(bool, found)), store.scale.name, store.figures_folder(target)
+    runs, scale, folder = experiment.runs(), store.scale, store.figures_folder(target)
+    found = [store.results(run) for run in runs]
+    have = sum(map(bool, found))
     if not have:
-        return f"{experiment.name}: no results at scale {scale}; {store.command(experiment.name)}"
+        return f"{experiment.name}: no results at scale {scale.name}; {store.command(experiment.name)}"
     disk.make_folder(folder)
-    name = experiment.name + "-ours" * (not published)
+    name, seeds = experiment.name + "-ours" * (not published), _seeds_of(found)
+    title = f"{heading(experiment.name)}. {experiment.title}"
+    what = f"{scale.name} scale, {seeds}: {scale.describe(runs)}"
     paths = [folder / f"{name}.{kind}" for kind in plot.KINDS]
-    digest = store.digest(experiment.runs())
-    plot.save(views(experiment, store, published), *_face(experiment, store), paths, of=digest)
+    plot.save(views(experiment, store, published), title, what, paths, of=store.digest(runs))
     missing = f", {len(found) - have} without a result" if have < len(found) else ""
     if isinstance(experiment, Table):
         tables.write(experiment, store, folder)
-        return f"{experiment.name}: {folder / experiment.name}.md ({have} rows, scale {scale}{missing})"
-    runs = f"{have} run{'s' * (have > 1)}, {_seeds_of(found)}"
-    return f"{experiment.name}: {folder / name}.png ({runs}, scale {scale}{missing})"
+        return f"{experiment.name}: {folder / experiment.name}.md ({have} rows, scale {scale.name}{missing})"
+    counts = f"{have} run{'s' * (have > 1)}, {seeds}"
+    return f"{experiment.name}: {folder / name}.png ({counts}, scale {scale.name}{missing})"
 
 
-def _face(experiment: Figure | Table, store: Store) -> tuple[str, str]:
-    """Returns what a sheet says above its panels: the title, and scale and seeds."""
-    seeds = _seeds_of(store.results(run) for run in experiment.runs())
-    what = f"{store.scale.name} scale, {seeds}: {store.scale.describe(experiment.runs())}"
-    return f"{heading(experiment.name)}. {experiment.title}", what
-
-
-def _seeds_of(found: Iterable[Sequence[Result]]) -> str:
+def _seeds_of(found: Sequence[Sequence[Result]]) -> str:
     """Returns how many seeds runs have, in words: "1 to 4 seeds"."""
-    counts = sorted({len(results) for results in found if results}) or [0]
+    counts = sorted({len(results) for results in found if results})
     span = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
     return f"{span} seed{'s' * (counts[-1] != 1)}"

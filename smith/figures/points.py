@@ -99,55 +99,41 @@ def rows(table: Table, store: Store, published: bool) -> list[View]:
     found = []
     for title, members in groups.items():
         over = store.as_published(*(one.row.run for one in members))
-        found.append(_rows(table, title, members, published and over))
+        lost = sum(one.diverged for one in members)
+        said = title + f" ({lost} diverged, drawn as guessing)" * bool(lost)
+        runs = {", ".join(one.row.labels): one.row.run for one in members}
+        found.append(_rows(table, said, members, _ours(members, published and over), runs=runs))
         if published and not over:
-            found.append(_published_rows(table, members))
+            theirs = Series("published", 0, "%", **_published_points(members))
+            found.append(_rows(table, "The paper's, at its own scale", members, theirs, companion=True))
     return found
 
 
-def _rows(table: Table, title: str, members: Sequence[Measured], published: bool) -> View:
-    places = np.arange(len(members), dtype=float)
-    more: dict[str, Any] = _published_points(members) if published else {}
-    more["spread"] = np.nan_to_num([one.deviation for one in members if one.values])
-    ours = _points(0, "ours", "%", dict(zip(places.tolist(), [one.values for one in members], strict=True)), **more)
-    lost = sum(one.diverged for one in members)
-    return View(
-        "",
-        title + f" ({lost} diverged, drawn as guessing)" * bool(lost),
-        _names_of(table, members),
-        Axis("Final test accuracy (%)", range=_percents(ours)),
-        [ours],
-        PUBLISHED_ROWS if published else "",
-        points=True,
-        across=True,
-        runs={", ".join(one.row.labels): one.row.run for one in members},
-    )
+def _ours(members: Sequence[Measured], published: bool) -> Series:
+    """Returns what the rows have come to, with the paper's values if they are to be beside ours."""
+    ends = {float(place): one.values for place, one in enumerate(members)}
+    spread = np.nan_to_num([one.deviation for one in members if one.values])
+    return _points(0, "ours", "%", ends, spread=spread, **(_published_points(members) if published else {}))
 
 
-def _published_rows(table: Table, members: Sequence[Measured]) -> View:
-    """Returns the paper's values alone."""
-    theirs = Series("published", 0, "%", **_published_points(members))
+def _rows(table: Table, title: str, members: Sequence[Measured], series: Series, **more: Any) -> View:
+    names = {float(place): _row_name(one.row, table) for place, one in enumerate(members)}
     return View(
         "",
-        "The paper's, at its own scale",
-        _names_of(table, members),
-        Axis("Final test accuracy (%)", range=_percents(theirs)),
-        [theirs],
-        PUBLISHED_ROWS,
+        title,
+        Axis("", range=(len(members) - 0.5, -0.5), ticks=names),
+        Axis("Final test accuracy (%)", range=_percents(series)),
+        [series],
+        PUBLISHED_ROWS if series.published else "",
         points=True,
         across=True,
-        companion=True,
+        **more,
     )
 
 
 def _published_points(members: Sequence[Measured]) -> dict[str, Any]:
     line = np.arange(len(members), dtype=float), np.array([one.row.mean for one in members])
     return {"published": line, "published_spread": np.array([one.row.deviation for one in members])}
-
-
-def _names_of(table: Table, members: Sequence[Measured]) -> Axis:
-    names = {float(place): _row_name(one.row, table) for place, one in enumerate(members)}
-    return Axis("", range=(len(members) - 0.5, -0.5), ticks=names)
 
 
 def _percents(series: Series) -> Range:
