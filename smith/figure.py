@@ -249,6 +249,12 @@ class Figure:
             parts.append(f"{one.words} {written(one.own)}{where}")
         return f"Assumed: {', '.join(parts)}." if parts else ""
 
+    def named(self) -> dict[tuple[str, str], Run]:
+        """Returns the runs that it shows, by panel and name; in a panel of `Finals` the name is the place."""
+        panels = [panel for panel in self.panels if not isinstance(panel, Sketch)]
+        named = {panel.label: panel.curves if isinstance(panel, Panel) else panel.points for panel in panels}
+        return {(letter, str(name)): run for letter, runs in named.items() for name, run in runs.items()}
+
     def runs(self) -> list[Run]:
         """Returns the figure's runs, each once, parents of snapshots before their children."""
         runs = [run for panel in self.panels for run in panel.runs()]
@@ -263,6 +269,11 @@ class Row:
     run: Run
     mean: float
     deviation: float
+
+    @property
+    def name(self) -> str:
+        """The labels, joined by commas."""
+        return ", ".join(self.labels)
 
 
 @dataclass(frozen=True)
@@ -286,6 +297,10 @@ class Table:
 
     def __post_init__(self) -> None:
         _check_name(self.name)
+
+    def named(self) -> dict[tuple[str, str], Run]:
+        """Returns the runs of its rows, by an empty panel and the row's name."""
+        return {("", row.name): row.run for row in self.rows}
 
     def runs(self) -> list[Run]:
         """Returns the table's runs, each once."""

@@ -1,6 +1,5 @@
 """Results as a table for pandas: `smith.results("fig07")`."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -8,8 +7,6 @@ import numpy as np
 
 from smith import experiments, scales
 from smith.errors import UserError
-from smith.figure import Figure, Finals, Panel, Table
-from smith.run import Run
 from smith.store import Store
 
 if TYPE_CHECKING:
@@ -36,19 +33,9 @@ def results(
         raise UserError("smith.results needs pandas: python -m pip install pandas") from error
     store, parts = Store(Path(results_dir), scales.named(scale), recipe), []
     for shows in (one.shows for one in experiments.find([name])):
-        for panel, curve, run in _curves(shows):
+        for (panel, curve), run in shows.named().items():
             for found in store.results(run):
                 told = {"figure": shows.name, "panel": panel, "curve": curve, "seed": found.seed, "run": found.run.key}
                 parts.append(pandas.DataFrame({**told, "status": found.status, **found.columns}))
     frame = pandas.concat(parts, ignore_index=True) if parts else pandas.DataFrame()
     return frame.astype({"iteration": np.int64}) if parts else frame
-
-
-def _curves(shows: Figure | Table) -> Iterator[tuple[str, str, Run]]:
-    """Yields (panel, name of the curve, run of the protocol)."""
-    if isinstance(shows, Table):
-        yield from (("", ", ".join(row.labels), row.run) for row in shows.rows)
-        return
-    for panel in shows.panels:
-        named = panel.curves if isinstance(panel, Panel) else panel.points if isinstance(panel, Finals) else {}
-        yield from ((panel.label, str(curve), run) for curve, run in named.items())

@@ -1,6 +1,6 @@
 """Places: where the paper shows a run, and what it shows there."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -43,7 +43,7 @@ def row(table: str, *labels: str) -> Place:
 
 def run_at(experiments: Experiments, place: Place) -> Run:
     """Returns the run of the protocol that is shown at a place. Raises KeyError if there is no such place."""
-    return _shown(_named(experiments, place.experiment))[place.panel, place.name]
+    return _named(experiments, place.experiment).named()[place.panel, place.name]
 
 
 def published(experiments: Experiments, place: Place) -> Trace | None:
@@ -63,14 +63,6 @@ def published(experiments: Experiments, place: Place) -> Trace | None:
 
 def _named(experiments: Experiments, name: str) -> Figure | Table:
     return {experiment.name: experiment for experiment in experiments}[name]
-
-
-def _shown(experiment: Figure | Table) -> Mapping[tuple[str, str], Run]:
-    """Returns an experiment's runs by panel and name."""
-    if isinstance(experiment, Table):
-        return {("", ", ".join(row.labels)): row.run for row in experiment.rows}
-    panels = [panel for panel in experiment.panels if isinstance(panel, Panel)]
-    return {(panel.label, name): run for panel in panels for name, run in panel.curves.items()}
 
 
 def _published_columns(figure: Figure, label: str, run: Run) -> tuple[str, dict[str, Line]]:

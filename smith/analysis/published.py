@@ -9,14 +9,13 @@ from smith.metrics import quantity
 from smith.run import Run
 from smith.schedules import Scaled
 
-FOLDER = PAPER
 Line = tuple[np.ndarray, np.ndarray]  # x and y, both (points,)
 
 
 def curves(source: Published) -> dict[str, Line]:
     """Returns (x, y) for every series of a published panel, x corrected as `source` says."""
     points: dict[str, list[tuple[float, float]]] = {}
-    with (FOLDER / f"{source.panel}.csv").open(newline="") as file:
+    with (PAPER / f"{source.panel}.csv").open(newline="") as file:
         for row in csv.DictReader(file):
             points.setdefault(row["series"], []).append((float(row["x"]), float(row["y"])))
     found = {}

@@ -1,6 +1,6 @@
 """What is to be drawn of a figure's panels and of a table: a `View` of each, from results.
 
-The only place that tells the kinds of panels apart and chooses ranges and labels. Needs results only: no data, no JAX.
+The only place that tells the kinds of panels apart and chooses ranges and labels.
 """
 
 import re

@@ -101,7 +101,7 @@ def rows(table: Table, store: Store, published: bool) -> list[View]:
         over = store.as_published(*(one.row.run for one in members))
         lost = sum(one.diverged for one in members)
         said = title + f" ({lost} diverged, drawn as guessing)" * bool(lost)
-        runs = {", ".join(one.row.labels): one.row.run for one in members}
+        runs = {one.row.name: one.row.run for one in members}
         found.append(_rows(table, said, members, _ours(members, published and over), runs=runs))
         if published and not over:
             theirs = Series("published", 0, "%", **_published_points(members))

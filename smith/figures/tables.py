@@ -9,7 +9,7 @@ from smith.figures.points import Measured, measured
 from smith.store import Store
 
 DIGITS = {"mnist": 2}  # decimals of an accuracy in %, as the paper prints them; 1 where not named
-NONE = "-"  # a difference that says nothing
+NONE = "-"  # a number that there is none of, or that says nothing
 HEAD = ("Ours, %", "Published, %", "Difference")
 
 

@@ -1,7 +1,4 @@
-"""What fidelity and calibration write: how near our curves come to the published ones, in tables and a sheet.
-
-Needs results only: no data, no JAX, no training.
-"""
+"""What fidelity and calibration write: how near our curves come to the published ones, in tables and a sheet."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -13,14 +10,14 @@ from smith import disk, networks
 from smith.analysis import calibration, verdicts
 from smith.analysis.calibration import Score
 from smith.analysis.fidelity import CurveFit, PanelFit, compare
-from smith.figure import Assumption, Figure
+from smith.figure import Assumption, Figure, Table
 from smith.figures import plot, tables
 from smith.figures.panels import X_LABELS
+from smith.figures.tables import NONE
 from smith.figures.views import NOTHING, Axis, Line, Series, View
 from smith.metrics import quantity
 from smith.store import Store
 
-NONE = "-"
 PANELS = ("Panel", "Quantity", "Seeds", "Curves compared", "Kendall's tau", "Of each seed", "RMSE")
 PLACES = ("Best at", "Published", "Diverges at", "Published")
 CURVES = ("Curve", "Remarks", "Seeds", *PLACES, "Points", "At the end", "RMSE")
@@ -73,9 +70,9 @@ def show(figures: Sequence[Figure], store: Store, target: Path, name: str = "fid
     print(f"{path} ({_counts(fits)}, scale {store.scale.name})")
 
 
-def measured(figures: Sequence[Figure], store: Store) -> list[tuple[str, PanelFit]]:
+def measured(shown: Sequence[Figure | Table], store: Store) -> list[tuple[str, PanelFit]]:
     """Returns the comparisons that have a result, each with its figure's name."""
-    found = [(figure.name, fit) for figure in figures for fit in compare(figure, store)]
+    found = [(one.name, fit) for one in shown if isinstance(one, Figure) for fit in compare(one, store)]
     return [(name, fit) for name, fit in found if any(curve.seeds for curve in fit.curves)]
 
 

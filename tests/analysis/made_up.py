@@ -65,4 +65,4 @@ def publish(
         writer = csv.writer(file)
         writer.writerow(("series", "x", "y"))
         writer.writerows((name, x, y) for name, pair in curves.items() for x, y in zip(*pair, strict=True))
-    monkeypatch.setattr(published, "FOLDER", folder)
+    monkeypatch.setattr(published, "PAPER", folder)

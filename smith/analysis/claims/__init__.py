@@ -16,9 +16,6 @@ show (claims 3, 13, 14 and 15 most of all). `why` says what was changed or left 
 Curves to compare are named beforehand: the best of several owes a part to noise, and the best of different grids a part
 to the grids. Places are fractions of the training, which a range test's rates are too: 0.025 to 0.125 of a test up to
 0.4 are the rates 0.01 to 0.05. Effects in losses are differences of natural logarithms: 0.02 is 2 %.
-
-How often a part is supported where there is no effect, and how often if the published curves are right, is simulated
-for 4, 8 and 12 seeds: docs/error_rates.md.
 """
 
 from smith.analysis.claims.learning_rate import C01, C02, C04, C05, C06, C16

@@ -8,10 +8,11 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from smith.analysis import calibration, fidelity
+from smith.analysis import calibration
 from smith.analysis.fidelity import PanelFit
 from smith.errors import UserError
 from smith.figure import Assumption, Figure, Table
+from smith.figures import text
 from smith.figures.panels import heading, views
 from smith.figures.report import words
 from smith.figures.views import View, runs_of
@@ -66,8 +67,7 @@ class Section:
     @functools.cached_property
     def fits(self) -> list[PanelFit]:
         """How near our curves come to the published ones, of those panels that have a result."""
-        fits = fidelity.compare(self.experiment, self.store) if isinstance(self.experiment, Figure) else []
-        return [fit for fit in fits if any(curve.seeds for curve in fit.curves)]
+        return [fit for _, fit in text.measured([self.experiment], self.store)]
 
     @property
     def settings(self) -> tuple[dict[str, str], list[str], list[tuple[str, ...]]]:
