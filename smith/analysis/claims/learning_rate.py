@@ -2,16 +2,8 @@
 
 import numpy as np
 
-from smith.analysis.claims.shared import IMAGES, OCTAVES, RATIO, compared, of_panel, policies
-from smith.analysis.measures import (
-    accuracy,
-    final_loss,
-    mean_loss,
-    of_one,
-    rate_of_divergence,
-    rate_of_minimum,
-    rise,
-)
+from smith.analysis.claims.shared import IMAGES, OCTAVES, RATIO, alone, compared, divergence, policies
+from smith.analysis.measures import accuracy, final_loss, mean_loss, rate_of_minimum, rise
 from smith.analysis.verdicts import Claim, Part
 
 NO_FALL = 0.01  # of the accuracy: one image in a hundred
@@ -23,20 +15,14 @@ C01 = Claim(
     "Remark 1, section 3",
     ("fig01a",),
     (
-        Part("the test loss rises", of_panel("fig01a", ""), of_one(rise("test_loss", 0.025, 0.125)), unit=RATIO),
+        Part("the test loss rises", *alone(rise("test_loss", 0.025, 0.125), "fig01a"), unit=RATIO),
         Part(
             "the test accuracy does not fall, by more than 0.01",
-            of_panel("fig01a", ""),
-            of_one(rise("test_accuracy", 0.025, 0.125)),
+            *alone(rise("test_accuracy", 0.025, 0.125), "fig01a"),
             -NO_FALL,
             IMAGES,
         ),
-        Part(
-            "the training loss falls",
-            of_panel("fig01a", ""),
-            of_one(rise("train_loss", 0.025, 0.125), -1),
-            unit=RATIO,
-        ),
+        Part("the training loss falls", *alone(rise("train_loss", 0.025, 0.125), "fig01a", sign=-1), unit=RATIO),
     ),
     "Between the rates 0.01 and 0.05, where the paper points to overfitting. A rise is that of a straight-line fit, "
     "and of any size, as the seeds tell how much of it is noise. It was in units of each run's own noise, which is "
@@ -53,8 +39,7 @@ C02 = Claim(
     (
         Part(
             "the smaller rate's test loss still falls in the second half before the first drop",
-            of_panel("fig03a", "LR=0.001"),
-            of_one(rise("test_loss", 0.4, 0.8), -1),
+            *alone(rise("test_loss", 0.4, 0.8), "fig03a", "LR=0.001", sign=-1),
             unit=RATIO,
         ),
         Part(
@@ -93,14 +78,12 @@ C04 = Claim(
         ),
         Part(
             "the test loss of 1e-4 rises in the second half of the test",
-            of_panel("fig04a", "WD=1e-4"),
-            of_one(rise("test_loss", 0.5, 1)),
+            *alone(rise("test_loss", 0.5, 1), "fig04a", "WD=1e-4"),
             unit=RATIO,
         ),
         Part(
             "with 1e-2 the range test diverges at a smaller rate than with 4e-3",
-            of_panel("fig04a", "WD=4e-3", "WD=1e-2"),
-            rate_of_divergence("WD=4e-3", "WD=1e-2"),
+            *divergence("fig04a", "WD=4e-3", "WD=1e-2"),
             unit=OCTAVES,
         ),
     ),
@@ -120,8 +103,7 @@ C05 = Claim(
     (
         Part(
             "the range test of 20,000 iterations diverges at a larger rate than that of 2,500",
-            of_panel("speeda", "20,000 iterations", "2,500 iterations"),
-            rate_of_divergence("20,000 iterations", "2,500 iterations"),
+            *divergence("speeda", "20,000 iterations", "2,500 iterations"),
             unit=OCTAVES,
         ),
     ),

@@ -1,6 +1,6 @@
 """The claims on batch size and momentum."""
 
-from smith.analysis.claims.shared import IMAGES, OCTAVES, RATIO, compared, of_panel
+from smith.analysis.claims.shared import IMAGES, OCTAVES, RATIO, alone, compared, divergence, of_panel
 from smith.analysis.measures import (
     Measure,
     Statistic,
@@ -11,8 +11,6 @@ from smith.analysis.measures import (
     mean_loss,
     mean_of,
     median_loss,
-    of_one,
-    rate_of_divergence,
     slope_over_batch_size,
     steady_fall,
 )
@@ -71,14 +69,12 @@ C09 = Claim(
     (
         Part(
             "the mean test loss falls from each fifth of the range to the next",
-            of_panel("fig07b", ""),
-            of_one(steady_fall(0, 5)),
+            *alone(steady_fall(0, 5), "fig07b"),
             unit=RATIO,
         ),
         Part(
             "the mean test loss is lower in the last tenth of the range than in the tenth before",
-            of_panel("fig07b", ""),
-            of_one(steady_fall(0.8, 2)),
+            *alone(steady_fall(0.8, 2), "fig07b"),
             unit=RATIO,
         ),
     ),
@@ -97,8 +93,7 @@ C10 = Claim(
     (
         Part(
             "rising momentum diverges at a larger rate than a constant one",
-            of_panel("fig07c", RISING, CONSTANT),
-            rate_of_divergence(RISING, CONSTANT),
+            *divergence("fig07c", RISING, CONSTANT),
             unit=OCTAVES,
         ),
         Part(

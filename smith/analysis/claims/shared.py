@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from smith.analysis.measures import Measure, Statistic, accuracy, difference
+from smith.analysis.measures import Measure, Statistic, accuracy, difference, of_one, rate_of_divergence
 from smith.analysis.places import Place, curve, row
 from smith.analysis.verdicts import Part
 
@@ -21,9 +21,19 @@ def of_panels(**names: Sequence[str]) -> dict[str, Place]:
     return {f"{panel} {name}": curve(panel, name) for panel, members in names.items() for name in members}
 
 
+def alone(measure: Measure, panel: str, name: str = "", sign: int = 1) -> tuple[dict[str, Place], Statistic]:
+    """Returns the curve and the statistic: the measure of one curve of a panel, times a sign."""
+    return of_panel(panel, name), of_one(measure, sign)
+
+
 def compared(measure: Measure, panel: str, more: str, less: str) -> tuple[dict[str, Place], Statistic]:
     """Returns the curves and the statistic: the measure of one curve of a panel minus that of another."""
     return of_panel(panel, more, less), difference(measure, more, less)
+
+
+def divergence(panel: str, more: str, less: str) -> tuple[dict[str, Place], Statistic]:
+    """Returns the curves and the statistic: the rate at which one range test of a panel diverges over another's."""
+    return of_panel(panel, more, less), rate_of_divergence(more, less)
 
 
 def policies(data: str, network: str, cycle: tuple[str, str, str], usual: tuple[str, str]) -> Part:
