@@ -91,7 +91,7 @@ def _panel_fit(panel: Panel, y: str, store: Store) -> PanelFit:
 def _order(pairs: Sequence[tuple[Line, Line]], shared: bool) -> tuple[float, int]:
     """Returns Kendall's tau between the orders of the curves at the end, and how many curves that is."""
     ends = _ends(pairs, shared=shared)
-    return curves.rank_agreement(*map(list, zip(*ends, strict=True))) if len(ends) > 1 else np.nan, len(ends)
+    return curves.rank_agreement([ours for ours, _ in ends], [theirs for _, theirs in ends]), len(ends)
 
 
 def _curve_fit(
@@ -106,8 +106,8 @@ def _curve_fit(
         (x, values), left = published.inside(drawn, name, panel)
         theirs, left = (x * stretch, values), left * stretch
     right = (panel.xlim[1] if panel.xlim else np.inf) * stretch * BARELY
-    each = {result.seed: _until(right, padded(result, y, panel.x)) for result in results}
-    ours = _until(right, mean_of_padded(results, y, panel.x)) if results else None
+    each = {result.seed: until(right, padded(result, y, panel.x)) for result in results}
+    ours = until(right, mean_of_padded(results, y, panel.x)) if results else None
     comparable = store.as_published(run)
     final, rmse, points = (
         differences(ours, theirs, log=quantity(y).logarithm) if ours and theirs and comparable else NOWHERE
@@ -138,7 +138,8 @@ def _mean_of_finite(values: Sequence[float]) -> float:
     return float(np.mean(finite)) if finite else np.nan
 
 
-def _until(right: float, line: Line) -> Line:
+def until(right: float, line: Line) -> Line:
+    """Returns the part of a line up to an x."""
     return line[0][line[0] <= right], line[1][line[0] <= right]
 
 

@@ -9,12 +9,12 @@ import numpy as np
 from smith import disk, networks
 from smith.analysis import calibration, verdicts
 from smith.analysis.calibration import Score
-from smith.analysis.fidelity import CurveFit, PanelFit, compare
+from smith.analysis.fidelity import CurveFit, PanelFit, compare, until
 from smith.figure import Assumption, Figure, Table
 from smith.figures import plot, tables
 from smith.figures.panels import X_LABELS
 from smith.figures.tables import NONE
-from smith.figures.views import NOTHING, Axis, Line, Series, View
+from smith.figures.views import NOTHING, Axis, Series, View
 from smith.metrics import quantity
 from smith.store import Store
 
@@ -238,13 +238,9 @@ def _alternative(assumption: Assumption, curves: Sequence[calibration.Curve], st
     series = [Series("", 6, published=(x, 1 - y if error else y))]
     for number, (value, curve) in enumerate(zip(assumption.values, curves, strict=True)):
         found = {result.seed: calibration.ours(curve, result) for result in store.results(curve.run)}
-        lines = {seed: _until(x.max(initial=0), line) for seed, line in found.items()}
+        lines = {seed: until(x.max(initial=0), line) for seed, line in found.items()}
         mean = lines[min(lines)] if len(lines) == 1 else NOTHING
         series.append(Series(f"{value:g}", number, mean=mean, seeds=lines, missing=not lines))
     vertical = Axis("Test error (fraction)" if error else quantity(first.quantity).label, log=True)
     title = f"{first.name}: {assumption.words}"
     return View("", title, Axis(X_LABELS.get(first.x, first.x)), vertical, series, "published")
-
-
-def _until(right: float, line: Line) -> Line:
-    return line[0][line[0] <= right], line[1][line[0] <= right]
