@@ -148,8 +148,7 @@ def runs(figure: Figure, names: Sequence[str] = ()) -> list[Run]:
 def curves(figure: Figure, assumption: Assumption, value: float, names: Sequence[str] = ()) -> Iterator[Curve]:
     """Yields the curves that a value is scored on. A loss gap, which may be negative, is not."""
     for panel in panels_of(figure, assumption):
-        assert panel.published
-        theirs = published.curves(panel.published)
+        theirs = published.curves(panel)
         plain = [name for name in panel.curves for _ in panel.ys]  # without the quantity
         for name, (legend, column, run) in zip(plain, panel.series(), strict=True):
             scored = legend in theirs and column != "loss_gap" and assumption.of(run) is not None

@@ -98,8 +98,7 @@ def _curve_fit(
     panel: Panel, name: str, y: str, run: Run, store: Store
 ) -> tuple[CurveFit, dict[int, Line], Line | None]:
     """Returns the comparison, and our curves, by seed and `MEAN`, and the published one, x of all as in our runs."""
-    assert panel.published
-    results, drawn = store.results(run), published.curves(panel.published)
+    results, drawn = store.results(run), published.curves(panel)
     stretch = published.stretch(panel.x, run, store.trained(run))
     theirs, left = None, np.nan
     if name in drawn:

@@ -71,7 +71,6 @@ def _published_columns(figure: Figure, label: str, run: Run) -> tuple[str, dict[
     panels = [panel for panel in figure.panels if isinstance(panel, Panel) and panel.x == axis]
     found: dict[str, Line] = {}
     for panel in sorted(panels, key=lambda panel: panel.label == label):  # the place's own last: it counts
-        if panel.published:
-            theirs = paper.curves(panel.published)
-            found |= {y: theirs[name] for name, y, shown in panel.series() if shown == run and name in theirs}
+        theirs = paper.curves(panel)
+        found |= {y: theirs[name] for name, y, shown in panel.series() if shown == run and name in theirs}
     return axis, found

@@ -4,7 +4,7 @@ import csv
 
 import numpy as np
 
-from smith.figure import PAPER, Panel, Published
+from smith.figure import PAPER, Panel
 from smith.metrics import quantity
 from smith.run import Run
 from smith.schedules import Scaled
@@ -12,8 +12,11 @@ from smith.schedules import Scaled
 Line = tuple[np.ndarray, np.ndarray]  # x and y, both (points,)
 
 
-def curves(source: Published) -> dict[str, Line]:
-    """Returns (x, y) for every series of a published panel, x corrected as `source` says."""
+def curves(panel: Panel) -> dict[str, Line]:
+    """Returns the published (x, y) of every series of a panel, x corrected as the panel says; none if it has none."""
+    source = panel.published
+    if not source:
+        return {}
     points: dict[str, list[tuple[float, float]]] = {}
     with (PAPER / f"{source.panel}.csv").open(newline="") as file:
         for row in csv.DictReader(file):

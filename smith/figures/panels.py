@@ -61,7 +61,7 @@ def heading(name: str) -> str:
 
 def _curves(panel: Panel, store: Store, published: bool) -> View:
     as_published = store.as_published(*panel.runs())
-    theirs = paper.curves(panel.published) if as_published and published and panel.published else {}
+    theirs = paper.curves(panel) if as_published and published else {}
     cuts = {run: paper.stretch(panel.x, run, store.trained(run)) for run in panel.runs()}
     series = [
         _curve(number, name, y, panel.x, store.results(run), theirs.get(name))
@@ -83,8 +83,7 @@ def _curves(panel: Panel, store: Store, published: bool) -> View:
 
 def _companion(panel: Panel) -> View:
     """Returns the paper's curves of a panel alone, on the paper's axes."""
-    assert panel.published
-    theirs = paper.curves(panel.published)
+    theirs = paper.curves(panel)
     series = [
         Series(name, number, unit_of(y), published=theirs[name])
         for number, (name, y, _) in enumerate(panel.series())

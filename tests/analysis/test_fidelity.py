@@ -197,7 +197,7 @@ def test_every_published_range_test_of_the_paper_agrees_with_itself(chosen):
     """Our curves are made from the published ones: the order is the same, the differences are none."""
     for panel in chosen.panels:
         if isinstance(panel, Panel) and panel.published and panel.x == "learning_rate" and len(panel.ys) == 1:
-            theirs = published.curves(panel.published)
+            theirs = published.curves(panel)
             found = store()
             for name, y, run in panel.series():
                 rate, values = theirs[name]

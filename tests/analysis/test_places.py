@@ -9,7 +9,7 @@ from smith.analysis.claims import CLAIMS
 from smith.analysis.places import Place, curve, row, run_at
 from smith.analysis.places import published as published_at
 from smith.analysis.traces import Trace
-from smith.figure import Published, Table
+from smith.figure import Panel, Published, Table
 from smith.run import iterations
 from smith.schedules import Constant, Scaled
 
@@ -24,7 +24,7 @@ def theirs(place: Place) -> Trace:
 
 
 def own(panel: str, name: str, **changes: float) -> tuple[np.ndarray, np.ndarray]:
-    return published.curves(Published(panel, **changes))[name]
+    return published.curves(Panel("a", {}, published=Published(panel, **changes)))[name]
 
 
 def test_every_place_of_a_claim_is_a_run_of_the_protocol_in_a_panel_that_the_claim_names():

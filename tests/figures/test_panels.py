@@ -95,7 +95,7 @@ def test_in_miniature_the_papers_curves_have_a_view_of_their_own_and_ours_the_pa
     ours, theirs, *_ = views(experiment("fig05"), store)
     assert (ours.companion, theirs.companion, ours.published) == (False, True, "") and ours.label == theirs.label
     assert all(series.published is None for series in ours.series)
-    drawn = published.curves(experiment("fig05").panels[0].published)
+    drawn = published.curves(experiment("fig05").panels[0])
     assert theirs.x.range == (0, 80_000) and theirs.x.papers is None
     for series in theirs.series:
         np.testing.assert_array_equal(series.published, drawn[series.name])
