@@ -73,9 +73,9 @@ def test_a_worker_whose_time_is_up_is_started_again_and_goes_on_from_its_checkpo
     os.kill(task, signal.SIGUSR2)  # what comes some time before the end
     until(results)
     assert "goes on from its checkpoint at iteration" in said()
+    wait(controller)
     main(["status", "mine.py", "--scale", "paper", "--seeds", "1", "--watch"])
     assert "1 of 1 runs done, 0 diverged, 0 under way" in capsys.readouterr().out
-    wait(controller)
 
 
 @pytest.mark.slow
