@@ -5,32 +5,15 @@ import itertools
 import os
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import tyro
 
-from smith import __version__, commands, experiments, submitting, tuning, upkeep
+from smith import __version__, experiments
+from smith.commands import COMMANDS
+from smith.commands.options import Halted
 from smith.errors import UserError, unknown
 from smith.figure import Figure, Table
-from smith.options import Halted
 from smith.train import stopping
-
-COMMANDS: dict[str, Any] = {
-    "list": commands.List,
-    "run": commands.Run,
-    "draw": commands.Draw,
-    "report": commands.Report,
-    "fidelity": commands.Fidelity,
-    "calibrate": commands.Calibrate,
-    "submit": submitting.Submit,
-    "status": upkeep.Status,
-    "verify": upkeep.Verify,
-    "pack": upkeep.Pack,
-    "data": upkeep.Data,
-    "prepare": upkeep.Prepare,
-    "range-test": tuning.RangeTest,
-    "tune": tuning.Tune,
-}
 
 
 def run_experiment(shows: Figure | Table) -> None:

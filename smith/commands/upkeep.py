@@ -8,9 +8,9 @@ from typing import Annotated
 import tyro
 
 from smith import experiments
+from smith.commands.options import Drawing, Folder, Halted, Names, Results, Seeds
 from smith.data import default_data_dir
 from smith.errors import UserError
-from smith.options import Drawing, Folder, Halted, Names, Results, Seeds
 
 
 @dataclass(frozen=True, kw_only=True)

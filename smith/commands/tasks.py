@@ -7,9 +7,9 @@ from typing import Annotated, Any
 import tyro
 
 from smith import experiments
+from smith.commands.options import Time, choice, number
 from smith.errors import UserError
 from smith.lengths import Length, epochs
-from smith.options import Time, choice, number
 
 File = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="FILE", help="a Python file with TASK = Task(...)")]
 Folder = Annotated[Path | None, tyro.conf.arg(metavar="FOLDER")]

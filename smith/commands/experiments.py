@@ -1,4 +1,4 @@
-"""The commands of `smith`: a dataclass for each, whose fields are its options and whose call does it."""
+"""The commands that train, draw and compare experiments: `list`, `run`, `draw`, `report`, `fidelity`, `calibrate`."""
 
 import os
 import sys
@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 
 from smith import disk, experiments, scales
+from smith.commands.options import Drawing, Folder, Names, ScaleName, Seeds, Training, choice, number
 from smith.errors import UserError
 from smith.experiments import Experiment
 from smith.figure import Figure
 from smith.lengths import duration
-from smith.options import Drawing, Folder, Names, ScaleName, Seeds, Training, choice, number
 from smith.store import Store
 from smith.train.stopping import Deadline
 

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from smith import experiments
+from smith.commands.options import Names, Training, choice, number
 from smith.errors import UserError
 from smith.lengths import seconds
-from smith.options import Names, Training, choice, number
 from smith.train.engines import ENGINES, NOTICE
 
 Engine = Annotated[str, choice("--engine", *ENGINES)]
