@@ -12,7 +12,7 @@ from smith.run import iterations
 from smith.store import results
 from smith.train import hosts
 
-LONG = SMALL_RUN.replace(length=iterations(400))
+LONG = SMALL_RUN.replace(length=iterations(150))
 
 
 def start_both(place: Place, *runs, **options) -> list:
