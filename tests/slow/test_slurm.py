@@ -57,6 +57,7 @@ def slurm(tmp_path, monkeypatch):
         subprocess.run([daemon], check=True)
     yield
     subprocess.run(["scancel", "--user", "root"])
+    until(lambda: not call("squeue", "-h"), 60)
     for daemon in ("slurmd", "slurmctld"):
         os.kill(int((tmp_path / f"{daemon}.pid").read_text()), 15)
 
