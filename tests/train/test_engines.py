@@ -66,6 +66,7 @@ def results() -> list[Path]:
     return list(Path("results/paper").glob("*.parquet"))
 
 
+@pytest.mark.slow
 def test_a_worker_whose_time_is_up_is_started_again_and_goes_on_from_its_checkpoint(submit, capsys):
     (controller,) = submit([LONG], 1, capsys=capsys)
     until(lambda: list(Path("results/paper/checkpoints").glob("*/*/manifest.json")))

@@ -40,6 +40,7 @@ def test_two_processes_train_what_one_does(place, undisturbed):
     assert {results.read(path).facts["device_count"] for path in place.results.rglob("*.parquet")} == {"2"}
 
 
+@pytest.mark.slow
 def test_a_signal_to_the_leader_stops_both_and_the_run_goes_on_from_its_checkpoint(place):
     leader, follower = start_both(place, LONG, slow=[0.05], more=ALWAYS, often=[])
     leader.reaches(place.checkpoints)
@@ -51,7 +52,7 @@ def test_a_signal_to_the_leader_stops_both_and_the_run_goes_on_from_its_checkpoi
     assert "goes on from its checkpoint at iteration" in leader.err
 
 
-@pytest.mark.parametrize("victim", [0, 1])
+@pytest.mark.parametrize("victim", [pytest.param(0, marks=pytest.mark.slow), 1])
 def test_a_process_that_dies_ends_the_other_within_a_minute(place, victim):
     both = start_both(place, LONG, slow=[0.05], more=ALWAYS, often=[])
     both[0].reaches(place.checkpoints)
