@@ -10,7 +10,7 @@ import tyro
 
 from smith import __version__, experiments
 from smith.commands import COMMANDS
-from smith.commands.options import Halted
+from smith.commands.options import Halted, spelled
 from smith.errors import UserError, unknown
 from smith.figure import Figure, Table
 from smith.train import stopping
@@ -54,13 +54,13 @@ def parsed(args: Sequence[str]) -> Callable[[], None]:
         raise unknown("command", args[0], COMMANDS)
     name, kind = args[0], COMMANDS[args[0]]
     flags = {field.name for field in dataclasses.fields(kind) if isinstance(field.default, bool)}
-    options = [f"--{field.name.replace('_', '-')}" for field in dataclasses.fields(kind) if field.name not in flags]
+    options = [spelled(field.name) for field in dataclasses.fields(kind) if field.name not in flags]
     for word, following in itertools.pairwise([*args, "--"]):
         if word in options and following.startswith("--"):
             raise UserError(f"{word} needs a value; smith {name} --help says which")
     command, left = tyro.cli(kind, prog=f"smith {name}", args=args[1:], return_unknown_args=True)
     if left:
-        known = [*options, *(f"--{prefix}{flag.replace('_', '-')}" for flag in flags for prefix in ("", "no-"))]
+        known = [*options, *(spelled(prefix + flag) for flag in flags for prefix in ("", "no_"))]
         raise unknown(f"option of smith {name}", left[0], known)
     return command
 

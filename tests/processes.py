@@ -82,6 +82,19 @@ def _changed(event: str, args: tuple) -> str:
 # --- processes ---
 
 
+def search_path() -> str:
+    """Returns a PYTHONPATH with which other processes import this code from any folder."""
+    return os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+
+
+def until(there: Callable[[], object], seconds: float = 120) -> None:
+    """Waits until something is there. Fails if it takes longer."""
+    end = time.monotonic() + seconds
+    while not there():
+        assert time.monotonic() < end, [(str(path), path.read_text()[-2000:]) for path in Path().rglob("*_log.*")]
+        time.sleep(0.05)
+
+
 class Process:
     """A `smith run` with its output."""
 
@@ -130,9 +143,8 @@ class Place:
         words = ["run", str(experiment), "--scale", "paper", *([] if "--seeds" in more else ["--seeds", "1"]), *more]
         for name, folder in (("results", self.results), ("figures", self.figures), ("data", self.data_dir)):
             words += [f"--{name}-dir", str(folder)]
-        search = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
         command = [sys.executable, str(Path(__file__)), json.dumps(tricks), *words]
-        self.processes.append(Process(command, os.environ | {"PYTHONPATH": search}))
+        self.processes.append(Process(command, os.environ | {"PYTHONPATH": search_path()}))
         return self.processes[-1]
 
     def finish(self, *runs: Run, **options) -> Process:

@@ -1,12 +1,13 @@
 """Runs: to JSON and back, their keys, and the mistakes in them."""
 
+import json
 import math
 import subprocess
 import sys
 from dataclasses import dataclass
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from smith.errors import UserError
@@ -105,6 +106,13 @@ def test_a_schedule_of_ones_own_comes_back_from_json():
     assert Run.from_json(run.to_json()) == run and "-lrsawtooth-" in run.key
     with pytest.raises(UserError, match="unknown schedule 'Sawteeth': did you mean 'Sawtooth'"):
         Run.from_json(run.to_json().replace("Sawtooth", "Sawteeth"))
+
+
+def test_two_classes_of_one_name_are_told_apart_when_they_are_made():
+    with pytest.raises(UserError, match="schedule 'OneCycle' is smith.schedules.OneCycle already") as error:
+        type("OneCycle", (Schedule,), {})
+    one_line(error)
+    assert SCHEDULES["OneCycle"] is OneCycle
 
 
 def test_a_run_names_further_metrics():
@@ -280,3 +288,20 @@ def test_what_is_no_run_is_refused_in_one_line(text):
     with pytest.raises(UserError) as error:
         Run.from_json(text)
     one_line(error)
+
+
+WORDS = st.sampled_from(["type", "Run", "Snapshot", "iterations", "epochs", "data", "cifar10", *SCHEDULES])
+SCALARS = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), WORDS, st.text(max_size=5))
+TREES = st.recursive(
+    SCALARS, lambda t: st.one_of(st.lists(t, max_size=3), st.dictionaries(WORDS, t, max_size=4)), max_leaves=8
+)
+
+
+@settings(max_examples=200)
+@given(st.sampled_from(["", *json.loads(JSON)]), TREES)
+def test_any_json_is_a_run_or_refused(field, tree):
+    text = json.dumps({**json.loads(JSON), field: tree} if field else tree)
+    try:
+        assert isinstance(Run.from_json(text), Run)
+    except UserError as error:
+        assert "\n" not in str(error)

@@ -164,6 +164,8 @@ def test_smoke_trains_six_iterations_of_sixteen_images():
         cut = SMOKE.apply(run)
         assert (cut.iterations, cut.batch_size, cut.test_images, cut.test_every) == (6, 16, 100, iterations(3))
     assert SMOKE.apply(RUN.replace(test_images=50)).test_images == 50
+    for network, shallow in {"densenet-40": "densenet-10", "inception-resnet-v2": "inception-resnet-v2-32"}.items():
+        assert SMOKE.apply(DEEP.replace(network=network)).network == shallow
 
 
 def test_values_and_fractions_stay():

@@ -95,6 +95,14 @@ ONE_CYCLE = OneCycle(base=0.08, peak=0.8, step_size=iterations(4_003))
 CYCLICAL = CyclicalMomentum(high=0.95, low=0.85, step_size=iterations(2_246))
 
 
+def test_the_iterations_of_the_protocol():
+    for schedule, total, expected in (
+        (ONE_CYCLE, 9_277, {200: 0.115973, 4_200: 0.76063, 8_000: 0.00119905, 8_200: 8e-05, 9_277: 8e-05}),
+        (CYCLICAL, 4_882, {2_400: 0.856857, 4_400: 0.945904, 4_600: 0.947596, 4_800: 0.943143}),
+    ):
+        assert [printed(at(schedule, total, t)) for t in expected] == [printed(value) for value in expected.values()]
+
+
 # --- lengths ---
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 
 from smith import disk, experiments, scales
-from smith.commands.options import Drawing, Folder, Names, ScaleName, Seeds, Training, choice, number
+from smith.commands.options import Drawing, Folder, Names, ScaleName, Seeds, Training, choice, jobs_of, number
 from smith.errors import UserError
 from smith.experiments import Experiment
 from smith.figure import Figure
@@ -37,7 +37,6 @@ class List(Drawing):
     def __call__(self) -> None:
         from rich.table import Table
 
-        from smith.train import jobs
         from smith.train.progress import console
 
         store, every = self.store(), {}
@@ -47,10 +46,10 @@ class List(Drawing):
         for column in ("name", "panels", "what it shows", "done", "time left"):
             right = column in ("done", "time left")
             grid.add_column(column, justify="right" if right else "left", no_wrap=column != "what it shows")
-        for shows in [one.shows for one in experiments.find(self.names)]:
-            planned = jobs.plan(shows.runs(), store, seeds)
+        for one in experiments.find(self.names):
+            planned = jobs_of([one], store, seeds)
             every |= dict.fromkeys(planned)
-            grid.add_row(shows.name, shows.letters, shows.title, *_left(planned, store))
+            grid.add_row(one.name, one.shows.letters, one.shows.title, *_left(planned, store))
         grid.add_row("all", "", "each run counted once", *_left(list(every), store), style="bold")
         if "~" in "".join(map(str, grid.columns[-1].cells)):
             grid.caption, grid.caption_justify = GUESSED, "left"
@@ -100,9 +99,7 @@ class Run(Training):
         workers.check(self.workers, alone)
         self.times()  # a mistake is told once, not by every worker
         disk.make_folder(self.figures_dir, "--figures-dir")
-        planned = jobs.plan(
-            [run for one in found for run in one.shows.runs()], store, self.seeds or store.scale.trained
-        )
+        planned = jobs_of(found, store, self.seeds)
         count = self.workers or (1 if alone else workers.by_itself(store.scale, len(jobs.missing(planned, store))))
         if count == 1:
             self.train(planned, store, force=self.force, stop_on_divergence=stop)

@@ -19,6 +19,7 @@ from smith.replicates import RECIPES
 from smith.store import Store
 
 if TYPE_CHECKING:
+    from smith.experiments import Experiment
     from smith.train.jobs import Job, Summary
 
 WHICH = "figures and tables such as fig07 table1, files such as mine.py, or all"
@@ -65,6 +66,11 @@ Time = Annotated[str, tyro.conf.arg(metavar="TIME")]
 
 
 CLUSTER = "share each batch with the devices of other processes of the same command, this one the K-th of N from 0"
+
+
+def spelled(field: str) -> str:
+    """Returns the option of a field: "--data-dir"."""
+    return f"--{field.replace('_', '-')}"
 
 
 class Halted(Exception):
@@ -115,7 +121,7 @@ class Training(Drawing):
     def arguments(self, names: Names) -> list[str]:
         """Returns the command line of a worker."""
         given = {field.name: getattr(self, field.name) for field in dataclasses.fields(Training)}
-        options = [[f"--{name.replace('_', '-')}", str(value)] for name, value in given.items() if value]
+        options = [[spelled(name), str(value)] for name, value in given.items() if value]
         return ["run", *names, "--no-draw", "--workers", "1", *itertools.chain(*options)]
 
     def train(self, jobs: "Sequence[Job]", store: Store, **options: Any) -> None:
@@ -126,13 +132,20 @@ class Training(Drawing):
 
         if self.cluster:
             training.prepare(job.run for job in jobs)
-        with hosts.joined(self.cluster), devices.failures(), Display() as display:
-            if hosts.following():
+        with hosts.joined(self.cluster) as following, devices.failures(), Display() as display:
+            if following:
                 training.follow(self.data_dir)
                 sys.exit()
             options = self.times() | {"device_count": 0 if self.cluster else self.devices} | options
             done = training.execute(jobs, store, self.data_dir, display, **options)
         _say_what_was_done(done)
+
+
+def jobs_of(found: "Sequence[Experiment]", store: Store, seeds: int) -> "list[Job]":
+    """Returns the jobs of experiments. seeds: 0 for the scale's own number."""
+    from smith.train import jobs
+
+    return jobs.plan([run for one in found for run in one.shows.runs()], store, seeds or store.scale.trained)
 
 
 def _say_what_was_done(done: "Summary") -> None:

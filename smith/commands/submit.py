@@ -4,14 +4,15 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from smith import experiments
-from smith.commands.options import Names, Training, choice, number
+from smith.commands.options import Names, Training, choice, jobs_of, number
 from smith.errors import UserError
 from smith.lengths import seconds
 from smith.train.engines import ENGINES, NOTICE
 
 Engine = Annotated[str, choice("--engine", *ENGINES)]
 Count = Annotated[int, number("--workers", 10_000)]
-Each = Annotated[int, number("--gpus, --cpus", 1_000)]
+Gpus = Annotated[int, number("--gpus", 1_000)]
+Cpus = Annotated[int, number("--cpus", 1_000)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,8 +27,8 @@ class Submit(Training):
     workers: Count = 8  # how many; never more than there are runs
     time: str = "4h"  # after which a worker is started again, from its checkpoint; at least 5m
     partition: str = ""  # of Slurm
-    gpus: Each = 0  # GPUs of a worker
-    cpus: Each = 0  # cores of a worker
+    gpus: Gpus = 0  # GPUs of a worker
+    cpus: Cpus = 0  # cores of a worker
 
     def __call__(self) -> None:
         from smith.train import engines, jobs
@@ -35,13 +36,15 @@ class Submit(Training):
         found, store, limit = experiments.find(self.names), self.store(), seconds(self.time, "--time")
         if limit < 300:
             raise UserError(f"--time {self.time}: give at least 5m; a worker needs {NOTICE} s to stop")
+        if not self.workers:
+            raise UserError("--workers 0: give at least 1")
         if self.cluster:
             raise UserError(
                 "--cluster is for the processes of one run: leave it out, workers share runs and not batches"
             )
         self.times()
         seeds = self.seeds or store.scale.trained
-        planned = jobs.plan([run for one in found for run in one.shows.runs()], store, seeds)
+        planned = jobs_of(found, store, seeds)
         if not (left := len(jobs.missing(planned, store))):
             return print(f"nothing to train: {len(planned)} runs were there")
         folder = store.folder / "workers"

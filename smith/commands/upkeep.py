@@ -8,7 +8,7 @@ from typing import Annotated
 import tyro
 
 from smith import experiments
-from smith.commands.options import Drawing, Folder, Halted, Names, Results, Seeds
+from smith.commands.options import Drawing, Folder, Halted, Names, Results, Seeds, jobs_of
 from smith.data import default_data_dir
 from smith.errors import UserError
 
@@ -25,13 +25,12 @@ class Status(Drawing):
     watch: bool = False  # go on saying how far the runs are, whoever trains them
 
     def __call__(self) -> None:
-        from smith.train import jobs, status
+        from smith.train import status
 
-        shown, store = [one.shows for one in experiments.find(self.names)], self.store()
+        found, store = experiments.find(self.names), self.store()
         if not self.watch:
-            return status.report(self.there(), shown)
-        seeds = self.seeds or store.scale.trained
-        status.watch(store, jobs.plan([run for one in shown for run in one.runs()], store, seeds))
+            return status.report(self.there(), [one.shows for one in found])
+        status.watch(store, jobs_of(found, store, self.seeds))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -52,7 +52,7 @@ def listed(folder: Path, split: str) -> Listing:
         paths = _images(place)
         named = validation.classes_of(paths, folder)
     else:
-        by_class = {name: _images(place / name) for name in _classes(place)}
+        by_class = {name: _images(place / name) for name in (classes if split == "train" else _classes(place))}
         paths = [path for of_one in by_class.values() for path in of_one]
         named = [name for name, of_one in by_class.items() for _ in of_one]
     if odd := sorted({*classes} ^ {*named}):

@@ -90,7 +90,7 @@ def layout(rows: int = 0) -> Any:
     """
     import jax
 
-    axes = [BATCH] * (rows > 0 and rows % count() == 0)
+    axes = [BATCH] * _divides(rows)
     return jax.sharding.NamedSharding(jax.sharding.get_mesh(), jax.P(*axes)) if count() > 1 else None
 
 
@@ -107,12 +107,16 @@ def put(array: Any, layout: Any, rows: np.ndarray | None = None) -> Any:
 
 def spread(array: Tree) -> Tree:
     """Divides an array among the devices, by its first axis if that can be; for compiled functions."""
-    return _laid(array, BATCH) if count() > 1 and len(array) % count() == 0 else array
+    return _laid(array, BATCH) if count() > 1 and _divides(len(array)) else array
 
 
 def everywhere(tree: Tree) -> Tree:
     """Gives every device the whole of each array; for compiled functions."""
     return _laid(tree) if count() > 1 else tree
+
+
+def _divides(rows: int) -> bool:
+    return rows > 0 and rows % count() == 0
 
 
 def _laid(tree: Tree, *axes: str) -> Tree:

@@ -60,7 +60,7 @@ def submit(words: Sequence[str], workers: int, engine: str, folder: Path, **reso
       words: of `smith`, such as run fig07.
       engine: of `ENGINES`.
       folder: for what the workers say.
-      resources: parameters of `submitit.AutoExecutor`; those that are None are left to the engine.
+      resources: parameters of `submitit.AutoExecutor`; those that are 0 or "" are left to the engine.
 
     Raises:
       UserError: submitit is not installed; there is no Slurm; it refuses.

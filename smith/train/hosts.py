@@ -33,8 +33,8 @@ _told = itertools.count()  # numbers of the runs that were told, or heard of
 
 
 @contextlib.contextmanager
-def joined(cluster: str) -> Iterator[None]:
-    """Inside, this process is one of several. Does nothing for "".
+def joined(cluster: str) -> Iterator[bool]:
+    """Inside, this process is one of several. Gives whether another one leads. Does nothing for "".
 
     Args:
       cluster: "auto" where JAX knows the others, as under Slurm, Open MPI and Kubernetes; or such as
@@ -44,7 +44,7 @@ def joined(cluster: str) -> Iterator[None]:
       UserError: it can not be read, or the others are not there.
     """
     if not cluster:
-        yield
+        yield False
         return
     import jax
 
@@ -54,15 +54,16 @@ def joined(cluster: str) -> Iterator[None]:
     except (ValueError, RuntimeError) as error:
         line = " ".join(str(error).split())[:200]
         raise UserError(f"--cluster {cluster}: {line}; all processes have to be started within five minutes") from error
+    leads = jax.process_index() == 0
     try:
-        yield
+        yield not leads
     except OSError as error:
         if isinstance(error.__cause__, jax.errors.JaxRuntimeError):  # another process died: it can not take its leave
             print(f"smith: {error}; the same command goes on from the last checkpoint", file=sys.stderr, flush=True)
             os._exit(1)
         raise
     finally:
-        if not following():
+        if leads:
             _tell(next(_told), "end")
         jax.distributed.shutdown()
 
@@ -77,25 +78,15 @@ def _settings(cluster: str) -> dict[str, Any]:
     return numbers | {"coordinator_address": found[3], "cluster_detection_method": "deactivate"}
 
 
-def several() -> bool:
-    """Says whether this process is one of several."""
-    return "jax" in sys.modules and sys.modules["jax"].distributed.is_initialized()
-
-
-def following() -> bool:
-    """Says whether another process leads."""
-    import jax
-
-    return several() and jax.process_index() > 0
-
-
 def train(
     run: Run, seed: int, problem: "Problem | Streamed", begin: "Point | None" = None, until: int | None = None
 ) -> "Generator[Point]":
     """Does what `loop.train` does, with the followers if there are any. For the leader."""
+    import jax
+
     from smith.train import loop
 
-    if not several():
+    if not jax.distributed.is_initialized():
         yield from loop.train(run, seed, problem, begin, until)
         return
     number = next(_told)

@@ -63,7 +63,7 @@ class Places:
         """Returns how many jobs a process has in hand now."""
         count = 0
         for path in disk.matching(self._locks, "*.lock"):
-            with disk.holding(path) as free:  # and so removes what a killed process left
+            with disk.holding(path) as free:  # and so removes the file that a killed process left
                 count += not free
         return count
 
@@ -80,9 +80,7 @@ class Places:
             if job.parent and job.parent not in needed:
                 way = self.checkpoints(job.parent, job.run.first_iteration)
                 self._remove(job.parent, self.snapshots(job.parent), way)
-        for path in disk.matching(self._locks, "*.lock"):
-            with disk.holding(path):  # and so removes its file
-                pass
+        self.under_way()  # which removes the files of locks that nobody holds
         for folder in (self._checkpoints, self._snapshots, self._locks):
             disk.sweep(folder)
             disk.remove_empty(folder)

@@ -49,18 +49,16 @@ def report(root: Path, figures: "Iterable[Figure | Table]") -> None:
 def watch(store: Store, jobs: Collection[Job], seconds: float = 10.0) -> None:
     """Prints how far jobs are, whoever trains them, at once and then every so many seconds until all are done."""
     looks: deque[tuple[float, int]] = deque(maxlen=60)  # when, and images trained by then
-    images = sum(_images(job) for job in jobs)
+    images, places = sum(_images(job) for job in jobs), Places(store.folder)
     while True:
-        now = Store(store.folder.parent, store.scale)
-        found = {job: now.find(job.run, job.seed) for job in jobs}
-        saved = {path.parent.name: int(path.name) for path in Places(store.folder).saved()}
+        found = {job: store.look_again(job.run, job.seed) for job in jobs}
+        saved = {path.parent.name: int(path.name) for path in places.saved()}
         trained = sum(_images(job, None if found[job] else saved.get(job.name, 0)) for job in jobs)
         looks.append((time.monotonic(), trained))
         elapsed, new = (last - first for first, last in zip(looks[0], looks[-1], strict=True))
         done = [result for result in found.values() if result]
         diverged = sum(result.status == "diverged" for result in done)
-        under_way = Places(store.folder).under_way()
-        told = f"{len(done):,} of {len(jobs):,} runs done, {diverged} diverged, {under_way} under way"
+        told = f"{len(done):,} of {len(jobs):,} runs done, {diverged} diverged, {places.under_way()} under way"
         if new:
             told += f"; {new / elapsed:,.0f} images/s, about {duration((images - trained) * elapsed / new)} left"
         print(f"{datetime.datetime.now():%H:%M:%S}  {told}", flush=True)

@@ -99,7 +99,7 @@ def test_a_function_that_can_not_read_its_file(own, tmp_path):
         load("gone", "train", tmp_path)
 
 
-def test_names_that_are_unknown(own, tmp_path):
+def test_names_that_are_unknown_or_taken(own, tmp_path):
     with pytest.raises(UserError, match="unknown dataset 'cifar-10': did you mean 'cifar10'"):
         load("cifar-10", "train", tmp_path)
     with pytest.raises(UserError, match="unknown split 'tests': did you mean 'test'"):
@@ -107,6 +107,8 @@ def test_names_that_are_unknown(own, tmp_path):
     facts = {"image_shape": SHAPE, "classes": 2, "train_images": 1, "test_images": 1}
     with pytest.raises(UserError, match="unknown preprocessing 'mean-image': did you mean 'mean_image'"):
         dataset("other", **facts, preprocessing="mean-image")  # pyright: ignore
+    with pytest.raises(UserError, match="dataset 'mnist' is smith.data.mnist already"):
+        dataset("mnist", **facts)(lambda *_: Arrays(PIXELS, LABELS))
 
 
 def test_the_order_is_by_digest_with_one_byte_for_a_label_below_256():

@@ -51,6 +51,10 @@ class Blocks(nnx.Module):
         return self.dense(x)
 
 
+def test_the_networks_of_the_paper():
+    assert [name for name in NETWORKS if name in PAPER] == PAPER
+
+
 def test_describing_imports_neither_jax_nor_flax():
     code = "from smith import networks; import sys; networks.info('resnet-20'); print(*sys.modules)"
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}

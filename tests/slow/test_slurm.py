@@ -4,11 +4,10 @@ import os
 import shutil
 import socket
 import subprocess
-import time
 from pathlib import Path
 
 import pytest
-from processes import EXPERIMENT, ROOT
+from processes import EXPERIMENT, search_path, until
 from small import SMALL_RUN
 
 from smith.run import iterations
@@ -66,15 +65,8 @@ def call(*words: str) -> str:
     return subprocess.run(words, check=True, capture_output=True, text=True).stdout
 
 
-def until(there, seconds=300):
-    end = time.monotonic() + seconds
-    while not there():
-        assert time.monotonic() < end, call("squeue")
-        time.sleep(0.2)
-
-
 def test_workers_of_which_one_is_preempted_and_one_killed_train_every_run(slurm, tmp_path, data_dir, monkeypatch):
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])))
+    monkeypatch.setenv("PYTHONPATH", search_path())
     monkeypatch.chdir(tmp_path)
     Path("mine.py").write_text(EXPERIMENT.format([run.to_json() for run in RUNS]))
     options = ["mine.py", "--scale", "paper", "--seeds", "1", "--data-dir", str(data_dir)]
@@ -82,11 +74,11 @@ def test_workers_of_which_one_is_preempted_and_one_killed_train_every_run(slurm,
     said = call(*smith, "submit", *options, "--workers", "3", "--time", "5m", "--cpus", "1", "--checkpoint-every", "1s")
     assert "12 runs for 3 workers" in said
     results, saved = Path("results/paper"), Path("results/paper/checkpoints")
-    until(lambda: len(list(results.glob("*.parquet"))) >= 2 and list(saved.glob("*/*/manifest.json")))
+    until(lambda: len(list(results.glob("*.parquet"))) >= 2 and list(saved.glob("*/*/manifest.json")), 300)
     first, second = (line for line in call("squeue", "-h", "-t", "R", "-o", "%i").split()[:2])
     call("scancel", "--signal=USR2", first)
     call("scancel", "--signal=KILL", second)
-    until(lambda: len(list(results.glob("*.parquet"))) == len(RUNS))
+    until(lambda: len(list(results.glob("*.parquet"))) == len(RUNS), 300)
     log = "".join(path.read_text() for path in results.glob("workers/*_log.err"))
     assert "DUE TO JOB REQUEUE" in log and "goes on from its checkpoint at iteration" in log
     assert f"{len(RUNS)} of {len(RUNS)} runs done" in call(*smith, "status", *options[:-2], "--watch")

@@ -7,12 +7,11 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 import submitit  # noqa: F401  # here, so that its log goes where it stays open
-from processes import EXPERIMENT, ROOT
+from processes import EXPERIMENT, search_path, until
 from small import SMALL_RUN
 
 from smith.cli import main
@@ -27,7 +26,7 @@ LONG = SMALL_RUN.replace(length=iterations(2_000), test_every=iterations(1_000))
 @pytest.fixture
 def submit(tmp_path, data_dir, monkeypatch):
     """Gives what submits runs to workers of this machine: it returns their numbers as processes."""
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])))
+    monkeypatch.setenv("PYTHONPATH", search_path())
     monkeypatch.chdir(tmp_path)
 
     def submit(runs, workers, *more, capsys) -> list[int]:
@@ -39,13 +38,6 @@ def submit(tmp_path, data_dir, monkeypatch):
         return [int(number) for number in found[3].split(", ")]
 
     return submit
-
-
-def until(there, seconds=120):
-    end = time.monotonic() + seconds
-    while not there():
-        assert time.monotonic() < end, [(p, p.read_text()[-2000:]) for p in Path().rglob("*_log.*")]
-        time.sleep(0.05)
 
 
 def children(process: int) -> list[int]:

@@ -9,7 +9,9 @@ import optax
 import pytest
 from flax import nnx
 
-from smith.train.optim import SOLVERS, CaffeState, caffe_sgd, factors
+from smith import networks
+from smith.errors import UserError
+from smith.train.optim import SOLVERS, CaffeState, caffe_sgd, factors, solver
 
 PARAMS = {"conv": {"kernel": [1.0, -2.0, 0.5], "bias": [0.25]}, "dense": {"kernel": [3.0, -1.0], "bias": [-0.5]}}
 LR_FACTORS = {"conv/bias": 2.0, "dense/bias": 2.0}
@@ -172,6 +174,27 @@ def test_a_path_that_is_not_there_is_an_error(kind, path):
         caffe_sgd(0.1, 0.9, 0.0, **{kind: {path: 2.0, "dense/bias": 2.0}}).init(arrays())
 
 
+@pytest.mark.parametrize("name", networks.NETWORKS)
+def test_the_multipliers_of_every_network_name_parameters_that_it_has(name):
+    info = networks.info(name)
+    shapes = jax.eval_shape(lambda: networks.create(name, jax.random.key(0), 10, networks.Options())[1])
+    multipliers = {"lr_multipliers": info.lr_multipliers, "decay_multipliers": info.decay_multipliers}
+    jax.eval_shape(SOLVERS["sgd"](0.0, 0.0, 0.0, **multipliers).init, shapes)
+
+
+def test_the_decay_of_shallow3s_classifier_is_250_times_that_of_its_other_kernels():
+    info = networks.info("shallow3")
+    params = {layer: {"kernel": jnp.ones(3), "bias": jnp.ones(2)} for layer in ("conv1", "conv2", "conv3", "dense")}
+    multipliers = {"lr_multipliers": info.lr_multipliers, "decay_multipliers": info.decay_multipliers}
+    transformation = caffe_sgd(0.01, 0.9, 1e-3, nesterov=False, **multipliers)
+    updates, _ = transformation.update(jax.tree.map(jnp.zeros_like, params), transformation.init(params), params)
+    moved = jax.tree.map(lambda leaf: float(leaf.min()), updates)
+    assert moved["dense"]["kernel"] == pytest.approx(-250 * 1e-5)
+    assert moved["dense"]["bias"] == 0
+    for layer, bias in (("conv1", 2), ("conv2", 2), ("conv3", 1)):
+        assert moved[layer] == pytest.approx({"kernel": -1e-5, "bias": -bias * 1e-5})
+
+
 # With Optax's wrappers and with Flax.
 
 
@@ -210,3 +233,13 @@ def test_it_works_with_flaxs_optimizer_and_with_an_nnx_state():
     for name in ("kernel", "bias"):
         np.testing.assert_allclose(from_state[name][...], from_dict[name], rtol=1e-6)
         np.testing.assert_allclose(getattr(model, name)[...], from_dict[name], rtol=1e-6)
+
+
+# The registry.
+
+
+def test_a_name_is_registered_once_and_an_unknown_one_has_a_hint():
+    with pytest.raises(UserError, match="solver 'sgd' is .* already"):
+        solver("sgd")(lambda *_, **__: optax.sgd(0.1))
+    with pytest.raises(UserError, match="did you mean 'nesterov'"):
+        SOLVERS["nestrov"]

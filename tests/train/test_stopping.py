@@ -99,6 +99,10 @@ def test_a_program_that_does_not_hear_ends_after_a_while(program, number, status
     assert ended[:3] == (status, "", LINE) and 0.3 < ended[3]
 
 
+def test_what_connections_and_batch_systems_send_is_heard():
+    assert {signal.SIGHUP, signal.SIGUSR1, signal.SIGTERM} <= {*stopping.SIGNALS}
+
+
 def test_nohup_keeps_its_word(program):
     """A SIGHUP that was ignored before stays so, and the program goes on."""
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
