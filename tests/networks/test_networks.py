@@ -292,6 +292,11 @@ def test_the_registry_s_number_of_parameters(name):
     assert all(x.dtype == jnp.float32 for x in params)
 
 
+def test_the_published_parameter_counts():
+    assert [networks.info(name).parameters for name in PLAIN] == [89_578, 431_080]
+    assert {shapes_of("shallow3", 100)[f"dense/{kind}"].shape for kind in ("kernel", "bias")} == {(1024, 100), (100,)}
+
+
 def test_the_published_parameter_counts_for_imagenet():
     """torchvision's resnet-50; Keras' InceptionResNetV2, with its averages, which has no scales in BatchNorm."""
     for name, published, scales in [
@@ -366,6 +371,12 @@ def test_the_blocks_that_the_protocol_lists():
     blocks = [(16, 16, 1)] * 8 + [(16, 32, 2)] + [(32, 32, 1)] * 8 + [(32, 64, 2)] + [(64, 64, 1)] * 8
     assert blocks_of("resnet-56") == blocks and len(blocks) == 26
     assert [i for side, i, _ in convolutions_of("densenet-40") if side == 1] == [160, 304]
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_only_the_classifier_has_a_bias_besides_batch_norm(name):
+    biases = [path for path in shapes_of(name) if path.endswith("bias")]
+    assert [path for path in biases if "norm" not in path] == ["dense/bias"]
 
 
 @pytest.mark.parametrize("width", [0.5, 2.0])
