@@ -4,7 +4,8 @@ Run:     python scripts/bench.py [--network shallow3 lenet] [--batch 128 512] [-
 Cost:    about half a minute for each batch size of shallow3 and LeNet, minutes for the deep networks on a CPU
 Expect:  a table; PyTorch's columns say "not installed" where it is not
 
-Without --batch each network has the batch sizes that the experiments train it with. Ours is the compiled step (or test)
+Without --batch each network has the batch sizes that the experiments train it with; "mini/shallow3" is shallow3 in
+miniature. Ours is the compiled step (or test)
 of `smith.train.step`, as `smith run` uses it; PyTorch's is the same network from the same weights, on the same batch of
 random images, with the same solver. BatchNorm normalises over the whole batch. The sides take turns (A, B, A, B), begin
 each turn with iterations that do not count, for the other's threads to come to rest, and report the median turn. All
@@ -34,10 +35,11 @@ import numpy as np
 
 from scripts.bench_machine import Peaks, machine, peak_memory, roofline, summary
 from smith import disk
-from smith.data import DATASETS, Arrays
+from smith.data import Arrays
 from smith.errors import UserError, unknown
 from smith.networks import cpu
 from smith.run import Run, iterations
+from smith.scales import MINIATURES
 from smith.train import step
 
 TURNS, TURN_SECONDS = 7, 0.6  # turns of each side, and about how many seconds each takes
@@ -51,6 +53,7 @@ BATCHES = {
     "wide-32": [512],
     "densenet-40": [256],
 }
+BATCHES |= {f"mini/{name}": [64] for name in BATCHES}  # as `smith.scales` shrinks it
 HYPER = 1e-5, 0.9, 5e-4  # learning rate: so small that the random images do not diverge; momentum; weight decay
 
 Side = Callable[[int], float]  # does so many iterations, and returns the last one's loss when they are done
@@ -231,13 +234,15 @@ class Ours:
     """
 
     def __init__(self, name: str, work: str, batch: int, hyper: tuple[float, float, float] = HYPER) -> None:
-        data, draw = "mnist" if name == "lenet" else "cifar10", np.random.default_rng(0)
-        images = draw.integers(0, 256, (batch, *DATASETS[data].image_shape), dtype=np.uint8)
+        self.description = run_of(name, batch)
+        draw, shape = np.random.default_rng(0), self.description.options.image_shape or ()
+        images = draw.integers(0, 256, (batch, *shape), dtype=np.uint8)
         self.labels = draw.integers(0, 10, batch, dtype=np.int32)
-        self.name, self.work, self.batch, self.hyper = name, work, batch, hyper
+        self.work, self.batch, self.hyper = work, batch, hyper
+        data = self.description.data
         self._problem = step.Problem.put(data, *[Arrays(images, self.labels)] * 2)
         self.inputs = np.asarray(self._problem.preprocess(self._problem.train_images))
-        program, keys = step.program_of(Run(data, name, batch, iterations(1), hyper[0], solver="sgd")), step.keys_of(0)
+        program, keys = step.program_of(self.description), step.keys_of(0)
         self._state, self._done = step.init(program, keys.init), 0
         self.params = jax.device_get(self._state.params)
         self._constant = np.array(hyper, np.float32), keys.noise
@@ -268,6 +273,16 @@ class Ours:
         return float(loss)
 
 
+def run_of(name: str, batch: int) -> Run:
+    """Returns a run of a network of `BATCHES`."""
+    network = name.removeprefix("mini/")
+    run = Run("mnist" if network == "lenet" else "cifar10", network, batch, iterations(1), HYPER[0], solver="sgd")
+    if network == name:
+        return run
+    small = MINIATURES[network, run.data]
+    return run.replace(network=small.network, width=small.width, image_side=small.side)
+
+
 def cost(lowered: Any, compiled: Any) -> tuple[float, float]:
     """Returns (FLOP, bytes accessed) of a program, by XLA's analysis.
 
@@ -282,7 +297,7 @@ def peer(ours: Ours, *, bfloat16: bool, compiled: bool = False) -> Side:
     from scripts import bench_torch
 
     device = bench_torch.device_for(jax.default_backend())
-    work = ours.name, ours.work, ours.inputs, ours.labels, ours.params, ours.hyper
+    work = ours.description, ours.work, ours.inputs, ours.labels, ours.params, ours.hyper
     return bench_torch.Peer(*work, device=device, compiled=compiled, bfloat16=bfloat16).run
 
 
@@ -327,7 +342,7 @@ def write(path: Path, peaks: Peaks, rows: Iterable[Row], options: argparse.Names
 def header() -> str:
     speeds = f"{'ours, img/s':>12} {'PyTorch':>13} {'ratio':>6} {'compiled':>9} {'ratio':>6}"
     costs = f"{'roofline':>9} {'memory':>9} {'compile cold, warm':>19} {'start cold, warm':>17}"
-    return f"{'network':14} {'work':5} {'batch':>5} {speeds} {costs}"
+    return f"{'network':19} {'work':5} {'batch':>5} {speeds} {costs}"
 
 
 def line(row: Row) -> str:
@@ -339,7 +354,7 @@ def line(row: Row) -> str:
     compiling = f"{shown(row.compile_cold, '.1f')}, {shown(row.compile_warm, '.1f')} s"
     starting = f"{shown(row.start_cold, '.1f')}, {shown(row.start_warm, '.1f')} s"
     costs = f"{shown(row.roofline, '.2f'):>9} {memory:>5} GiB {compiling:>19} {starting:>17}"
-    return f"{row.network:14} {row.work:5} {row.batch:5} {speeds} {compiled} {costs}"
+    return f"{row.network:19} {row.work:5} {row.batch:5} {speeds} {compiled} {costs}"
 
 
 def shown(value: float | None, form: str) -> str:

@@ -6,11 +6,25 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch.nn import AvgPool2d, BatchNorm2d, Conv2d, Dropout, Flatten, Identity, Linear, MaxPool2d, Module, ReLU
+from torch.nn import (
+    AdaptiveAvgPool2d,
+    AvgPool2d,
+    BatchNorm2d,
+    Conv2d,
+    Dropout,
+    Flatten,
+    Identity,
+    Linear,
+    MaxPool2d,
+    Module,
+    ReLU,
+)
 from torch.nn import Sequential as Row
 from torch.nn.functional import avg_pool2d, cross_entropy, pad
 
 from smith import networks
+from smith.networks.registry import Options
+from smith.run import Run
 
 
 class Peer:
@@ -18,7 +32,7 @@ class Peer:
 
     def __init__(
         self,
-        name: str,
+        run: Run,
         work: str,
         images: np.ndarray,
         labels: np.ndarray,
@@ -32,6 +46,7 @@ class Peer:
         """Builds the network.
 
         Args:
+          run: with the network, its width and the side of the images
           work: "train", or "test" for forward only
           images: (batch, height, width, channels) float32, preprocessed; labels: (batch,)
           params: our parameters, as `smith.networks.create` returns them; they are copied
@@ -42,8 +57,8 @@ class Peer:
         """
         torch.set_float32_matmul_precision("high")  # TF32 on a GPU; nothing else on a CPU
         torch.backends.cudnn.benchmark = True
-        network = build(name)
-        groups = copy_weights(network, name, params)
+        network = build(run)
+        groups = copy_weights(network, run.network, params)
         channels_last: Any = {"memory_format": torch.channels_last}
         network = network.to(device).to(**channels_last).train(work == "train")
         lr, momentum, weight_decay = hyper
@@ -104,7 +119,7 @@ def copy_weights(network: Module, name: str, params: Mapping[str, Any]) -> dict[
             parameter.data.copy_(value)
             factors = [known.get(f"{path}/{leaf}", 1.0) for known in (info.lr_multipliers, info.decay_multipliers)]
             groups.setdefault((factors[0], factors[1]), []).append(parameter)
-        channels = len(module.weight)
+        channels = 0 if isinstance(module, BatchNorm2d) else len(module.weight)
     return groups
 
 
@@ -129,26 +144,32 @@ def place(path: str) -> tuple[Any, ...]:
 
 
 def rearranged(array: np.ndarray, channels: int) -> np.ndarray:
-    """Returns a parameter in PyTorch's order of axes. channels: of the layer before, whose image may be flattened."""
+    """Returns a parameter in PyTorch's order of axes. channels: of the layer before, if its image is flattened."""
     if array.ndim == 4:
         return array.transpose(3, 2, 0, 1)
+    if array.ndim == 2 and not channels:
+        return array.T
     if array.ndim == 2:  # from rows of (pixel, channel) to columns of (channel, pixel)
         return array.reshape(-1, channels, array.shape[1]).transpose(2, 1, 0).reshape(array.shape[1], -1)
     return array
 
 
-def build(name: str) -> Module:
-    """Returns a network of `smith.networks` in PyTorch, with PyTorch's default weights."""
+def build(run: Run) -> Module:
+    """Returns a run's network in PyTorch, with PyTorch's default weights."""
+    name, options = run.network, run.options
     if name == "lenet":
-        return lenet()
+        return lenet(options)
     if name == "shallow3":
-        return shallow3()
-    return densenet() if name == "densenet-40" else resnet(name)
+        return shallow3(options)
+    family, _, rest = name.partition("-")
+    depth = int(rest.partition("-")[0])
+    return densenet(depth, options) if family == "densenet" else resnet(family, depth, rest.endswith("relu"), options)
 
 
-def lenet() -> Module:
-    features = [Conv2d(1, 20, 5), MaxPool2d(2), Conv2d(20, 50, 5), MaxPool2d(2)]
-    return Row(*features, Flatten(), Linear(800, 500), ReLU(), Linear(500, 10))
+def lenet(options: Options) -> Module:
+    first, second, hidden = map(options.widen, (20, 50, 500))
+    features = [Conv2d(1, first, 5), MaxPool2d(2), Conv2d(first, second, 5), MaxPool2d(2)]
+    return Row(*features, Flatten(), Linear(16 * second, hidden), ReLU(), Linear(hidden, 10))
 
 
 class LRN(Module):
@@ -158,14 +179,15 @@ class LRN(Module):
         return x * (1 + 5e-5 * avg_pool2d(x * x, 3, 1, 1)) ** -0.75
 
 
-def shallow3() -> Module:
+def shallow3(options: Options) -> Module:
     def pool(kind: Any) -> Any:
         return kind(3, 2, ceil_mode=True)
 
-    first = [Conv2d(3, 32, 5, padding=2), pool(MaxPool2d), ReLU(), LRN()]
-    second = [Conv2d(32, 32, 5, padding=2), ReLU(), pool(AvgPool2d), LRN()]
-    third = [Conv2d(32, 64, 5, padding=2), ReLU(), pool(AvgPool2d)]
-    return Row(*first, *second, *third, Flatten(), Linear(1024, 10))
+    narrow, wide, side = options.widen(32), options.widen(64), (options.image_shape or (32,))[0] // 8
+    first = [Conv2d(3, narrow, 5, padding=2), pool(MaxPool2d), ReLU(), LRN()]
+    second = [Conv2d(narrow, narrow, 5, padding=2), ReLU(), pool(AvgPool2d), LRN()]
+    third = [Conv2d(narrow, wide, 5, padding=2), ReLU(), pool(AvgPool2d)]
+    return Row(*first, *second, *third, Flatten(), Linear(side * side * wide, 10))
 
 
 def norm(inputs: int, width: int, side: int, stride: int) -> list[Module]:
@@ -189,40 +211,39 @@ class Block(Module):
         return pad(torch.relu(y), (0, 0, 0, 0, 0, self.zeros)) if self.pool else y
 
 
-GROUPS = {  # (width, blocks, stride of each)
-    "resnet-56": [(16, 8, 1), (32, 1, 2), (32, 8, 1), (64, 1, 2), (64, 8, 1)],
-    "resnet-56-relu": [(16, 9, 1), (32, 1, 2), (32, 8, 1), (64, 1, 2), (64, 8, 1)],
-    "wide-32": [(16, 5, 1), (64, 1, 2), (64, 4, 1), (256, 1, 2), (256, 4, 1)],
-}
-
-
-def resnet(name: str) -> Module:
-    channels, blocks = 16, []
-    for width, count, stride in GROUPS[name]:
-        for _ in range(count):
-            blocks.append(Block(channels, width, stride, pool=name.endswith("relu")))
+def resnet(family: str, depth: int, pool: bool, options: Options) -> Module:
+    widths = (16, 64, 256) if family == "wide" else (16, 32, 64)
+    apart = family == "resnet" and not pool  # the blocks that halve the image come on top of a group's
+    count = (depth - (8 if apart else 2)) // 6
+    channels = options.widen(16)
+    layers, blocks = [*norm(3, channels, 3, 1), ReLU()], []
+    for group, width in enumerate(map(options.widen, widths)):
+        strides = [2] * (group > 0) + [1] * (count - (group > 0 and not apart))
+        for stride in strides:
+            blocks.append(Block(channels, width, stride, pool))
             channels = width
-    return Row(*norm(3, 16, 3, 1), ReLU(), *blocks, AvgPool2d(8), Flatten(), Linear(channels, 10))
+    return Row(*layers, *blocks, AdaptiveAvgPool2d(1), Flatten(), Linear(channels, 10))
 
 
 class Dense(Module):
     """Appends the channels of a layer to its input."""
 
-    def __init__(self, inputs: int) -> None:
+    def __init__(self, inputs: int, growth: int) -> None:
         super().__init__()
-        convolution = Conv2d(inputs, 12, 3, padding=1, bias=False)
+        convolution = Conv2d(inputs, growth, 3, padding=1, bias=False)
         self.body = Row(BatchNorm2d(inputs), ReLU(), convolution, Dropout(0.2))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return torch.cat([self.body(x), x], 1)
 
 
-def densenet() -> Module:
-    found, channels = [Conv2d(3, 16, 3, padding=1, bias=False)], 16
+def densenet(depth: int, options: Options) -> Module:
+    channels, growth, count = options.widen(16), options.widen(12), (depth - 4) // 3
+    found: list[Module] = [Conv2d(3, channels, 3, padding=1, bias=False)]
     for block in range(3):
-        found += [Dense(channels + 12 * layer) for layer in range(12)]
-        channels += 144
+        found += [Dense(channels + growth * layer, growth) for layer in range(count)]
+        channels += growth * count
         if block < 2:
             found += [BatchNorm2d(channels), ReLU(), Conv2d(channels, channels, 1, bias=False), Dropout(0.2)]
             found += [AvgPool2d(2)]
-    return Row(*found, BatchNorm2d(channels), ReLU(), AvgPool2d(8), Flatten(), Linear(channels, 10))
+    return Row(*found, BatchNorm2d(channels), ReLU(), AdaptiveAvgPool2d(1), Flatten(), Linear(channels, 10))

@@ -15,6 +15,7 @@ Images are (batch, height, width, channels), but for LeNet's (see `convolve_and_
 import ctypes
 import mmap
 import os
+import warnings
 from collections.abc import Callable
 from functools import partial, reduce, wraps
 from pathlib import Path
@@ -30,9 +31,10 @@ from jax.custom_derivatives import linear_call
 from smith.networks import windows
 from smith.networks.windows import HEIGHT, WIDTH, gather, lrn_scale, pad
 
-NHWC = ("NHWC", "HWIO", "NHWC")  # images, kernel, output
-LANES = 16  # float32 numbers in a CPU's widest registers
-YNNPACK = "xla_cpu_experimental_ynn_fusion_type"
+LIBRARIES = {  # XLA's flags -> the values that are used here
+    "xla_cpu_experimental_ynn_fusion_type": "",  # on by default: it makes wrong sums in jaxlib 0.10.2, and is slow
+    "xla_cpu_experimental_onednn_custom_call": "true",  # convolutions and large products by oneDNN; 0.10.2 has none
+}
 
 
 # The process
@@ -40,19 +42,21 @@ YNNPACK = "xla_cpu_experimental_ynn_fusion_type"
 
 def prepare_process() -> None:
     """Prepares a process that is to compute on a CPU. Call it before JAX's first computation; again does no harm."""
-    turn_ynnpack_off()
+    choose_libraries()
     keep_freed_memory()
 
 
-def turn_ynnpack_off() -> None:
-    """Adds to XLA_FLAGS that XLA leaves its newer CPU library, YNNPACK, alone, if they do not speak of it already.
+def choose_libraries() -> None:
+    """Adds to XLA_FLAGS which libraries XLA is to use on a CPU, where they do not speak of them already.
 
-    The library is on by default. It makes wrong sums in jaxlib 0.10.2, and took 95 ms for the convolutions of a
-    shallow3 step of 128 images where the older one (Eigen) takes 75 ms.
+    docs/performance.md has what each does to the speed.
     """
     flags = os.environ.get("XLA_FLAGS", "")
-    if YNNPACK not in flags and xla_knows(YNNPACK):
-        os.environ["XLA_FLAGS"] = f"{flags} --{YNNPACK}=".strip()
+    for flag, value in LIBRARIES.items():
+        if flag not in flags and xla_knows(flag):
+            flags = os.environ["XLA_FLAGS"] = f"{flags} --{flag}={value}".strip()
+    # XLA can not save a program that calls oneDNN, so JAX's cache of compiled programs has to do without it
+    warnings.filterwarnings("ignore", message="Error writing persistent compilation cache entry")
 
 
 def xla_knows(flag: str) -> bool:
@@ -89,19 +93,13 @@ def keep_freed_memory() -> bool:
 tricks: Any = jax.make_user_context(default_value=False)
 
 
-def faster(double: Callable[..., Any], when: Callable[..., bool] = lambda *_, **__: True) -> Callable[..., Any]:
-    """Decorates a plain layer: inside `tricks` it does what its double does.
-
-    Args:
-      double: takes the same arguments.
-      when: takes them too, and says whether the double can be used and is likely to be faster.
-    """
+def faster(double: Callable[..., Any]) -> Callable[..., Any]:
+    """Decorates a plain layer: inside `tricks` it does what its double does, which takes the same arguments."""
 
     def decorate(plain: Callable[..., Any]) -> Callable[..., Any]:
         @wraps(plain)
         def layer(*arrays: Array, **settings: Any) -> Any:
-            chosen = double if tricks.value and when(*arrays, **settings) else plain
-            return chosen(*arrays, **settings)
+            return (double if tricks.value else plain)(*arrays, **settings)
 
         return layer
 
@@ -148,40 +146,6 @@ def computed_once(x: Array) -> Array:
     of residual blocks with a ReLU, all the blocks before. Divisions are too dear for it to repeat; by 1 they are exact.
     """
     return x
-
-
-# Convolutions of few channels
-
-
-def few_channels(x: Array, kernel: Array, padding: Any, strides: Any = (1, 1)) -> bool:
-    """Says whether `convolve_few_channels` can be used, and is likely to be faster."""
-    rows, columns, channels, _ = kernel.shape
-    same = padding == "SAME" and tuple(strides) == (1, 1) and rows % 2 == columns % 2 == 1
-    return same and channels <= 3
-
-
-@partial(jax.custom_vjp, nondiff_argnums=(2, 3))
-def convolve_few_channels(x: Array, kernel: Array, padding: Any, strides: Any = (1, 1)) -> Array:
-    """A convolution of images with few channels, for which `few_channels` holds.
-
-    The pixels under a row of the kernel become the channels of one pixel, with zeros up to whole registers, which XLA
-    gathers from faster than from 3 channels; the kernel then has one column. The gradients are those of the plain one.
-    """
-    rows, columns, channels, filters = kernel.shape
-    x = jnp.pad(x, ((0, 0), (rows // 2, rows // 2), (columns // 2, columns // 2), (0, 0)))
-    width, empty = x.shape[2] - columns + 1, -columns * channels % LANES
-    parts = [x[:, :, j : j + width] for j in range(columns)] + [jnp.zeros((*x.shape[:2], width, empty), x.dtype)]
-    under_row = lax.optimization_barrier(jnp.concatenate(parts, -1))  # else it would be computed for every weight
-    kernel = jnp.pad(kernel.reshape(rows, 1, columns * channels, filters), ((0, 0), (0, 0), (0, empty), (0, 0)))
-    return lax.conv_general_dilated(under_row, kernel, (1, 1), "VALID", dimension_numbers=NHWC)
-
-
-def _few_channels_backward(padding: Any, strides: Any, saved: tuple[Array, Array], dy: Array) -> tuple[Array, ...]:
-    plain = partial(lax.conv_general_dilated, window_strides=strides, padding=padding, dimension_numbers=NHWC)
-    return jax.vjp(plain, *saved)[1](dy)
-
-
-convolve_few_channels.defvjp(lambda *args: (convolve_few_channels(*args), args[:2]), _few_channels_backward)
 
 
 # Pools and local response normalisation. The gradient of a pool asks of every input pixel which windows it is in, where

@@ -3,13 +3,20 @@
 import os
 import subprocess
 import sys
+from functools import partial
+from importlib.metadata import version
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
+from caffe import relative
 
+from smith.data import DATASETS
 from smith.networks import cpu
 from smith.networks.layers import convolve
+from smith.run import Run, iterations
+from smith.train import step
 
 # https://github.com/jax-ml/jax/issues/39103: jaxlib 0.10.2 makes the last sum 0.2 % too small
 SUMS_OF_SQUARES = """
@@ -21,35 +28,69 @@ print(float(jax.jit(jax.vmap(lambda row: jnp.sum((jnp.eye(3) @ row) ** 2)))(rows
 """
 
 
-def test_a_sum_that_ynnpack_gets_wrong_is_right():
+CONVOLUTION = """
+from smith.networks.cpu import prepare_process
+prepare_process()
+import jax, jax.numpy as jnp
+print(float(jax.lax.conv(jnp.ones((1, 4, 8, 8)), jnp.ones((1, 4, 3, 3)), (1, 1), "VALID")[0, 0, :4, :4].sum()))
+"""
+
+
+def as_started_by_a_user(code, **variables):
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("XLA_", "JAX_"))}
-    environment |= {"JAX_PLATFORMS": "cpu", "PYTHONPATH": os.pathsep.join(sys.path)}
-    command = [sys.executable, "-c", SUMS_OF_SQUARES]
-    result = subprocess.run(command, env=environment, capture_output=True, text=True)
+    environment |= {"JAX_PLATFORMS": "cpu", "PYTHONPATH": os.pathsep.join(sys.path), **variables}
+    return subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+
+
+def test_a_sum_that_ynnpack_gets_wrong_is_right():
+    result = as_started_by_a_user(SUMS_OF_SQUARES)
     assert (result.stdout, result.returncode) == (f"{32768.0**2}\n", 0), result.stderr
 
 
 def flags_after(monkeypatch, before, known=True):
+    monkeypatch.setattr(cpu, "LIBRARIES", {"xla_a": "", "xla_b": "true"})
     monkeypatch.setattr(cpu, "xla_knows", lambda flag: known)
     monkeypatch.setenv("XLA_FLAGS", before)
-    cpu.turn_ynnpack_off()
-    cpu.turn_ynnpack_off()
+    cpu.choose_libraries()
+    cpu.choose_libraries()
     return os.environ["XLA_FLAGS"]
 
 
 def test_the_user_s_own_flags_stay(monkeypatch):
-    own, off = "--xla_dump_to=/tmp/x --xla_cpu_use_fusion_emitters=true", f"--{cpu.YNNPACK}="
-    assert flags_after(monkeypatch, "") == off
-    assert flags_after(monkeypatch, own) == f"{own} {off}"
-    assert (
-        flags_after(monkeypatch, f"--{cpu.YNNPACK}=LIBRARY_FUSION_TYPE_REDUCE")
-        == f"--{cpu.YNNPACK}=LIBRARY_FUSION_TYPE_REDUCE"
-    )
+    own = "--xla_dump_to=/tmp/x --xla_cpu_use_fusion_emitters=true"
+    assert flags_after(monkeypatch, "") == "--xla_a= --xla_b=true"
+    assert flags_after(monkeypatch, own) == f"{own} --xla_a= --xla_b=true"
+    assert flags_after(monkeypatch, "--xla_b=false") == "--xla_b=false --xla_a="
 
 
 def test_a_flag_that_xla_does_not_know_is_left_out(monkeypatch):
     """XLA ends the process at one."""
     assert flags_after(monkeypatch, "--xla_dump_to=/tmp/x", known=False) == "--xla_dump_to=/tmp/x"
+
+
+@pytest.mark.skipif(version("jax") < "0.12", reason="JAX has no oneDNN for a CPU before 0.12")
+@pytest.mark.parametrize("network", ["lenet", "shallow3", "resnet-8", "resnet-8-relu", "densenet-10"])
+def test_onednn_gives_the_loss_and_the_gradient_of_xla_s_own_convolutions(network):
+    """The other tests compute without it, because its programs can not be saved."""
+    data = "mnist" if network == "lenet" else "cifar10"
+    program, keys = step.program_of(Run(data, network, 32, iterations(1), 0.1)), step.keys_of(0)
+    state = step.init(program, keys.init)
+    shape = (32, *DATASETS[data].image_shape)
+    images = np.random.default_rng(0).normal(size=shape).astype(np.float32)
+    function = jax.jit(partial(step.gradient, program=program))
+    lowered = function.lower(state.params, state.rest, images=images, labels=jnp.arange(32) % 10, key=keys.noise)
+    found = []
+    for used in (True, False):
+        compiled = lowered.compile(compiler_options={"xla_cpu_experimental_onednn_custom_call": used})
+        assert ("__onednn" in compiled.as_text()) == used
+        found.append(compiled(state.params, state.rest, images=images, labels=jnp.arange(32) % 10, key=keys.noise))
+    assert relative(*found) < 1e-5
+
+
+def test_a_process_that_calls_onednn_says_nothing_of_programs_that_can_not_be_saved(tmp_path):
+    cached = {"JAX_COMPILATION_CACHE_DIR": str(tmp_path), "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
+    result = as_started_by_a_user(CONVOLUTION, **cached)
+    assert (result.stdout, result.stderr, result.returncode) == ("576.0\n", "", 0)
 
 
 def test_the_flags_that_xla_knows():

@@ -9,7 +9,7 @@ import pytest
 from caffe import numpy_lrn, numpy_pool, relative
 from jax import lax
 
-from smith.networks import cpu, layers, lenet
+from smith.networks import layers, lenet
 from smith.networks.cpu import tricks
 from smith.networks.registry import Options
 from smith.networks.windows import pooled_size
@@ -108,28 +108,6 @@ def test_the_gradient_of_the_fast_lrn_is_the_plain_one_s():
     plain, fast = (value_and_pullback(layers.lrn_within_channel, x, fast=fast) for fast in (False, True))
     for image in range(3):
         assert relative(*(jax.tree.map(lambda y: y[image], result) for result in (fast, plain))) < 2e-6  # noqa: B023
-
-
-@pytest.mark.parametrize("rows, columns, channels", [(5, 5, 3), (3, 3, 3), (3, 5, 2), (1, 7, 1)])
-def test_a_convolution_of_few_channels_is_the_plain_one(rows, columns, channels):
-    x, kernel = draw(1, (2, 9, 6, channels)), draw(2, (rows, columns, channels, 4))
-    settings = {"strides": (1, 1), "padding": "SAME"}
-    assert cpu.few_channels(x, kernel, **settings)
-    function = partial(layers.convolve, **settings)
-    plain, fast = (value_and_pullback(function, x, kernel, fast=fast) for fast in (False, True))
-    assert relative(fast, plain) < 1e-6
-
-
-def test_other_convolutions_are_left_to_xla():
-    for side, channels, padding, strides in [
-        (3, 4, "SAME", (1, 1)),
-        (4, 3, "SAME", (1, 1)),
-        (3, 3, "SAME", (2, 2)),
-        (5, 3, "VALID", (1, 1)),
-        (3, 3, ((1, 1), (1, 1)), (1, 1)),
-    ]:
-        x, kernel = jnp.ones((1, 8, 8, channels)), jnp.ones((side, side, channels, 4))
-        assert not cpu.few_channels(x, kernel, strides=strides, padding=padding)
 
 
 def test_lenet_s_convolutions_with_the_batch_last_are_the_plain_ones():
