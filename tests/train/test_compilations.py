@@ -6,25 +6,14 @@ import jax
 import jax.monitoring
 import numpy as np
 import pytest
-from small import problem_of
 
-from smith.run import Run, Snapshot, iterations
+from smith.run import Snapshot, iterations
 from smith.schedules import CyclicalMomentum, OneCycle, RangeTest
 from smith.train import step
 from smith.train.loop import Point, train
-from smith.train.step import Problem, program_of
+from smith.train.step import program_of
 
 COMPILED = "/jax/core/compile/backend_compile_duration"  # also when the persistent cache has the program
-
-
-@pytest.fixture(scope="module")
-def mnist() -> Problem:
-    return problem_of("mnist", 200, 150)
-
-
-@pytest.fixture
-def run(small_run) -> Run:
-    return small_run.replace(width=1 / 8)
 
 
 @pytest.fixture

@@ -22,17 +22,6 @@ from smith.train.step import Problem
 COLUMNS = "iteration epoch learning_rate momentum weight_decay train_loss test_loss test_accuracy".split()
 
 
-@pytest.fixture(scope="module")
-def mnist() -> Problem:
-    return problem_of("mnist", 200, 150)
-
-
-@pytest.fixture
-def run(small_run) -> Run:
-    """12 iterations of a narrow LeNet, tested at 4, 8 and 12."""
-    return small_run.replace(width=1 / 8)
-
-
 def rows_of(points) -> list[loop.Row]:
     return [point.row for point in points if point.row]
 

@@ -20,11 +20,6 @@ from smith.train.step import Problem, Program, TrainState, keys_of
 NARROW = Options(width=1 / 8)
 
 
-@pytest.fixture(scope="module")
-def mnist() -> Problem:
-    return problem_of("mnist", 200, 150)
-
-
 @pytest.fixture
 def program(small_run) -> Program:
     return step.program_of(small_run.replace(width=1 / 8))
