@@ -5,11 +5,11 @@ Cost:    about half a minute for each batch size of shallow3 and LeNet, minutes 
 Expect:  a table; PyTorch's columns say "not installed" where it is not
 
 Without --batch each network has the batch sizes that the experiments train it with; "mini/shallow3" is shallow3 in
-miniature. Ours is the compiled step (or test)
-of `smith.train.step`, as `smith run` uses it; PyTorch's is the same network from the same weights, on the same batch of
-random images, with the same solver. BatchNorm normalises over the whole batch. The sides take turns (A, B, A, B), begin
-each turn with iterations that do not count, for the other's threads to come to rest, and report the median turn. All
-run in a process prepared by `smith.networks.cpu.prepare_process`. docs/performance.md says what each column is.
+miniature. Ours is the compiled step (or test) of `smith.train.step`, as `smith run` uses it; PyTorch's is the same
+network from the same weights, on the same batch of random images, with the same solver. BatchNorm normalises over the
+whole batch. The sides take turns (A, B, A, B), begin each turn with iterations that do not count, for the other's
+threads to come to rest, and report the median turn. All run in a process prepared by
+`smith.networks.cpu.prepare_process`. docs/performance.md says what each column is.
 """
 
 import argparse
