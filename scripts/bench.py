@@ -235,11 +235,10 @@ class Ours:
 
     def __init__(self, name: str, work: str, batch: int, hyper: tuple[float, float, float] = HYPER) -> None:
         self.description = run_of(name, batch)
-        draw, shape = np.random.default_rng(0), self.description.options.image_shape or ()
-        images = draw.integers(0, 256, (batch, *shape), dtype=np.uint8)
+        draw, data = np.random.default_rng(0), self.description.data
+        images = draw.integers(0, 256, (batch, *self.description.image_shape), dtype=np.uint8)
         self.labels = draw.integers(0, 10, batch, dtype=np.int32)
         self.work, self.batch, self.hyper = work, batch, hyper
-        data = self.description.data
         self._problem = step.Problem.put(data, *[Arrays(images, self.labels)] * 2)
         self.inputs = np.asarray(self._problem.preprocess(self._problem.train_images))
         program, keys = step.program_of(self.description), step.keys_of(0)

@@ -144,13 +144,11 @@ def place(path: str) -> tuple[Any, ...]:
 
 
 def rearranged(array: np.ndarray, channels: int) -> np.ndarray:
-    """Returns a parameter in PyTorch's order of axes. channels: of the layer before, if its image is flattened."""
+    """Returns a parameter in PyTorch's order of axes. channels: of a layer before whose image is flattened, else 0."""
     if array.ndim == 4:
         return array.transpose(3, 2, 0, 1)
-    if array.ndim == 2 and not channels:
-        return array.T
     if array.ndim == 2:  # from rows of (pixel, channel) to columns of (channel, pixel)
-        return array.reshape(-1, channels, array.shape[1]).transpose(2, 1, 0).reshape(array.shape[1], -1)
+        return array.reshape(-1, channels or len(array), array.shape[1]).transpose(2, 1, 0).reshape(array.shape[1], -1)
     return array
 
 

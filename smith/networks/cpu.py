@@ -56,7 +56,7 @@ def choose_libraries() -> None:
         if flag not in flags and xla_knows(flag):
             flags = os.environ["XLA_FLAGS"] = f"{flags} --{flag}={value}".strip()
     # XLA can not save a program that calls oneDNN, so JAX's cache of compiled programs has to do without it
-    warnings.filterwarnings("ignore", message="Error writing persistent compilation cache entry")
+    warnings.filterwarnings("ignore", message="Error writing persistent compilation cache entry.*: MemoryError")
 
 
 def xla_knows(flag: str) -> bool:

@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-from functools import partial
 from importlib.metadata import version
 
 import jax
@@ -77,13 +76,14 @@ def test_onednn_gives_the_loss_and_the_gradient_of_xla_s_own_convolutions(networ
     state = step.init(program, keys.init)
     shape = (32, *DATASETS[data].image_shape)
     images = np.random.default_rng(0).normal(size=shape).astype(np.float32)
-    function = jax.jit(partial(step.gradient, program=program))
-    lowered = function.lower(state.params, state.rest, images=images, labels=jnp.arange(32) % 10, key=keys.noise)
+    gradient = jax.jit(step.gradient, static_argnames="program")
+    arguments = {"images": images, "labels": jnp.arange(32) % 10, "key": keys.noise}
+    lowered = gradient.lower(state.params, state.rest, program, **arguments)
     found = []
     for used in (True, False):
         compiled = lowered.compile(compiler_options={"xla_cpu_experimental_onednn_custom_call": used})
         assert ("__onednn" in compiled.as_text()) == used
-        found.append(compiled(state.params, state.rest, images=images, labels=jnp.arange(32) % 10, key=keys.noise))
+        found.append(compiled(state.params, state.rest, **arguments))
     assert relative(*found) < 1e-5
 
 
