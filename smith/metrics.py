@@ -10,17 +10,18 @@ A metric is one decorated function of a batch's logits and labels. It becomes a 
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from smith.errors import unknown
 from smith.registry import Registry
 
 if TYPE_CHECKING:
+    import numpy as np
     from jax import Array
 
-    Function = Callable[[Array, Array], Array]
+    Function = Callable[..., Any]
 
 
 METRICS: Registry["Quantity"] = Registry("metric")
@@ -30,14 +31,16 @@ METRICS: Registry["Quantity"] = Registry("metric")
 class Quantity:
     """What the vertical axis of a panel may show; `metric` decorates the function of a batch that measures it.
 
-    name: the column of the results, or "loss_gap", which is made from two
+    name: the column of the results, or one of `FORMULAS`, which are made from several
     unit: the column's unit, in words
     label, short: as an axis and as a legend call it
     guess: number of classes -> what guessing gives
     better: whether smaller or larger values are better
     logarithm: whether ratios of it mean something, so that its axis may be logarithmic
-    function: (logits (batch, classes) float32, labels (batch,) int32) -> (batch,) float32, averaged over the test
-      images; None for what is not a metric
+    function: of outputs: (logits (batch, classes) float32, labels (batch,) int32) -> (batch,) float32, averaged over
+      the test images. Of the curvature: (product, params) -> a number, where product(vector) is the Hessian of the
+      training loss on some fixed images times a tree like the parameters. None for what is not a metric
+    of: what the function is of
 
     Raises:
       UserError: the name belongs to another metric.
@@ -51,6 +54,7 @@ class Quantity:
     better: Literal["lower", "higher"] = "lower"
     logarithm: bool = False
     function: "Function | None" = None
+    of: Literal["outputs", "curvature"] = "outputs"
 
     def __call__(self, function: "Function") -> "Function":
         return METRICS.add(self.name, replace(self, function=function), function)
@@ -77,6 +81,31 @@ def correct(logits: "Array", labels: "Array") -> "Array":
     return logits.argmax(-1) == labels
 
 
+POWER_ITERATIONS = 16
+
+
+@metric("sharpness", unit="nats; largest eigenvalue of the Hessian of the training loss", label="Sharpness",
+        short="Sharpness", guess=lambda classes: math.nan, logarithm=True, of="curvature")  # fmt: skip
+def sharpness(product: "Callable[[Any], Any]", params: Any) -> float:
+    """Returns the eigenvalue of the Hessian that is largest in size, by power iteration from a fixed vector.
+
+    Batch statistics are those of the images. Cohen et al. (arXiv:2103.00065) call it sharpness; the estimate is low
+    where a second eigenvalue is nearly as large.
+    """
+    import jax
+    import optax
+
+    leaves, structure = jax.tree.flatten(params)
+    keys = jax.random.split(jax.random.key(0), len(leaves))
+    vector = structure.unflatten(jax.random.normal(k, leaf.shape) for k, leaf in zip(keys, leaves, strict=True))
+    value: Any = math.nan
+    for _ in range(POWER_ITERATIONS):
+        vector = optax.tree.scale(1 / optax.tree.norm(vector), vector)
+        image = product(vector)
+        value, vector = optax.tree.vdot(vector, image), image
+    return float(value)
+
+
 def total(function: "Function", outputs: "Array", labels: "Array") -> "Array":
     """Returns the sum over a batch of what a loss or a metric gives: () float32.
 
@@ -90,15 +119,23 @@ def total(function: "Function", outputs: "Array", labels: "Array") -> "Array":
 ALWAYS = ("test_loss", "test_accuracy")
 _SINCE = "nats; mean over the iterations since the last test"
 _GAP = "nats; test loss minus training loss"
-_TRAINING, _DIFFERENCE = "Training loss", "Test loss - training loss"
+_EDGE = "times 2 (1 + momentum), where gradient descent with momentum becomes unstable"
+_TRAINING, _DIFFERENCE, _STABILITY = "Training loss", "Test loss - training loss", "LR x sharpness"
 _DERIVED = {
     "train_loss": Quantity("train_loss", _SINCE, f"{_TRAINING} (nats)", _TRAINING, math.log, logarithm=True),
     "loss_gap": Quantity("loss_gap", _GAP, f"{_DIFFERENCE} (nats)", _DIFFERENCE, lambda classes: 0.0),
+    "stability": Quantity(
+        "stability", _EDGE, f"{_STABILITY} / 2 (1 + momentum)", _STABILITY, lambda classes: math.nan, logarithm=True
+    ),
+}
+FORMULAS: "dict[str, Callable[[Mapping[str, np.ndarray]], np.ndarray]]" = {  # of the columns of a result
+    "loss_gap": lambda columns: columns["test_loss"] - columns["train_loss"],
+    "stability": lambda columns: columns["learning_rate"] * columns["sharpness"] / (2 + 2 * columns["momentum"]),
 }
 
 
 def quantity(name: str) -> Quantity:
-    """Returns what there is to know about a metric, "train_loss" or "loss_gap". Raises UserError for other names."""
+    """Returns what there is to know about a metric, "train_loss" or one of `FORMULAS`. Raises UserError for others."""
     known = {**METRICS, **_DERIVED}
     if name not in known:
         raise unknown("quantity", name, known)

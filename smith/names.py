@@ -22,10 +22,12 @@ from smith.schedules import (
     Join,
     Multistep,
     OneCycle,
+    OptaxOneCycle,
     PyTorchMomentum,
     PyTorchOneCycle,
     RangeTest,
     Schedule,
     Triangular,
+    WarmupStableDecay,
 )
 from smith.store import Result, Store, read

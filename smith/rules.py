@@ -27,6 +27,9 @@ Rate = Annotated[float, _number("a number of at least 0", lambda value: value >=
 Share = Annotated[float, _number("a number from 0 to 1", lambda value: 0 <= value <= 1)]
 Divisor = Annotated[float, _number("a number above 0", lambda value: value > 0)]
 Anneal = Annotated[Literal["cosine", "linear"], Rule("'cosine' or 'linear'", ("cosine", "linear").__contains__)]
+Shape = Annotated[
+    Literal["sqrt", "linear", "cosine"], Rule("'sqrt', 'linear' or 'cosine'", ("sqrt", "linear", "cosine").__contains__)
+]
 Times = Annotated[tuple[Time, ...], Rule("a tuple of times, as in (0.5, 0.75)", lambda value: isinstance(value, tuple))]
 
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 from smith.errors import UserError
 from smith.lengths import Time, resolve
 from smith.registry import Registry
-from smith.rules import Anneal, Divisor, Rate, Rule, Share, Times, check
+from smith.rules import Anneal, Divisor, Rate, Rule, Shape, Share, Times, check
 
 if TYPE_CHECKING:
     import optax
@@ -331,6 +331,60 @@ class PyTorchMomentum(Schedule, slug="pytorchcm{0.high:g}-{0.low:g}", ordered=("
 
     def formula(self, total: int, per_epoch: float) -> Formula:
         return _pytorch(self, total, self.high, self.low, self.high)
+
+
+@dataclass(frozen=True)
+class OptaxOneCycle(Schedule, slug="optax-{0.peak:g}"):
+    """`optax.linear_onecycle_schedule`, for comparison: three straight lines.
+
+    From `peak`/`div_factor` to `peak` over `pct_start` of the run, back until `pct_final`, then to
+    `peak`/(`div_factor`*`final_div_factor`). Keras' popular callback, titu1994/keras-one-cycle, is that with other
+    numbers: `OptaxOneCycle(peak, 0.45, 0.9, 10, 100)`.
+    """
+
+    peak: Rate
+    pct_start: Share = 0.3
+    pct_final: Share = 0.85
+    div_factor: Divisor = 25.0
+    final_div_factor: Divisor = 1e4
+
+    def formula(self, total: int, per_epoch: float) -> Formula:
+        start = self.peak / self.div_factor
+        ends = 0, int(self.pct_start * total), int(self.pct_final * total), total
+        return _phases((start, self.peak, start, start / self.final_div_factor), ends, "linear")
+
+
+@dataclass(frozen=True)
+class WarmupStableDecay(Schedule):
+    """WSD: up to `peak` in a straight line, constant, then down to 0 over `cooldown`, a part of the run.
+
+    shape: of the way down. "sqrt" is 1 - sqrt(the part of it that is done), as in Haegele et al. (arXiv:2405.18392)
+    With a cooldown of all the rest it is the usual linear or cosine schedule with warm-up; with 0 it stays constant.
+    """
+
+    peak: Rate
+    cooldown: Share = 0.2
+    shape: Shape = "sqrt"
+    warm_up: Share = 0.05
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.warm_up + self.cooldown > 1 + 1e-9:
+            raise UserError(f"warm-up {self.warm_up:g} and cooldown {self.cooldown:g}: together they are at most 1")
+
+    def formula(self, total: int, per_epoch: float) -> Formula:
+        rising, falling = self.warm_up * total, self.cooldown * total
+
+        def value(t: Array) -> Array:
+            up = jnp.minimum((t + 1) / (rising + 1), 1)  # the first iteration trains too
+            done = jnp.clip((t - (total - falling)) / max(falling, 1e-9), 0, 1)
+            down = {"linear": done, "cosine": (1 - jnp.cos(math.pi * done)) / 2, "sqrt": jnp.sqrt(done)}[self.shape]
+            return self.peak * up * (1 - down)
+
+        return value
+
+    def __str__(self) -> str:
+        return f"{f'{self.shape}{self.cooldown:g}' if self.cooldown else 'constant'}-{self.peak:g}"
 
 
 @dataclass(frozen=True)

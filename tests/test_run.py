@@ -24,12 +24,14 @@ from smith.schedules import (
     Join,
     Multistep,
     OneCycle,
+    OptaxOneCycle,
     PyTorchMomentum,
     PyTorchOneCycle,
     RangeTest,
     Scaled,
     Schedule,
     Triangular,
+    WarmupStableDecay,
 )
 
 RUN = Run(
@@ -66,6 +68,8 @@ SCHEDULE_EXAMPLES = [
     PyTorchMomentum(0.9, 0.8, True, 0.4, "linear"),
     FastaiOneCycle(0.8, 0.3, 10.0, 1e4),
     FastaiMomentum(),
+    OptaxOneCycle(0.8, 0.45, 0.9, 10.0, 100.0),
+    WarmupStableDecay(0.8, 0.95, "linear"),
 ]
 CHILD = RUN.replace(start=Snapshot(RUN, at=epochs(20)), weight_decay=3e-4)
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -24,12 +25,14 @@ from smith.schedules import (
     Join,
     Multistep,
     OneCycle,
+    OptaxOneCycle,
     PyTorchMomentum,
     PyTorchOneCycle,
     RangeTest,
     Scaled,
     Schedule,
     Triangular,
+    WarmupStableDecay,
 )
 
 LOGS = Path(__file__).parent / "author_runs"
@@ -181,7 +184,9 @@ SIMPLE = st.one_of(
     st.builds(lambda value, share: Exponential(value, 0.94, share), RATES, SHARES),
     st.builds(lambda value, share: Inverse(value, share), RATES, SHARES),
     st.builds(lambda peak, three, shape: PyTorchOneCycle(peak, three, anneal=shape), RATES, st.booleans(), ANNEAL),
-    st.builds(FastaiOneCycle, RATES),
+    st.builds(
+        lambda kind, peak: kind(peak), st.sampled_from([FastaiOneCycle, OptaxOneCycle, WarmupStableDecay]), RATES
+    ),
 )
 ANY = st.one_of(SIMPLE, st.builds(lambda a, b: Join((a, b), at=(0.5,)), SIMPLE, SIMPLE))
 COUNTS = st.lists(st.integers(-10, 400_000), min_size=8, max_size=8)
@@ -293,6 +298,37 @@ def test_fastais_policy_at_every_step(share):
     assert values(FastaiMomentum(0.95, 0.85, share), 1000, steps) == pytest.approx(momenta, rel=1e-6)
 
 
+# --- Optax, Keras, warm-up and cooldown ---
+
+
+@pytest.mark.parametrize("total", [237, 1_000])
+def test_optaxs_linear_policy_at_every_step(total):
+    theirs = optax.linear_onecycle_schedule(total, 0.8)
+    expected = [float(theirs(step)) for step in range(0, total + 1, 7)]
+    assert values(OptaxOneCycle(0.8), total, range(0, total + 1, 7)) == pytest.approx(expected, rel=1e-5, abs=2e-7)
+
+
+def test_the_callback_of_keras_is_optaxs_policy_with_other_numbers():
+    """A tenth of the peak, the peak, a tenth again, and in the last tenth of the run down to a hundredth of that."""
+    found = values(OptaxOneCycle(0.8, 0.45, 0.9, 10, 100), 1_000, [0, 225, 450, 675, 900, 950, 1_000])
+    assert found == pytest.approx([0.08, 0.44, 0.8, 0.44, 0.08, 0.0404, 0.0008], rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "expected"),
+    [  # at a twentieth of the run, its middle, 0.8, 0.85 and its end
+        (WarmupStableDecay(2.0), [2, 2, 2, 2 * (1 - 0.25**0.5), 0]),
+        (WarmupStableDecay(2.0, 0.95, "linear"), [2, 2 * 0.5 / 0.95, 2 * 0.2 / 0.95, 2 * 0.15 / 0.95, 0]),
+        (WarmupStableDecay(2.0, 0.95, "cosine"), [2, *(1 + np.cos(np.pi * np.array([45, 75, 80]) / 95)), 0]),
+        (WarmupStableDecay(2.0, 0.0), [2, 2, 2, 2, 2]),
+    ],
+    ids=str,
+)
+def test_warm_up_and_cooldown(schedule, expected):
+    assert values(schedule, 1_000, [50, 500, 800, 850, 1_000]) == pytest.approx(expected, abs=1e-5)
+    assert values(schedule, 1_000, [0, 24]) == pytest.approx([2 / 51, 50 / 51], rel=1e-5)
+
+
 # --- mistakes ---
 
 
@@ -313,6 +349,8 @@ def test_fastais_policy_at_every_step(share):
         *(lambda name=name: PyTorchOneCycle(0.1, **{name: 0.0}) for name in ("div_factor", "final_div_factor")),
         *(lambda name=name: FastaiOneCycle(0.1, **{name: -1.0}) for name in ("div", "div_final")),
         *(lambda kind=kind: kind(0.1, anneal="cos") for kind in (PyTorchOneCycle, PyTorchMomentum)),
+        lambda: WarmupStableDecay(0.1, 0.96),
+        lambda: WarmupStableDecay(0.1, shape="square"),
         lambda: Multistep(0.1, -1, (0.5,)),
         lambda: Multistep(0.1, 0.1, 0.5),
         lambda: Exponential(0.1, float("inf"), 0.5),

@@ -27,7 +27,7 @@ import numpy as np
 
 from smith import disk
 from smith.errors import UserError
-from smith.metrics import ALWAYS, METRICS, quantity
+from smith.metrics import ALWAYS, FORMULAS, METRICS, quantity
 from smith.run import Run, digest
 
 if TYPE_CHECKING:
@@ -73,10 +73,8 @@ class Result:
         return Run.from_json(self.description)
 
     def __getitem__(self, column: str) -> np.ndarray:
-        """Returns a column; "loss_gap" is the test loss minus the training loss."""
-        if column == "loss_gap":
-            return self.columns["test_loss"] - self.columns["train_loss"]
-        return self.columns[column]
+        """Returns a column, or what `smith.metrics.FORMULAS` makes of several."""
+        return FORMULAS[column](self.columns) if column in FORMULAS else self.columns[column]
 
 
 def path_of(folder: Path, run: Run, seed: int) -> Path:

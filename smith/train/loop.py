@@ -15,10 +15,11 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from smith.metrics import ALWAYS
+from smith.errors import UserError
+from smith.metrics import ALWAYS, METRICS
 from smith.run import Run
 from smith.schedules import Schedule
-from smith.train import devices, feed, step
+from smith.train import devices, feed, optim, step
 from smith.train.step import Problem, Program, TrainState
 
 Tree = Any  # a pytree of arrays
@@ -66,12 +67,16 @@ def train(
 
     Raises:
       ValueError: a run that starts from a snapshot, and no `begin`.
+      UserError: tests that need training images (schedule-free solvers, sharpness), and a dataset that is streamed.
     """
     program, keys = step.program_of(run), step.keys_of(seed)
     if run.start and not begin:
         raise ValueError(f"{run.key} starts from a snapshot: give its point as `begin`")
     point = begin or Point(0, step.init(program, keys.init))
     point = Point(point.iteration, jax.tree.map(jnp.array, point.state), point.last_test)  # a copy, to be used up
+    needs = optim.averages(point.state.opt_state) or program.summed != list(program.metrics)
+    if needs and isinstance(problem, feed.Streamed):
+        raise UserError(f"{run.key}: its tests need training images, and {run.data} does not lie in memory")
     hyper, tests, end = hyperparameters(run), set(run.when_tested()), run.iterations if until is None else until
     batch_at = feed.batches(problem, keys.order, run.batch_size)
     ahead: deque[Array] = deque()
@@ -113,13 +118,16 @@ def make_test(
     t, state = point.iteration, point.state
     total = min(run.test_images or len(problem.test_labels), len(problem.test_labels))
     first, mirror = (t // run.count(run.test_every) * total, key) if run.moving_test else (0, None)
-    sums = np.zeros(len(program.metrics))
+    sums = np.zeros(len(program.summed))
+    seen: Any = step.tested(program, state, problem, float(hyper[1]))  # pyright: ignore[reportArgumentType]
     batch = EVALUATION_BATCH * (1 if run.moving_test else devices.count())  # the mirrored images go with the batch
     for done in range(0, total, batch):
         yield point._replace(testing=True)
         size = min(batch, total - done)
         images = feed.test_batch(problem, first + done, size)
-        sums += np.asarray(step.eval_step(program, state, images, first + done, size, mirror))
+        sums += np.asarray(step.eval_step(program, seen, images, first + done, size, mirror))
+    product = functools.partial(step.hessian_product, program, seen, problem)
+    others = [METRICS[name] for name in program.metrics if name not in program.summed]
     since = t - (run.first_iteration if point.last_test is None else point.last_test)
     row = {
         "iteration": t,
@@ -127,7 +135,8 @@ def make_test(
         **dict(zip(("learning_rate", "momentum", "weight_decay"), map(float, hyper), strict=True)),
         "train_loss": float(state.loss_sum) / since if since else math.nan,
         **dict.fromkeys(ALWAYS, math.nan),  # without classes there is no accuracy
-        **dict(zip(program.metrics, (sums / total).tolist(), strict=True)),
+        **dict(zip(program.summed, (sums / total).tolist(), strict=True)),
+        **{one.name: one.function(product, seen.params) for one in others if one.function},
     }
     losses = [name for name in ("train_loss", "test_loss")[not since :] if not math.isfinite(row[name])]
     if run.give_up is not None and row["test_loss"] > run.give_up:

@@ -145,10 +145,42 @@ def muon(learning_rate: Scalar, momentum: Scalar, weight_decay: Scalar, **multip
 
     The momentum is Muon's beta.
     """
-    from optax import contrib
-
-    direction = contrib.muon(learning_rate=-1.0, beta=momentum)  # the rate's sign cancels the one that Optax gives it
+    direction = optax.contrib.muon(
+        learning_rate=-1.0, beta=momentum
+    )  # the rate's sign cancels the one that Optax gives it
     return _decoupled(direction, learning_rate, weight_decay, **multipliers)
+
+
+@solver("schedule-free-sgd")
+def schedule_free_sgd(
+    learning_rate: Scalar, momentum: Scalar, weight_decay: Scalar, **multipliers: Multipliers
+) -> optax.GradientTransformation:
+    """Returns schedule-free SGD (arXiv:2405.15682): no momentum but an average of the parameters, which is tested.
+
+    The momentum is its beta: where between the average and the fast parameters the gradient is taken. It has to be
+    above 0 and constant, the learning rate constant after a warm-up.
+    """
+    base = _decoupled(optax.identity(), learning_rate, weight_decay, **multipliers)
+    return optax.contrib.schedule_free(base, learning_rate, b1=momentum)
+
+
+@solver("schedule-free-adamw")
+def schedule_free_adamw(
+    learning_rate: Scalar, momentum: Scalar, weight_decay: Scalar, **multipliers: Multipliers
+) -> optax.GradientTransformation:
+    """Returns schedule-free AdamW: as schedule-free SGD, with Adam's directions without their first moment."""
+    base = _decoupled(optax.scale_by_adam(b1=0.0), learning_rate, weight_decay, **multipliers)
+    return optax.contrib.schedule_free(base, learning_rate, b1=momentum)
+
+
+def averages(state: optax.OptState) -> bool:
+    """Says whether a solver tests other parameters than it trains: an average of them."""
+    return isinstance(state, optax.contrib.ScheduleFreeState)
+
+
+def averaged(state: Any, params: Tree, momentum: Scalar) -> Tree:
+    """Returns the parameters that a solver tests, where `averages` says so."""
+    return optax.contrib.schedule_free_eval_params(state._replace(b1=momentum), params)
 
 
 def _decoupled(

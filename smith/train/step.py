@@ -102,6 +102,11 @@ class Program:
     crop: int | None = None
 
     @property
+    def summed(self) -> list[str]:
+        """The metrics that are sums over the test images."""
+        return [name for name in self.metrics if METRICS[name].of == "outputs"]
+
+    @property
     def graphdef(self) -> Any:
         """The network's structure."""
         return _graphdef(self.network, self.classes, self.options)
@@ -260,16 +265,74 @@ def eval_step(
 
     With a key the images are mirrored at random.
     """
-    chosen = devices.spread((first + jnp.arange(size)) % len(problem.test_labels))
-    images, labels = problem.preprocess(problem.test_images[chosen]), problem.test_labels[chosen]
-    if program.crop:
-        images = cropped(images, program.crop, None)
+    images, labels = _in_a_row(program, problem, problem.test_images, problem.test_labels, first, size)
     if key is not None:
         images = mirrored(images, jax.random.fold_in(key, first))
     logits, _ = networks.apply(program.graphdef, state.params, state.rest, images, train=False, fast_cpu=program.on_cpu)
     own = {"test_loss": program.loss}
-    functions = [own.get(name) or METRICS[name].function for name in program.metrics]
+    functions = [own.get(name) or METRICS[name].function for name in program.summed]
     return devices.everywhere(jnp.stack([total(function, logits, labels) for function in functions if function]))
+
+
+def _in_a_row(
+    program: Program, problem: Problem, images: Array, labels: Array, first: int, size: int
+) -> tuple[Array, Array]:
+    """Returns `size` images from `first` on, round the end, as the network sees them, and their labels."""
+    chosen = devices.spread((first + jnp.arange(size)) % len(labels))
+    found = problem.preprocess(images[chosen])
+    return cropped(found, program.crop, None) if program.crop else found, labels[chosen]
+
+
+# --- what needs training images beside the training ---
+
+STATISTICS = 50  # batches, at most, that make batch statistics anew
+PROBE = 256  # images, about, on which the curvature is measured
+
+
+def tested(program: Program, state: TrainState, problem: Problem, momentum: float) -> TrainState:
+    """Returns the state that a test is of: of a solver that tests an average of the parameters, that average.
+
+    Its batch statistics are made anew, by the first training images.
+    """
+    if not optim.averages(state.opt_state):
+        return state
+    params, rest = optim.averaged(state.opt_state, state.params, momentum), state.rest
+    if jax.tree.leaves(rest):
+        rest = _fresh(program)
+        for number in range(min(STATISTICS, len(problem.train_labels) // program.batch_size)):
+            rest = _statistics(program, params, rest, problem, number * program.batch_size)
+    return state._replace(params=params, rest=rest)
+
+
+@functools.partial(jax.jit, static_argnames="program")
+def _fresh(program: Program) -> Tree:
+    return networks.create(program.network, jax.random.key(0), program.classes, program.options)[2]
+
+
+@functools.partial(jax.jit, static_argnames="program")
+def _statistics(program: Program, params: Tree, rest: Tree, problem: Problem, first: int) -> Tree:
+    """Returns the batch statistics after one more batch."""
+    images, _ = _in_a_row(program, problem, problem.train_images, problem.train_labels, first, program.batch_size)
+    key, fast = jax.random.key(0), program.on_cpu
+    _, rest = networks.apply(program.graphdef, params, rest, images, train=True, key=key, fast_cpu=fast)
+    return devices.everywhere(rest)
+
+
+@functools.partial(jax.jit, static_argnames="program")
+def hessian_product(program: Program, state: TrainState, problem: Problem, vector: Tree) -> Tree:
+    """Returns the Hessian of the training loss on the first images times a tree like the parameters.
+
+    Batch statistics are those of the images, over ghost batches as in training.
+    """
+    size = program.batch_size * max(1, PROBE // program.batch_size)
+    images, labels = _in_a_row(program, problem, problem.train_images, problem.train_labels, 0, size)
+
+    def loss(params: Tree) -> Array:
+        key = jax.random.key(0)
+        logits, _ = networks.apply(program.graphdef, params, state.rest, images, train=True, key=key)
+        return total(program.loss, logits, labels) / size
+
+    return devices.everywhere(jax.jvp(jax.grad(loss), (state.params,), (vector,))[1])
 
 
 @functools.partial(jax.jit, static_argnames="n")

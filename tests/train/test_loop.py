@@ -9,11 +9,13 @@ import optax
 import pytest
 from small import problem_of
 
+from smith import networks
 from smith.data import Arrays
+from smith.errors import UserError
 from smith.metrics import METRICS, metric
 from smith.run import Run, Snapshot, epochs, iterations
 from smith.schedules import CyclicalMomentum, Multistep, RangeTest
-from smith.train import loop, step
+from smith.train import feed, loop, step
 from smith.train.feed import places
 from smith.train.loop import Point, hyperparameters, train
 from smith.train.optim import SOLVERS, solver
@@ -229,7 +231,11 @@ def test_parameters_that_are_not_finite_are_divergence_though_the_losses_look_we
 # Solvers and metrics.
 
 
-@pytest.mark.parametrize(("name", "lr"), [("nesterov", 1e-4), ("sgd", 1e-4), ("adamw", 3e-3), ("muon", 3e-3)])
+RATES = {"nesterov": 1e-4, "sgd": 1e-4, "adamw": 3e-3, "muon": 3e-3, "schedule-free-sgd": 1e-3,
+         "schedule-free-adamw": 3e-3}  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "lr"), RATES.items())
 def test_every_solver_learns_what_can_be_learnt(name, lr):
     """A narrow shallow3 on images of two colours."""
     random = np.random.default_rng(0)
@@ -241,6 +247,51 @@ def test_every_solver_learns_what_can_be_learnt(name, lr):
     first, second = rows_of(train(run, 0, problem))
     assert second["train_loss"] < 0.5 * first["train_loss"]
     assert second["test_accuracy"] > 0.9
+
+
+def test_a_schedule_free_run_tests_its_average_with_batch_statistics_of_it():
+    run = Run("cifar10", "resnet-8", 8, iterations(9), 0.05, solver="schedule-free-sgd", ghost_batch_size=4, width=0.25,
+              test_every=iterations(3), test_images=100)  # fmt: skip
+    problem = problem_of("cifar10", 40, 100)
+    resumed_everywhere(run, problem)
+    *_, last = train(run, 0, problem)
+    program, state = step.program_of(run), last.state
+    params = jax.tree.map(lambda y, z: (y - 0.1 * z) / 0.9, state.params, state.opt_state.z)
+    _, _, rest = networks.create(run.network, jax.random.key(0), 10, run.options)
+    for at in range(0, 40, 8):
+        images = problem.preprocess(problem.train_images[at : at + 8])
+        rest = networks.apply(program.graphdef, params, rest, images, train=True)[1]
+    test = problem.preprocess(problem.test_images)
+    logits = networks.apply(program.graphdef, params, rest, test, train=False)[0]
+    loss = optax.softmax_cross_entropy_with_integer_labels(logits, problem.test_labels).mean()
+    assert last.row and last.row["test_loss"] == pytest.approx(float(loss), rel=1e-4)
+
+
+def test_the_sharpness_is_the_largest_eigenvalue_of_the_hessian(mnist):
+    """Of a network so narrow that the whole Hessian can be had."""
+    run = Run("mnist", "lenet", 40, iterations(30), 0.02, test_every=iterations(30), test_images=10, width=0.02,
+              metrics=("sharpness",))  # fmt: skip
+    *_, last = train(run, 0, mnist)
+    program, (flat, restore) = step.program_of(run), jax.flatten_util.ravel_pytree(last.state.params)
+    images, labels = (
+        mnist.preprocess(mnist.train_images[:200]),
+        mnist.train_labels[:200],
+    )  # 6 batches of 40, round the end
+
+    def loss(vector):
+        logits, _ = networks.apply(program.graphdef, restore(vector), last.state.rest, images, train=True)
+        each = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
+        return (each.sum() + each[:40].sum()) / 240
+
+    values = np.linalg.eigvalsh(np.asarray(jax.hessian(loss)(flat)))
+    assert last.row and last.row["sharpness"] == pytest.approx(values[np.abs(values).argmax()], rel=0.02)
+
+
+@pytest.mark.parametrize("changes", [{"solver": "schedule-free-sgd"}, {"metrics": ("sharpness",)}])
+def test_tests_that_need_training_images_are_refused_where_these_are_streamed(run, mnist, changes):
+    streamed = feed.Streamed(Arrays(np.zeros(1), np.zeros(1)), Arrays(np.zeros(1), np.zeros(1)), mnist)
+    with pytest.raises(UserError, match="does not lie in memory"):
+        next(iter(train(run.replace(**changes), 0, streamed)))
 
 
 def test_a_solver_and_a_metric_of_a_users_own(run, mnist):

@@ -11,7 +11,7 @@ from flax import nnx
 
 from smith import networks
 from smith.errors import UserError
-from smith.train.optim import SOLVERS, CaffeState, caffe_sgd, factors, solver
+from smith.train.optim import SOLVERS, CaffeState, averaged, averages, caffe_sgd, factors, solver
 
 PARAMS = {"conv": {"kernel": [1.0, -2.0, 0.5], "bias": [0.25]}, "dense": {"kernel": [3.0, -1.0], "bias": [-0.5]}}
 LR_FACTORS = {"conv/bias": 2.0, "dense/bias": 2.0}
@@ -137,7 +137,33 @@ def test_muon_without_multipliers_is_optaxs_and_decays_every_parameter():
     assert distance(one, other) < 1e-6
 
 
-@pytest.mark.parametrize("name", ["adamw", "muon"])
+@pytest.mark.parametrize(
+    ("name", "theirs"),
+    [
+        ("schedule-free-sgd", optax.contrib.schedule_free_sgd),
+        ("schedule-free-adamw", optax.contrib.schedule_free_adamw),
+    ],
+)
+def test_the_schedule_free_solvers_are_optaxs_and_test_its_average(name, theirs):
+    """Also where the rate comes anew with every step, and the state was made with a momentum of 0."""
+    known = theirs(0.1, b1=0.8, weight_decay=1e-2)
+    expected, theirs_state = arrays(), known.init(arrays())
+    params, state = arrays(), SOLVERS[name](0.0, 0.0, 0.0, lr_multipliers={}, decay_multipliers={}).init(arrays())
+    for step in range(STEPS):
+        updates, state = SOLVERS[name](0.1, 0.8, 1e-2, lr_multipliers={}, decay_multipliers={}).update(
+            gradients(step), state, params
+        )
+        params = optax.apply_updates(params, updates)
+        updates, theirs_state = known.update(gradients(step), theirs_state, expected)
+        expected = optax.apply_updates(expected, updates)
+    assert distance(params, expected) < 1e-6
+    tested = optax.contrib.schedule_free_eval_params(theirs_state, expected)
+    assert averages(state) and distance(averaged(state, params, 0.8), tested) < 1e-5
+    assert distance(tested, params) > 1e-3
+    assert not averages(SOLVERS["sgd"](0.1, 0.9, 0.0).init(params))
+
+
+@pytest.mark.parametrize("name", ["adamw", "muon", "schedule-free-sgd", "schedule-free-adamw"])
 def test_the_decoupled_solvers_take_the_multipliers(name):
     params = arrays()
     one, other = (
