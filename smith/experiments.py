@@ -1,7 +1,7 @@
 """The experiments: every file of experiments/, and any file that is named on the command line.
 
-An experiment is a file with a FIGURE or a TABLE. It goes by the name of that, whatever the file is called. Loading it
-also registers the networks, datasets, solvers, schedules and metrics that it brings along.
+An experiment is a file with a FIGURE or a TABLE. It goes by the name of that, whatever the file is called. CLAIMS in it
+are claims of its own, which are decided as the paper's are. Loading it also registers the networks, datasets, solvers, schedules and metrics that it brings along.
 """
 
 import hashlib
@@ -22,11 +22,12 @@ FOLDER = Path(__file__).resolve().parent.parent / "experiments"
 
 @dataclass(frozen=True)
 class Experiment:
-    """A figure or a table, its name, and the path and the docstring of the file where it was found."""
+    """A figure or a table, its name, and the path, the docstring and the claims of the file where it was found."""
 
     shows: Figure | Table
     path: Path
     doc: str
+    claims: Sequence[Any] = ()  # smith.analysis.verdicts.Claim
 
     @property
     def name(self) -> str:
@@ -64,7 +65,7 @@ def find(names: Sequence[str]) -> list[Experiment]:
 def running(shows: Figure | Table, module: ModuleType) -> Path:
     """Makes the experiment of a file that runs as a program known under the file's path, which is returned."""
     path = Path(module.__file__ or f"{shows.name}.py").resolve()
-    _running[path] = Experiment(shows, path, module.__doc__ or "")
+    _running[path] = Experiment(shows, path, module.__doc__ or "", getattr(module, "CLAIMS", ()))
     return path
 
 
@@ -83,7 +84,9 @@ def _load(path: Path) -> list[Experiment]:
         return [_running[path]]
     module = _loaded(path)
     shown = (vars(module).get(name) for name in ("FIGURE", "TABLE"))
-    return [Experiment(one, path, module.__doc__ or "") for one in shown if isinstance(one, Figure | Table)]
+    claims = vars(module).get("CLAIMS", ())
+    found = [one for one in shown if isinstance(one, Figure | Table)]
+    return [Experiment(one, path, module.__doc__ or "", () if n else claims) for n, one in enumerate(found)]
 
 
 def task(path: Path) -> Any:

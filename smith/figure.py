@@ -74,6 +74,11 @@ class Panel:
         """The quantities on the vertical axis."""
         return self.y if isinstance(self.y, tuple) else (self.y,)
 
+    @property
+    def by_factors(self) -> bool:
+        """Whether the horizontal axis is logarithmic: of range tests that grow by factors."""
+        return self.x == "learning_rate" and all(getattr(run.lr, "exponential", False) for run in self.runs())
+
     def series(self) -> Iterator[tuple[str, str, Run]]:
         """Yields (name in the legend, quantity, run) for every curve."""
         for name, run in self.curves.items():
@@ -112,6 +117,41 @@ class Finals:
 
 
 @dataclass(frozen=True)
+class Best:
+    """A panel of what several ways come to at best, each tuned over a grid of its own, over a number.
+
+    label, xlabel, title, log: as of `Finals`
+    grids: name in the legend -> place on the horizontal axis -> the runs of a grid, by what tells them apart. Of these
+      the point of a seed is the one whose mean over the other seeds is best: no seed chooses for itself
+    y: the quantity on the vertical axis
+    """
+
+    label: str
+    grids: Mapping[str, Mapping[float, Mapping[str, Run]]]
+    xlabel: str
+    y: str = "test_accuracy"
+    title: str = ""
+    log: bool | None = None
+
+    def __post_init__(self) -> None:
+        _fill(self, title=f"{settings(self.runs())}; at the end of training", log=_loss((self.y,)))
+
+    @property
+    def curves(self) -> Mapping[str, Run]:
+        """The runs under names such as "cosine, 18, LR=0.6"."""
+        return {
+            ", ".join(filter(None, (way, f"{place:g}", name))): run
+            for way, places in self.grids.items()
+            for place, grid in places.items()
+            for name, run in grid.items()
+        }
+
+    def runs(self) -> list[Run]:
+        """Returns the panel's runs."""
+        return list(self.curves.values())
+
+
+@dataclass(frozen=True)
 class Sketch:
     """A panel that is drawn from formulas, as a picture of an idea; it has no numbers on its axes.
 
@@ -131,7 +171,7 @@ class Sketch:
         return []
 
 
-def _fill(panel: Panel | Finals, **derived: Any) -> None:
+def _fill(panel: Panel | Finals | Best, **derived: Any) -> None:
     """Gives fields that were left out their values."""
     for name, value in derived.items():
         if getattr(panel, name) in (None, ""):
@@ -198,7 +238,7 @@ class Figure:
 
     name: str
     title: str
-    panels: tuple[Panel | Finals | Sketch, ...]
+    panels: tuple[Panel | Finals | Best | Sketch, ...]
     notes: tuple[str, ...] = ()
     assumed: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     first_test_drawn_at_0: bool = False
@@ -252,7 +292,7 @@ class Figure:
     def named(self) -> dict[tuple[str, str], Run]:
         """Returns the runs that it shows, by panel and name; in a panel of `Finals` the name is the place."""
         panels = [panel for panel in self.panels if not isinstance(panel, Sketch)]
-        named = {panel.label: panel.curves if isinstance(panel, Panel) else panel.points for panel in panels}
+        named = {panel.label: panel.points if isinstance(panel, Finals) else panel.curves for panel in panels}
         return {(letter, str(name)): run for letter, runs in named.items() for name, run in runs.items()}
 
     def runs(self) -> list[Run]:

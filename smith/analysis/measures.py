@@ -96,6 +96,14 @@ def rate_of_minimum(trace: Trace) -> np.ndarray:
     return np.log2(trace.rate(middle[_smooth(values).argmin(axis=-1)]))
 
 
+def stability_at_turn(trace: Trace) -> np.ndarray:
+    """Returns log2 of LR x sharpness / 2 (1 + momentum) where the training loss is least, over a tenth of the tests."""
+    losses, edges = (trace.lines[name][1] for name in ("train_loss", "stability"))
+    turn = _smooth(losses).argmin(axis=-1)
+    logs = curves.running_mean(np.log2(np.maximum(edges, 1e-30)), curves.tenth(edges.shape[-1]))
+    return np.take_along_axis(logs, turn[..., None], axis=-1)[..., 0]
+
+
 def trained(trace: Trace) -> np.ndarray:
     """Says whether a run was ever better than guessing, by 1 % of the loss or by the accuracy."""
     if "test_loss" in trace.lines:

@@ -4,7 +4,7 @@ The axis is the part of the training that is done, 0 to 1: a shortened run, a ru
 that the paper shows over learning rates are then read at the same places.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -41,18 +41,29 @@ class Trace:
         """Returns the learning rate of the protocol's range test at places of it."""
         test = self.run.lr
         assert isinstance(test, RangeTest)
+        if test.exponential:
+            return test.start * (test.stop / test.start) ** place
         return test.start + (test.stop - test.start) * place
 
 
 def trace(run: Run, result: Result) -> Trace:
     """Returns the trace of a result of a run of the protocol; from where it diverged on it guesses."""
-    end = result.run.iterations
-    lines = {name: padded(result, name) for name in READ}
+    end, names = result.run.iterations, (*READ, *(["stability"] if "sharpness" in run.metrics else ()))
+    lines = {name: padded(result, name) for name in names}
     return Trace(
         run,
-        {name: guess(result.run, name) for name in READ},
+        {name: guess(result.run, name) for name in names},
         {name: (iterations / end, values) for name, (iterations, values) in lines.items()},
     )
+
+
+def stacked(traces: Sequence[Trace]) -> Trace:
+    """Returns the traces of several seeds of a run as one. All of them have the same tests."""
+    first = traces[0]
+    lines = {
+        name: (place, np.stack([trace.lines[name][1] for trace in traces])) for name, (place, _) in first.lines.items()
+    }
+    return Trace(first.run, first.guesses, lines)
 
 
 def published_trace(run: Run, axis: str, columns: Mapping[str, Line]) -> Trace:

@@ -36,7 +36,7 @@ import numpy as np
 
 from smith.analysis.measures import Statistic, Traces
 from smith.analysis.places import Experiments, Place, published, run_at
-from smith.analysis.traces import Trace, trace
+from smith.analysis.traces import stacked, trace
 from smith.store import Store
 
 State = Literal["supported", "contradicted", "open", "not asked"]
@@ -202,9 +202,9 @@ def decide(claim: Claim, experiments: Experiments, store: Store) -> Decision:
 def _find(part: Part, experiments: Experiments, store: Store, parts: int) -> Finding:
     if part.missing:
         return Finding(part, "not asked", {}, np.nan, np.nan, np.nan, np.nan, part.missing)
-    found = _traces(part, experiments, store)
-    effects = {seed: _effect(part, found[seed]) for seed in sorted(found)}
-    values = np.array(list(effects.values()))
+    seeds, found = _traces(part, experiments, store)
+    values = np.atleast_1d(_effect(part, found)) if seeds else np.empty(0)
+    effects = dict(zip(seeds, np.broadcast_to(values, len(seeds)).tolist(), strict=True))
     reason = _reason(part, experiments, store, effects)
     low, high = (np.nan, np.nan) if few_values(values) else interval(values)
     return Finding(
@@ -219,23 +219,22 @@ def _find(part: Part, experiments: Experiments, store: Store, parts: int) -> Fin
     )
 
 
-def _traces(part: Part, experiments: Experiments, store: Store) -> dict[int, Traces]:
-    """Returns the traces of the seeds that decide and have a result of every curve, by the names of the curves."""
-    by_seed: dict[int, dict[str, Trace]] = {seed: {} for seed in range(store.scale.seeds)}
-    for name, place in part.curves.items():
-        run = run_at(experiments, place)
-        for result in store.results(run):
-            if result.seed in by_seed:
-                by_seed[result.seed][name] = trace(run, result)
-    return {seed: runs for seed, runs in by_seed.items() if len(runs) == len(part.curves)}
+def _traces(part: Part, experiments: Experiments, store: Store) -> tuple[list[int], Traces]:
+    """Returns the seeds that decide and have a result of every curve, and the curves' traces of these seeds."""
+    runs = {name: run_at(experiments, place) for name, place in part.curves.items()}
+    found = {name: {result.seed: result for result in store.results(run)} for name, run in runs.items()}
+    seeds = [seed for seed in range(store.scale.seeds) if all(seed in of for of in found.values())]
+    if not seeds:
+        return [], {}
+    return seeds, {name: stacked([trace(run, found[name][seed]) for seed in seeds]) for name, run in runs.items()}
 
 
-def _effect(part: Part, runs: Traces) -> float:
-    """Returns the effect of one seed; not a number if the runs have no tests where the statistic looks."""
+def _effect(part: Part, runs: Traces) -> np.ndarray:
+    """Returns the effect of every seed; not a number if the runs have no tests where the statistic looks."""
     try:
-        return float(part.statistic({name: runs[name] for name in part.curves}))
+        return np.asarray(part.statistic({name: runs[name] for name in part.curves}), float)
     except (ValueError, ArithmeticError, IndexError):
-        return np.nan
+        return np.array(np.nan)
 
 
 def _state(above: float, values: np.ndarray, parts: int) -> State:
@@ -263,6 +262,6 @@ def _published(part: Part, experiments: Experiments) -> float:
     """Returns the effect of the paper's own curves; not a number where they do not show what the statistic needs."""
     theirs = {name: published(experiments, place) for name, place in part.curves.items()}
     try:
-        return _effect(part, {name: found for name, found in theirs.items() if found is not None})
+        return float(_effect(part, {name: found for name, found in theirs.items() if found is not None}))
     except KeyError:  # a curve or a quantity that the plots do not show
         return np.nan

@@ -157,7 +157,7 @@ class Report(Drawing):
     names: Annotated[Names, tyro.conf.arg(help="files of your own experiments, to report beside the paper's")] = ()
     scale: ReportedScale = "all"  # which results; all: every scale that has some, each by itself
     report_dir: Folder = Path("report")  # where the report goes
-    readme: bool = False  # put the verdicts into README.md too, between its marks for claims
+    readme: bool = False  # put the verdicts into README.md and docs/results.md too, between their marks for claims
 
     def __call__(self) -> None:
         from smith.analysis.claims import CLAIMS
@@ -165,12 +165,14 @@ class Report(Drawing):
 
         found = experiments.find(["all", *self.names])
         shown, docs = [one.shows for one in found], {one.name: one.doc for one in found}
+        own = {claim.name: claim for one in found for claim in one.claims}
         chosen = ["paper", "mini"] if self.scale == "all" else [self.scale]
         stores = [Store(self.there(), scales.named(name), self.recipe) for name in chosen]
         if self.readme:
-            changed = report.update_readme(Path("README.md"), shown, CLAIMS, stores)
-            print(f"README.md: {'written' if changed else 'the same as before'}")
-        print(report.write(shown, CLAIMS, docs, stores, [self.figures_dir, GALLERY], self.report_dir))
+            for path, claims in ((Path("README.md"), CLAIMS), (Path("docs/results.md"), own)):
+                changed = claims and report.update_readme(path, shown, claims, stores)
+                print(f"{path}: {'written' if changed else 'the same as before'}")
+        print(report.write(shown, {**CLAIMS, **own}, docs, stores, [self.figures_dir, GALLERY], self.report_dir))
         _say_what_is_left_out(*stores)
 
 

@@ -6,10 +6,12 @@ from typing import Any
 
 import numpy as np
 
+from smith.analysis import tuning
 from smith.analysis.seeds import padded
-from smith.figure import Finals, Row, Table
+from smith.figure import Best, Finals, Row, Table
 from smith.figures.views import Axis, Range, Series, View, label_of, unit_of
 from smith.metrics import quantity
+from smith.run import Run
 from smith.store import Result, Store
 
 PUBLISHED_ROWS = "published, mean and standard deviation of 4 runs"
@@ -29,10 +31,46 @@ def finals(panel: Finals, store: Store) -> View:
         Axis(panel.xlabel, True, ticks={place: f"{place:g}" for place in panel.points}),
         Axis(label_of(panel.y), bool(panel.log)),
         series,
-        notes=[f"{lost} diverged, drawn as guessing"] * bool(lost) + [f"{absent} without a result"] * bool(absent),
+        notes=_remarks(lost, absent),
         points=True,
         runs={f"{place:g}": run for place, run in panel.points.items()},
     )
+
+
+def best(panel: Best, store: Store) -> View:
+    """Returns what each way comes to with the run of its grid that the other seeds choose."""
+    series, places = [], dict.fromkeys(place for grids in panel.grids.values() for place in grids)
+    for number, (way, grids) in enumerate(panel.grids.items()):
+        ends = {place: _tuned([*grid.values()], panel.y, store) for place, grid in grids.items()}
+        series.append(_points(number, way, unit_of(panel.y), ends))
+    found = [(run, store.results(run)) for run in panel.runs()]
+    lost = sum(result.status == "diverged" for _, of in found for result in of)
+    absent = sum(not of for _, of in found)
+    sizes = sorted({len(grid) for grids in panel.grids.values() for grid in grids.values()})
+    tuned = f"each the best of {' to '.join(map(str, dict.fromkeys((sizes[0], sizes[-1]))))} settings by other seeds"
+    return View(
+        panel.label,
+        panel.title,
+        Axis(panel.xlabel, True, ticks={place: f"{place:g}" for place in sorted(places)}),
+        Axis(label_of((panel.y,)), bool(panel.log)),
+        series,
+        notes=[tuned] * (sizes[-1] > 1) + _remarks(lost, absent),
+        points=True,
+        runs=panel.curves,
+    )
+
+
+def _tuned(grid: Sequence[Run], y: str, store: Store) -> dict[int, float]:
+    """Returns what the chosen run of a grid comes to, by seed: of the seeds that all of its runs have."""
+    ends = [{result.seed: _end(result, y) for result in store.results(run)} for run in grid]
+    seeds = sorted(set(ends[0]).intersection(*ends))
+    sign = 1 if quantity(y).better == "higher" else -1
+    found = sign * tuning.tuned(sign * np.array([[of[seed] for seed in seeds] for of in ends]))
+    return dict(zip(seeds, found.tolist(), strict=True))
+
+
+def _remarks(lost: int, absent: int) -> list[str]:
+    return [f"{lost} diverged, drawn as guessing"] * bool(lost) + [f"{absent} without a result"] * bool(absent)
 
 
 def _end(result: Result, name: str) -> float:

@@ -9,6 +9,7 @@ from typing import Any, Literal
 import numpy as np
 
 from smith.analysis import curves
+from smith.analysis.readings import READINGS, read
 from smith.analysis.seeds import guess, padded
 from smith.analysis.verdicts import interval
 from smith.errors import UserError, unknown
@@ -19,7 +20,6 @@ from smith.store import Result
 from smith.tune.task import TESTED, TESTS, Task
 
 Name = Literal["lr", "momentum", "weight_decay"]
-READINGS: tuple[str, ...] = ("minimum", "minimum / 10", "steepest", "valley", "largest stable")
 FEWEST_TESTS = 10  # of a run of a search
 FEWEST = 8  # tests from which a curve can be read
 GIVE_UP = 4.0  # times the loss of guessing: a range test that is worse has diverged
@@ -78,13 +78,8 @@ class RangeTestResult:
 
     @functools.cached_property
     def readings(self) -> Mapping[str, np.ndarray]:
-        """What can be read off the curves: for each of `READINGS` a value for each seed, not a number if there is none.
-
-        minimum: where the smoothed loss is least. minimum / 10: a tenth of that, as in Lightning. steepest: where it
-        falls fastest by the logarithm of the rate. valley: the middle of its longest fall, about as in fastai. largest
-        stable: the last value before the loss has failed for good (see `curves.rate_of_divergence`).
-        """
-        rows = [_read(values, losses, self.chance) for values, losses in self.lines()]
+        """What can be read off the curves (see `smith.analysis.readings`): for each a value for each seed."""
+        rows = [read(values, losses, self.chance) for values, losses in self.lines()]
         return {name: np.array([row[name] for row in rows]) for name in READINGS}
 
     @property
@@ -203,37 +198,3 @@ def search_run(task: Task, length: Length, **settings: Any) -> Run:
 def default_length(task: Task) -> Length:
     """Returns two epochs, or more where these are fewer than 200 iterations."""
     return epochs(max(2.0, 200 / task.base.iterations_per_epoch))
-
-
-def _read(values: np.ndarray, losses: np.ndarray, chance: float) -> dict[str, float]:
-    """Returns the readings of one curve."""
-    count = curves.tenth(len(losses))
-    smooth = curves.running_mean(losses, count)
-    places = np.exp(curves.running_mean(np.log(np.maximum(values, 1e-30)), count))
-    least = int(smooth.argmin())
-    found = dict.fromkeys(READINGS, np.nan)
-    if smooth[least] >= curves.BARELY * chance:
-        return found
-    failed = curves.rate_of_divergence(values, losses, chance)
-    before = values[values < failed] if failed is not None else values
-    found |= {"minimum": float(places[least]), "minimum / 10": float(places[least]) / 10}
-    found["largest stable"] = float(before[-1]) if len(before) else np.nan
-    if least >= 2:
-        slopes = np.gradient(smooth[: least + 1], np.log(places[: least + 1]))
-        found["steepest"] = float(places[int(slopes.argmin())])
-        found["valley"] = float(places[_middle_of_longest_fall(smooth)])
-    return found
-
-
-def _middle_of_longest_fall(values: np.ndarray) -> int:
-    """Returns the index in the middle of the longest falling subsequence."""
-    length, before = np.ones(len(values), int), np.full(len(values), -1)
-    for i in range(1, len(values)):
-        higher = np.flatnonzero(values[:i] > values[i])
-        if len(higher):
-            before[i] = higher[length[higher].argmax()]
-            length[i] = length[before[i]] + 1
-    chain = [int(length.argmax())]
-    while before[chain[-1]] >= 0:
-        chain.append(int(before[chain[-1]]))
-    return chain[len(chain) // 2]

@@ -49,17 +49,17 @@ def write(
     files = {name: data for one in shown for name, data in _files(one, figures).items()}
     content = {**pages.render(pages.Site(shown, decisions, stores, list(files))), **files, **_shared()}
     changed = site.publish(target, {**content, "results.csv": pages.listing(stores)})
-    said = words_of_claims.summary(decisions)
+    said = words_of_claims.summary(words_of_claims.papers(decisions))
     return f"{target / 'index.html'}: {said}; {words.counted(changed, 'file')} new or changed"
 
 
 def update_readme(
     path: Path, experiments: Sequence[Figure | Table], claims: Mapping[str, Claim], stores: Sequence[Store]
 ) -> bool:
-    """Replaces the table of claims in a README, whole. Returns whether anything changed.
+    """Replaces the table of claims in a page of Markdown, whole. Returns whether anything changed.
 
     Raises:
-      UserError: there is no README with the table's marks, or none of the scales belongs into it.
+      UserError: there is no page with the table's marks, or none of the scales belongs into it.
     """
     among = [store for store in stores if store.scale.name in verdicts.WORDS]
     if not among:
@@ -69,7 +69,7 @@ def update_readme(
     try:
         old = path.read_bytes().decode("utf-8")
     except (FileNotFoundError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: no README that can be read") from error
+        raise UserError(f"{path}: no page that can be read") from error
     decisions = [[verdicts.decide(claim, experiments, store) for store in among] for claim in claims.values()]
     new = words_of_claims.with_claims(old, decisions, str(path))
     if new == old:

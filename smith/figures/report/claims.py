@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from smith.analysis.claims import CLAIMS
 from smith.analysis.verdicts import WORDS, Decision, Finding
 from smith.errors import UserError
 from smith.figures.report import words
@@ -20,6 +21,11 @@ WIDTH, EDGE = 320, 12  # of a picture, and of what stays free on either side
 def verdict(decision: Decision) -> str:
     """Returns the verdict with its symbol."""
     return f"{SYMBOLS[decision.verdict]} {decision.verdict}"
+
+
+def papers(claims: Sequence[Decisions], theirs: bool = True) -> list[Decisions]:
+    """Returns the decisions on the paper's claims, or else those on claims that experiments bring along."""
+    return [of for of in claims if (of[0].claim.name in CLAIMS) == theirs]
 
 
 def summary(claims: Sequence[Decisions]) -> str:

@@ -1,0 +1,60 @@
+"""Whose 1cycle? Six policies of that name on the same task (resnet-56, CIFAR-10). Our own.
+
+The author's, PyTorch's in two and in three phases, fastai's, Optax's linear one, and the callback that Keras has.
+They differ in how long the rate rises and how it falls, where it begins and ends, and what the momentum does.
+
+Run:     smith run variants
+Expect:  nothing published
+Assumed: grids and budgets; see experiments/beyond.py
+"""
+
+from experiments.beyond import BUDGETS, DEEP, RATES, VARIANTS, trained
+from smith import Best, Figure
+from smith.analysis.claims.shared import IMAGES
+from smith.analysis.measures import accuracy, minus
+from smith.analysis.tuning import best, within
+from smith.analysis.verdicts import Claim, Part
+from smith.cli import run_experiment
+
+DECAY, EQUAL = 1e-3, 0.01
+SHOWN = dict(zip("ab", BUDGETS[DEEP][:2], strict=True))
+FIGURE = Figure(
+    "variants",
+    "Six policies called 1cycle",
+    panels=tuple(
+        Best(
+            letter,
+            {
+                name: {rate: {"": trained(DEEP, budget, way, rate, DECAY)} for rate in RATES[DEEP]}
+                for name, way in VARIANTS.items()
+            },
+            "Peak rate",
+            title=f"CIFAR-10, resnet-56, {budget:g} epochs, WD={DECAY:g}",
+        )
+        for letter, budget in SHOWN.items()
+    ),
+)
+CLAIMS = (
+    Claim(
+        "E6",
+        "The author's 1cycle is as good as the policies that others made of it: by a point it is not worse.",
+        "Our own question",
+        tuple(f"variants{letter}" for letter in SHOWN),
+        tuple(
+            Part(
+                f"{budget:g} epochs: final accuracy at most 0.01 below that of {name}",
+                within(FIGURE, letter, "the author's, ", f"{name}, "),
+                minus(best(accuracy, "the author's, "), best(accuracy, f"{name}, ")),
+                -EQUAL,
+                IMAGES,
+            )
+            for letter, budget in SHOWN.items()
+            for name in VARIANTS
+            if name != "the author's"
+        ),
+        "Each is tuned over the same three peak rates, and each seed takes what the other seeds choose.",
+    ),
+)
+
+if __name__ == "__main__":
+    run_experiment(FIGURE)

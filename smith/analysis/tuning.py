@@ -1,0 +1,71 @@
+"""Tuning: what a way of training comes to with the best setting of a grid, without the luck of choosing.
+
+The best of several noisy results lies above what its setting is worth, the more so the more settings were tried. So no
+seed chooses for itself: its setting is the one whose mean over the other seeds is best.
+"""
+
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+
+from smith.analysis.measures import Measure, Statistic, Traces, trained
+from smith.analysis.places import Place
+from smith.analysis.readings import read
+from smith.figure import Figure
+
+
+def tuned(values: np.ndarray) -> np.ndarray:
+    """Returns what the chosen setting gives each seed: (..., settings, seeds) -> (..., seeds); more is better.
+
+    A single seed has no others, and chooses for itself.
+    """
+    others = values if values.shape[-1] == 1 else values.sum(axis=-1, keepdims=True) - values
+    return np.take_along_axis(values, others.argmax(axis=-2, keepdims=True), axis=-2)[..., 0, :]
+
+
+def best(measure: Measure, grid: str) -> Statistic:
+    """Returns the statistic: what the best of a grid comes to; not a number if none of its runs trained.
+
+    grid: how the names of its curves begin, as `within` gives them
+    """
+
+    def statistic(runs: Traces) -> np.ndarray:
+        members = [trace for name, trace in runs.items() if name.startswith(grid)]
+        values = np.stack([measure(trace) for trace in members], axis=-2)
+        anything = np.any([trained(trace) for trace in members], axis=0)
+        return np.where(anything, tuned(values), np.nan)
+
+    return statistic
+
+
+def worth(measure: Measure, rule: str, test: str, grid: str) -> Statistic:
+    """Returns the statistic: what the peak rate that a rule reads off a range test is worth beside a grid's best.
+
+    It is what a run at the suggested peak comes to, by straight lines over the logarithm of the peak and at most to the
+    ends of the grid, minus what the best of the grid does.
+
+    rule: one of `smith.analysis.readings`
+    test, grid: the range test's name, and how those of the grid begin, whose runs have a `peak`
+    """
+
+    def statistic(runs: Traces) -> np.ndarray:
+        place, losses = runs[test].lines["test_loss"]
+        chance, tried = runs[test].guesses["test_loss"], runs[test].rate(place)
+        peaks = np.apply_along_axis(lambda loss: read(tried, loss, chance)[rule], -1, losses)
+        members = [trace for name, trace in runs.items() if name.startswith(grid)]
+        rates = np.log([trace.run.lr.peak for trace in members])  # pyright: ignore[reportAttributeAccessIssue]
+        values = np.stack([measure(trace) for trace in members], axis=-1)
+        there = np.reshape([np.interp(x, rates, y) for x, y in _pairs(np.log(peaks), values)], peaks.shape)
+        return there - best(measure, grid)(runs)
+
+    return statistic
+
+
+def _pairs(peaks: np.ndarray, values: np.ndarray) -> Iterator[tuple[float, np.ndarray]]:
+    return zip(peaks.ravel(), values.reshape(-1, values.shape[-1]), strict=True)
+
+
+def within(figure: Figure, label: str, *grids: str) -> Mapping[str, Place]:
+    """Returns the curves of a panel whose names begin in one of these ways, or all of them, by their names."""
+    names = [name for letter, name in figure.named() if letter == label and name.startswith(grids or "")]
+    return {name: Place(figure.name, label, name) for name in names}
