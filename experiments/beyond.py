@@ -2,7 +2,8 @@
 
 The grids and budgets were fixed after a look at one seed, 100, which is not among those that decide: of 1cycle, linear
 and schedule-free training with a weight decay, at the two smaller budgets. What was asked of them, with the bars to
-clear, was written before any of the deciding seeds was trained.
+clear, was written before any of the deciding seeds was trained. That a third of the seeds chooses the settings was
+settled by simulation, before a result was looked at.
 """
 
 from collections.abc import Callable, Mapping

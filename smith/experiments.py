@@ -1,7 +1,8 @@
 """The experiments: every file of experiments/, and any file that is named on the command line.
 
 An experiment is a file with a FIGURE or a TABLE. It goes by the name of that, whatever the file is called. CLAIMS in it
-are claims of its own, which are decided as the paper's are. Loading it also registers the networks, datasets, solvers, schedules and metrics that it brings along.
+are claims of its own, which are decided as the paper's are. Loading it also registers the networks, datasets, solvers,
+schedules and metrics that it brings along.
 """
 
 import hashlib
@@ -85,6 +86,8 @@ def _load(path: Path) -> list[Experiment]:
     module = _loaded(path)
     shown = (vars(module).get(name) for name in ("FIGURE", "TABLE"))
     claims = vars(module).get("CLAIMS", ())
+    if not isinstance(claims, tuple) or not all(hasattr(claim, "parts") for claim in claims):
+        raise UserError(f"{path}: CLAIMS are a tuple of smith.analysis.verdicts.Claim")
     found = [one for one in shown if isinstance(one, Figure | Table)]
     return [Experiment(one, path, module.__doc__ or "", () if n else claims) for n, one in enumerate(found)]
 

@@ -121,8 +121,8 @@ class Best:
     """A panel of what several ways come to at best, each tuned over a grid of its own, over a number.
 
     label, xlabel, title, log: as of `Finals`
-    grids: name in the legend -> place on the horizontal axis -> the runs of a grid, by what tells them apart. Of these
-      the point of a seed is the one whose mean over the other seeds is best: no seed chooses for itself
+    grids: name in the legend -> place on the horizontal axis -> the runs of a grid, by what tells them apart. The first
+      third of the seeds chooses one of them, and the others are shown (see `smith.analysis.tuning`)
     y: the quantity on the vertical axis
     """
 

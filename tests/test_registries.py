@@ -22,6 +22,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from smith import Arrays, Figure, Panel, Run, Schedule, dataset, iterations, metric, network, solver, sweep
+from smith.analysis.measures import accuracy, difference
+from smith.analysis.tuning import within
+from smith.analysis.verdicts import Claim, Part
 from smith.cli import run_experiment
 
 
@@ -71,6 +74,8 @@ OWN = {"solver": "my_sign", "metrics": ("my_margin",), "test_every": iterations(
 BASE = Run("my_spots", "my_linear", batch_size=30, length=iterations(60), lr=MyRamp(0.1), **OWN)
 RUNS = sweep(BASE, "WD={}", weight_decay=(1e-4, 1e-3))
 FIGURE = Figure("my_figure", "Squares [mine]", panels=(Panel("a", RUNS), Panel("b", RUNS, y="my_margin")))
+LESS = difference(accuracy, "WD=1e-4", "WD=1e-3")
+CLAIMS = (Claim("M1", "Less is more.", "Mine", ("my_figurea",), (Part("less", within(FIGURE, "a"), LESS),), "So."),)
 
 if __name__ == "__main__":
     run_experiment(FIGURE)
@@ -127,6 +132,7 @@ def test_one_of_each_registry_is_trained_listed_drawn_and_reported(tmp_path, mon
     assert "2 runs, 1 seed" in capsys.readouterr().out
     cli.main(["report", "work/mine.py", "--scale", "smoke"])
     assert "my_figure" in (tmp_path / "report" / "index.html").read_text()
+    assert "M1. Less is more." in (tmp_path / "report" / "claims.html").read_text()
 
     before = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "results" / "smoke").iterdir()}
     for args in (["status"], ["verify"], ["list"], ["draw", "fig14"]):  # in processes that know nothing of the file
@@ -176,6 +182,23 @@ def test_two_experiments_of_one_name_are_told_with_both_files(tmp_path, capsys):
 def test_a_file_that_can_not_be_loaded_is_told_in_one_line(text, words, tmp_path, capsys):
     (tmp_path / "mine.py").write_text(text)
     assert words in refused(capsys, "list", tmp_path / "mine.py")
+
+
+@pytest.mark.parametrize(
+    ("claims", "words"),
+    [
+        ("3", "CLAIMS are a tuple of smith.analysis.verdicts.Claim"),
+        ("('less',)", "CLAIMS are a tuple of smith.analysis.verdicts.Claim"),
+        ("(Claim('C01', 'Mine.', '', (), (), ''),)", "a claim named 'C01' is there already: give it another name"),
+    ],
+)
+def test_claims_that_are_none_and_names_that_are_taken_are_told(claims, words, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "results").mkdir()
+    own = f"from smith.analysis.verdicts import Claim\nCLAIMS = {claims}\n"
+    (tmp_path / "mine.py").write_text(PLAIN.format(name="mine") + own)
+    line = refused(capsys, "report", "mine.py")
+    assert words in line and "mine.py" in line
 
 
 def test_a_file_that_is_not_there_and_a_broken_one_among_the_experiments_are_named(tmp_path, folder, capsys):

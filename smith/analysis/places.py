@@ -57,20 +57,21 @@ def published(experiments: Experiments, place: Place) -> Trace | None:
         return published_trace(
             run, "iteration", {"test_accuracy": (np.array([run.iterations]), np.array([mean / 100]))}
         )
-    axis, columns = _published_columns(experiment, place.panel, run)
-    return published_trace(run, axis, columns) if columns else None
+    panel = next(panel for panel in experiment.panels if panel.label == place.panel)
+    if not isinstance(panel, Panel) or not (columns := _published_columns(experiment, panel, run)):
+        return None
+    return published_trace(run, panel.x, columns)
 
 
 def _named(experiments: Experiments, name: str) -> Figure | Table:
     return {experiment.name: experiment for experiment in experiments}[name]
 
 
-def _published_columns(figure: Figure, label: str, run: Run) -> tuple[str, dict[str, Line]]:
-    """Returns the horizontal axis of a panel, and what the panels with that axis show of a run."""
-    axis = next(panel.x for panel in figure.panels if isinstance(panel, Panel) and panel.label == label)
-    panels = [panel for panel in figure.panels if isinstance(panel, Panel) and panel.x == axis]
+def _published_columns(figure: Figure, place: Panel, run: Run) -> dict[str, Line]:
+    """Returns what the panels of a figure with the horizontal axis of one of them show of a run."""
+    panels = [panel for panel in figure.panels if isinstance(panel, Panel) and panel.x == place.x]
     found: dict[str, Line] = {}
-    for panel in sorted(panels, key=lambda panel: panel.label == label):  # the place's own last: it counts
+    for panel in sorted(panels, key=lambda panel: panel is place):  # the place's own last: it counts
         theirs = paper.curves(panel)
         found |= {y: theirs[name] for name, y, shown in panel.series() if shown == run and name in theirs}
-    return axis, found
+    return found

@@ -1,7 +1,9 @@
 """Tuning: what a way of training comes to with the best setting of a grid, without the luck of choosing.
 
-The best of several noisy results lies above what its setting is worth, the more so the more settings were tried. So no
-seed chooses for itself: its setting is the one whose mean over the other seeds is best.
+The best of several noisy results lies above what its setting is worth, the more so the more settings were tried. So the
+first third of the seeds chooses the setting, by their mean, and the others say what it is worth. To let each seed take
+what all of the others choose would use them better, but then one lucky seed moves the choice of all: two grids that are
+worth the same would be told apart in 12 of 100 cases (simulated), not in 2.5.
 """
 
 from collections.abc import Iterator, Mapping
@@ -14,13 +16,19 @@ from smith.analysis.readings import read
 from smith.figure import Figure
 
 
-def tuned(values: np.ndarray) -> np.ndarray:
-    """Returns what the chosen setting gives each seed: (..., settings, seeds) -> (..., seeds); more is better.
+def choosers(seeds: int) -> int:
+    """Returns how many of so many seeds choose, the first ones; with fewer than three all do, and are shown too."""
+    return seeds // 3
 
-    A single seed has no others, and chooses for itself.
+
+def tuned(values: np.ndarray) -> np.ndarray:
+    """Returns what the chosen setting gives the seeds that did not choose: (..., settings, seeds) -> (..., the others).
+
+    More is better.
     """
-    others = values if values.shape[-1] == 1 else values.sum(axis=-1, keepdims=True) - values
-    return np.take_along_axis(values, others.argmax(axis=-2, keepdims=True), axis=-2)[..., 0, :]
+    first = choosers(values.shape[-1])
+    chosen = values[..., : first or None].mean(axis=-1, keepdims=True).argmax(axis=-2, keepdims=True)
+    return np.take_along_axis(values, chosen, axis=-2)[..., 0, first:]
 
 
 def best(measure: Measure, grid: str) -> Statistic:
@@ -33,7 +41,7 @@ def best(measure: Measure, grid: str) -> Statistic:
         members = [trace for name, trace in runs.items() if name.startswith(grid)]
         values = np.stack([measure(trace) for trace in members], axis=-2)
         anything = np.any([trained(trace) for trace in members], axis=0)
-        return np.where(anything, tuned(values), np.nan)
+        return np.where(anything[..., choosers(values.shape[-1]) :], tuned(values), np.nan)
 
     return statistic
 
@@ -56,7 +64,7 @@ def worth(measure: Measure, rule: str, test: str, grid: str) -> Statistic:
         rates = np.log([trace.run.lr.peak for trace in members])  # pyright: ignore[reportAttributeAccessIssue]
         values = np.stack([measure(trace) for trace in members], axis=-1)
         there = np.reshape([np.interp(x, rates, y) for x, y in _pairs(np.log(peaks), values)], peaks.shape)
-        return there - best(measure, grid)(runs)
+        return there[..., choosers(there.shape[-1]) :] - best(measure, grid)(runs)
 
     return statistic
 

@@ -55,7 +55,8 @@ class Part:
 
     what: in words, a phrase that is true if the effect exceeds `above`
     curves: the runs that it needs, by the names that the statistic uses
-    statistic: the traces of these, by these names -> the effect; not a number where it has none
+    statistic: the traces of these, by these names -> the effect of every seed, or of the last ones where the first
+      choose a setting; not a number where there is none
     above: what the effect must exceed
     unit: the effect's unit
     missing: why there can be no result, if there can be none
@@ -203,9 +204,10 @@ def _find(part: Part, experiments: Experiments, store: Store, parts: int) -> Fin
     if part.missing:
         return Finding(part, "not asked", {}, np.nan, np.nan, np.nan, np.nan, part.missing)
     seeds, found = _traces(part, experiments, store)
-    values = np.atleast_1d(_effect(part, found)) if seeds else np.empty(0)
-    effects = dict(zip(seeds, np.broadcast_to(values, len(seeds)).tolist(), strict=True))
-    reason = _reason(part, experiments, store, effects)
+    values = _effect(part, found) if seeds else np.empty(0)
+    values = np.full(len(seeds), values) if values.ndim == 0 else values
+    effects = dict(zip(seeds[len(seeds) - len(values) :], values.tolist(), strict=True))
+    reason = _reason(part, experiments, store, len(seeds), effects)
     low, high = (np.nan, np.nan) if few_values(values) else interval(values)
     return Finding(
         part,
@@ -243,7 +245,7 @@ def _state(above: float, values: np.ndarray, parts: int) -> State:
     return "contradicted" if lies_above(-values, -above, 1 - (1 - LEVEL) / parts) else "open"
 
 
-def _reason(part: Part, experiments: Experiments, store: Store, effects: Mapping[int, float]) -> str:
+def _reason(part: Part, experiments: Experiments, store: Store, seeds: int, effects: Mapping[int, float]) -> str:
     """Returns why nothing is to be decided from these results; empty if something is."""
     scale = store.scale
     commands = ", ".join(dict.fromkeys(store.command(place.experiment) for place in part.curves.values()))
@@ -252,8 +254,8 @@ def _reason(part: Part, experiments: Experiments, store: Store, effects: Mapping
         return f"no result of {', '.join(absent)} at scale {scale.name}: {commands}"
     if scale.name not in WORDS:
         return f"scale {scale.name} decides nothing"
-    if len(effects) < scale.seeds:
-        return f"{len(effects)} of {scale.seeds} seeds are there: {commands} --seeds {scale.seeds}"
+    if seeds < scale.seeds:
+        return f"{seeds} of {scale.seeds} seeds are there: {commands} --seeds {scale.seeds}"
     undefined = [str(seed) for seed, effect in effects.items() if not np.isfinite(effect)]
     return f"no effect can be computed for seed {', '.join(undefined)}" if undefined else ""
 

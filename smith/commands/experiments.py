@@ -19,6 +19,7 @@ from smith.store import Store
 from smith.train.stopping import Deadline
 
 if TYPE_CHECKING:
+    from smith.analysis.verdicts import Claim
     from smith.train.jobs import Job
 
 ReportedScale = Annotated[str, choice("--scale", *scales.SCALES, "all")]
@@ -165,7 +166,10 @@ class Report(Drawing):
 
         found = experiments.find(["all", *self.names])
         shown, docs = [one.shows for one in found], {one.name: one.doc for one in found}
-        own = {claim.name: claim for one in found for claim in one.claims}
+        own: dict[str, Claim] = {}
+        for path, claim in [(one.path, claim) for one in found for claim in one.claims]:
+            if own.setdefault(claim.name, claim) is not claim or claim.name in CLAIMS:
+                raise UserError(f"{path}: a claim named {claim.name!r} is there already: give it another name")
         chosen = ["paper", "mini"] if self.scale == "all" else [self.scale]
         stores = [Store(self.there(), scales.named(name), self.recipe) for name in chosen]
         if self.readme:

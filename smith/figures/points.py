@@ -38,7 +38,7 @@ def finals(panel: Finals, store: Store) -> View:
 
 
 def best(panel: Best, store: Store) -> View:
-    """Returns what each way comes to with the run of its grid that the other seeds choose."""
+    """Returns what each way comes to with the best run of its grid; where that is chosen, by other seeds."""
     series, places = [], dict.fromkeys(place for grids in panel.grids.values() for place in grids)
     for number, (way, grids) in enumerate(panel.grids.items()):
         ends = {place: _tuned([*grid.values()], panel.y, store) for place, grid in grids.items()}
@@ -47,7 +47,9 @@ def best(panel: Best, store: Store) -> View:
     lost = sum(result.status == "diverged" for _, of in found for result in of)
     absent = sum(not of for _, of in found)
     sizes = sorted({len(grid) for grids in panel.grids.values() for grid in grids.values()})
-    tuned = f"each the best of {' to '.join(map(str, dict.fromkeys((sizes[0], sizes[-1]))))} settings by other seeds"
+    count = max((len(of) for _, of in found), default=0)
+    by = f", chosen by {tuning.choosers(count)} other seeds" if tuning.choosers(count) else ""
+    tuned = f"each the best of {' to '.join(map(str, dict.fromkeys((sizes[0], sizes[-1]))))} settings{by}"
     return View(
         panel.label,
         panel.title,
@@ -65,8 +67,9 @@ def _tuned(grid: Sequence[Run], y: str, store: Store) -> dict[int, float]:
     ends = [{result.seed: _end(result, y) for result in store.results(run)} for run in grid]
     seeds = sorted(set(ends[0]).intersection(*ends))
     sign = 1 if quantity(y).better == "higher" else -1
-    found = sign * tuning.tuned(sign * np.array([[of[seed] for seed in seeds] for of in ends]))
-    return dict(zip(seeds, found.tolist(), strict=True))
+    values = sign * np.array([[of[seed] for seed in seeds] for of in ends])
+    found = sign * (tuning.tuned(values) if len(grid) > 1 and seeds else values[0])
+    return dict(zip(seeds[len(seeds) - len(found) :], found.tolist(), strict=True))
 
 
 def _remarks(lost: int, absent: int) -> list[str]:

@@ -7,11 +7,11 @@ import pytest
 
 from smith import metrics, scales
 from smith.analysis import published
-from smith.figure import Finals, Panel, Row, Sketch, Table
+from smith.figure import Best, Finals, Panel, Row, Sketch, Table
 from smith.figures.panels import HEADROOM, view, views
 from smith.figures.points import measured
 from smith.run import Run, iterations
-from smith.schedules import Scaled
+from smith.schedules import RangeTest, Scaled
 from smith.store import Store
 
 RUN = Run("mnist", "lenet", batch_size=16, length=iterations(80), lr=0.01, solver="sgd", test_every=iterations(10))
@@ -187,6 +187,27 @@ def test_ends_of_runs_are_points_with_their_seeds_and_a_diverged_one_is_guessing
     assert loss.seeds[0][0].tolist() == [0.5] and loss.seeds[1][0].tolist() == [0.5, 2]
     assert shown.notes == ["1 diverged, drawn as guessing"] and shown.points and shown.x.log
     assert shown.x.ticks == {0.5: "0.5", 2: "2"} and [s.name for s in shown.series] == ["Loss", "Accuracy"]
+
+
+def test_the_best_of_a_grid_is_chosen_by_a_third_of_the_seeds_and_shown_of_the_others(shelf):
+    grids = {"one way": {4: {"LR=1": RUN, "LR=2": OTHER}}, "another": {4: {"": RUN}, 16: {"": OTHER}}}
+    panel = Best("c", grids, "Epochs")
+    for seed, (one, other) in enumerate(((0.3, 0.2), (0.1, 0.9), (0.5, 0.6), (0.4, 0.8))):
+        shelf.add(RUN, seed, test_accuracy=one)
+        shelf.add(OTHER, seed, test_accuracy=other)
+    shown = view(panel, shelf.store())
+    best, plain = shown.series
+    assert {seed: y.tolist() for seed, (_, y) in best.seeds.items()} == {1: [0.1], 2: [0.5], 3: [0.4]}
+    assert plain.mean[1] == pytest.approx([0.325, 0.625]) and sorted(plain.seeds) == [0, 1, 2, 3]
+    assert shown.x.ticks == {4: "4", 16: "16"} and shown.y.label == "Test accuracy (fraction)"
+    assert shown.notes == ["each the best of 1 to 2 settings, chosen by 1 other seeds"]
+    assert [*shown.runs] == ["one way, 4, LR=1", "one way, 4, LR=2", "another, 4", "another, 16"]
+
+
+def test_a_test_that_grows_by_factors_has_a_logarithmic_axis(shelf):
+    growing = RUN.replace(lr=RangeTest(0.01, 10, exponential=True))
+    assert view(Panel("a", {"": growing}, x="learning_rate"), shelf.store()).x.log
+    assert not view(Panel("a", {"": growing}), shelf.store()).x.log
 
 
 ROWS = (Row(("lenet", "0"), RUN, 99.0, 0.1), Row(("lenet", "1e-3"), OTHER, 98.0, 0.2))

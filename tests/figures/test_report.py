@@ -1,5 +1,6 @@
 """The report: what its pages say of made-up results, where they lead, and what becomes of the folder it is in."""
 
+import dataclasses
 import hashlib
 import html.parser
 import json
@@ -22,12 +23,12 @@ DOC = "Figure 9: a search.\n\nThe paper: says so.\n\nCost:    a minute\nNote:   
 
 
 def better(traces) -> float:
-    return traces["a"].lines["test_accuracy"][1][-1] - traces["b"].lines["test_accuracy"][1][-1]
+    return traces["a"].lines["test_accuracy"][1][..., -1] - traces["b"].lines["test_accuracy"][1][..., -1]
 
 
 PLACES = {"a": curve("fig09a", "WD=1e-3"), "b": curve("fig09a", "WD=1e-2")}
 PARTS = (Part("a ends higher", PLACES, better, 0.1, "points"), Part("nobody knows", {}, better, missing="no data"))
-CLAIM = Claim("C99", "Small weight decays are <better> & best.", "Remark 0", ("fig09a", "fig16a"), PARTS, "Because.")
+CLAIM = Claim("C07", "Small weight decays are <better> & best.", "Remark 0", ("fig09a", "fig16a"), PARTS, "Because.")
 
 
 class Parsed(html.parser.HTMLParser):
@@ -168,7 +169,7 @@ def test_a_page_has_settings_cost_origin_fidelity_notes_and_assumptions(written,
         "Cost a minute Note one slip of two lines",
     ):
         assert text in page.text, text
-    assert "claims.html#C99" in page.links
+    assert "claims.html#C07" in page.links
 
 
 def test_no_results_at_all(written):
@@ -271,6 +272,15 @@ def decided(shelf, experiment):
     return make
 
 
+def test_claims_of_an_experiments_own_are_counted_by_themselves_after_the_papers(written, decided):
+    decided(0.2)
+    pages = written(of=(dataclasses.replace(CLAIM, name="mine", says="And mine."), CLAIM))
+    first, claims = pages["index.html"], pages["claims.html"]
+    assert "Its 1 claims, at the paper's scale: reproduced 1," in first.text
+    assert "Beyond the paper, at the paper's scale: reproduced 1," in first.text and "claims.html#own" in first.links
+    assert claims.ids.index("C07") < claims.ids.index("own") < claims.ids.index("mine")
+
+
 def test_a_claim_that_holds_says_its_numbers(written, decided, shelf):
     decided(0.2)
     pages = written()
@@ -311,7 +321,7 @@ def test_the_picture_of_a_finding_has_all_marks_in_order():
 
 def update(path: Path, shelf, experiment, *scales: str) -> bool:
     stores = [shelf.store(scale) for scale in scales]
-    return report.update_readme(path, [experiment("fig09")], {"C99": CLAIM}, stores)
+    return report.update_readme(path, [experiment("fig09")], {"C07": CLAIM}, stores)
 
 
 def test_the_readme_gets_the_verdicts(shelf, experiment, decided):
@@ -320,7 +330,7 @@ def test_the_readme_gets_the_verdicts(shelf, experiment, decided):
     decided(0.2)
     assert update(path, shelf, experiment, "paper", "mini")
     text = path.read_text()
-    row = f"| C99 | {CLAIM.says} | ✓ reproduced (1 of 2 parts, 4 seeds)<br>0.202 [0.199, 0.204] | ○ open, no result |"
+    row = f"| C07 | {CLAIM.says} | ✓ reproduced (1 of 2 parts, 4 seeds)<br>0.202 [0.199, 0.204] | ○ open, no result |"
     assert row in text.splitlines() and "before" not in text
     assert text.startswith("# Title\n\n<!-- claims -->\n| |") and text.endswith("<!-- /claims -->\n\nthe rest\n")
     inode = path.stat().st_ino
@@ -338,7 +348,7 @@ def test_a_readme_without_the_marks_is_refused_and_left_alone(shelf, experiment,
     assert path.read_text() == text
     path.unlink()
     for scale, mistake in (
-        ("paper", "no README that can be read"),
+        ("paper", "no page that can be read"),
         ("smoke", "--readme shows the scales paper and mini"),
     ):
         with pytest.raises(UserError, match=mistake):

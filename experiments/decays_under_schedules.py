@@ -4,7 +4,8 @@ The paper says that large rates need less weight decay, and shows it in range te
 claim C07). Here the same is asked of 1cycle, linear decay, cosine and WSD.
 
 Run:     smith run decays
-Expect:  nothing published
+Cost:    mini COST_decays a seed on 2 CPU cores
+Expect:  no published curve
 Assumed: grids and budget; see experiments/beyond.py
 """
 
@@ -35,6 +36,7 @@ FIGURE = Figure(
         )
         for letter, name in SCHEDULES.items()
     ),
+    notes=("Not in the paper. All settings are assumptions; rates and epochs are named as at the paper's scale.",),
 )
 CLAIMS = (
     Claim(

@@ -1,10 +1,12 @@
 """Today's schedules beside 1cycle, each tuned, at three budgets (resnet-56 on CIFAR-10, LeNet on MNIST). Our own.
 
-Eight ways to train, each over six settings of peak rate and weight decay, at budgets a factor of four apart. What
-counts for a seed is the setting that the other seeds choose. Panels c and d show the tuning at the middle budget.
+The paper compares 1cycle with steps and with a constant rate. Here are eight ways to train, each over six settings of
+peak rate and weight decay, at budgets a factor of four apart. A third of the seeds chooses the setting, and the others
+are compared. Panels c and d show the tuning at the middle budget.
 
 Run:     smith run schedules
-Expect:  nothing published
+Cost:    mini COST_schedules a seed on 2 CPU cores
+Expect:  no published curve
 Assumed: grids and budgets; see experiments/beyond.py
 """
 
@@ -20,7 +22,7 @@ OVER_BUDGETS = [
     Best(
         letter,
         {name: {budget: grid(task, budget, way) for budget in BUDGETS[task]} for name, way in WAYS.items()},
-        "Epochs of the protocol",
+        "Epochs",
         title=f"{what}: the best of six settings",
     )
     for letter, (what, task) in zip("ab", TASKS.items(), strict=True)
@@ -38,7 +40,12 @@ TUNING = [
     )
     for letter, (what, task) in zip("cd", TASKS.items(), strict=True)
 ]
-FIGURE = Figure("schedules", "Schedules at equal budgets, tuned", panels=(*OVER_BUDGETS, *TUNING))
+FIGURE = Figure(
+    "schedules",
+    "Schedules at equal budgets, tuned",
+    panels=(*OVER_BUDGETS, *TUNING),
+    notes=("Not in the paper. All settings are assumptions; rates and epochs are named as at the paper's scale.",),
+)
 
 
 def apart(what: str, letter: str, one: str, other: str, above: float = 0.0) -> Part:
@@ -60,8 +67,8 @@ CLAIMS = (
             for letter, what, budgets in NAMED
             for budget in budgets
         ),
-        "Both have six settings, and each seed takes the one that the other seeds choose. Linear decay to zero after a "
-        "short warm-up is what most recent comparisons of schedules find best.",
+        "Both have six settings. Four of the twelve seeds choose one; the other eight are compared. Linear decay to "
+        "zero after a short warm-up is what most recent comparisons of schedules find best.",
     ),
     Claim(
         "E1b",

@@ -1,10 +1,12 @@
-"""Why range tests end: learning rate times sharpness, along range tests at three momenta (resnet-56, LeNet). Our own.
+"""Why range tests end: learning rate times sharpness, along tests at three momenta (resnet-56, LeNet). Our own.
 
-Gradient descent with momentum is unstable where the learning rate times the largest eigenvalue of the Hessian, the
-sharpness, is above 2 (1 + momentum). Training keeps away from that by finding flatter places, as long as it can.
+The paper says that training fails where the rate is too large. Gradient descent with momentum is unstable where the
+rate times the largest eigenvalue of the Hessian, the sharpness, is above 2 (1 + momentum). Training keeps away from
+that by finding flatter places, as long as it can.
 
 Run:     smith run sharpness
-Expect:  nothing published; Kalra and Barkeshli (arXiv:2406.09405) find that warm-up works by the same means
+Cost:    mini COST_sharpness a seed on 2 CPU cores
+Expect:  no published curve; Kalra and Barkeshli (arXiv:2406.09405) find that warm-up works by the same means
 Assumed: ranges and lengths; plain momentum, for which the bound is known
 """
 
@@ -42,6 +44,7 @@ FIGURE = Figure(
             letters, ("train_loss", "stability"), ("training loss", "unstable above 1"), strict=True
         )
     ),
+    notes=("Not in the paper. All settings are assumptions; rates and epochs are named as at the paper's scale.",),
 )
 
 

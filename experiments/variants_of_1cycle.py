@@ -1,10 +1,12 @@
 """Whose 1cycle? Six policies of that name on the same task (resnet-56, CIFAR-10). Our own.
 
-The author's, PyTorch's in two and in three phases, fastai's, Optax's linear one, and the callback that Keras has.
-They differ in how long the rate rises and how it falls, where it begins and ends, and what the momentum does.
+The paper has one policy, and others made more of it: PyTorch's in two and in three phases, fastai's, Optax's linear
+one, the callback that Keras' users take. They differ in how long the rate rises and how it falls, where it begins and
+ends, and what the momentum does.
 
 Run:     smith run variants
-Expect:  nothing published
+Cost:    mini COST_variants a seed on 2 CPU cores
+Expect:  no published curve
 Assumed: grids and budgets; see experiments/beyond.py
 """
 
@@ -33,6 +35,7 @@ FIGURE = Figure(
         )
         for letter, budget in SHOWN.items()
     ),
+    notes=("Not in the paper. All settings are assumptions; rates and epochs are named as at the paper's scale.",),
 )
 CLAIMS = (
     Claim(
@@ -52,7 +55,7 @@ CLAIMS = (
             for name in VARIANTS
             if name != "the author's"
         ),
-        "Each is tuned over the same three peak rates, and each seed takes what the other seeds choose.",
+        "Each is tuned over the same three peak rates, by four of the twelve seeds; the other eight are compared.",
     ),
 )
 
