@@ -130,8 +130,15 @@ _DERIVED = {
 }
 FORMULAS: "dict[str, Callable[[Mapping[str, np.ndarray]], np.ndarray]]" = {  # of the columns of a result
     "loss_gap": lambda columns: columns["test_loss"] - columns["train_loss"],
-    "stability": lambda columns: columns["learning_rate"] * columns["sharpness"] / (2 + 2 * columns["momentum"]),
+    "stability": lambda columns: _stability(columns["learning_rate"], columns["sharpness"], columns["momentum"]),
 }
+
+
+def _stability(rate: "np.ndarray", sharpness: "np.ndarray", momentum: "np.ndarray") -> "np.ndarray":
+    """Returns LR x sharpness / 2 (1 + momentum); not a number where no direction is steep, as after an explosion."""
+    import numpy as np
+
+    return rate * np.where(sharpness > 0, sharpness, np.nan) / (2 + 2 * momentum)
 
 
 def quantity(name: str) -> Quantity:

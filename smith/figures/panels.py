@@ -75,7 +75,7 @@ def _curves(panel: Panel, store: Store, published: bool) -> View:
     return View(
         panel.label,
         panel.title,
-        Axis(X_LABELS.get(panel.x, panel.x), panel.by_factors, horizontal, papers=_papers(panel.x, [*cuts.values()])),
+        Axis(X_LABELS.get(panel.x, panel.x), panel.by_factors, horizontal, papers=_papers(panel, [*cuts.values()])),
         Axis(label_of(panel.ys), bool(panel.log), vertical),
         series,
         "published" if theirs else "",
@@ -111,11 +111,12 @@ def _curve(number: int, name: str, y: str, x: str, found: Sequence[Result], publ
     return Series(name, number, unit, mean, joined.lines, joined.diverged, published=published)
 
 
-def _papers(x: str, cuts: Sequence[float]) -> tuple[str, float] | None:
-    """Returns the paper's own horizontal axis, if it is another one and the same for all runs."""
+def _papers(panel: Panel, cuts: Sequence[float]) -> tuple[str, float] | None:
+    """Returns the horizontal axis at the paper's scale, if it is another one and the same for all runs."""
     if not cuts or set(cuts) == {1} or max(cuts) > min(cuts) * SAME:
         return None
-    return f"{X_LABELS.get(x, x)} in the paper", 1 / cuts[0]
+    where = "in the paper" if panel.published else "at the paper's scale"
+    return f"{X_LABELS.get(panel.x, panel.x)} {where}", 1 / cuts[0]
 
 
 # --- ranges ---

@@ -147,7 +147,7 @@ def _paint(axis: "Axes", view: View) -> None:
         (_points if view.points else _curve)(axis, view, series)
     _frame(axis, view)
     if view.x.papers:
-        _paper_axis(axis, *view.x.papers)
+        _paper_axis(axis, view.x.log, *view.x.papers)
     if not view.points:
         _marks(axis, view)
     _words(axis, view)
@@ -209,10 +209,13 @@ def _frame(axis: "Axes", view: View) -> None:
             _log_ticks(getattr(axis, f"{which}axis"), getattr(axis, f"get_{which}lim")())
 
 
-def _paper_axis(axis: "Axes", label: str, factor: float) -> None:
+def _paper_axis(axis: "Axes", log: bool, label: str, factor: float) -> None:
     """Draws the paper's own horizontal axis above."""
     above = axis.secondary_xaxis("top", functions=(lambda x: np.multiply(x, factor), lambda x: np.divide(x, factor)))
     above.set_xlabel(label)
+    if log:
+        low, high = axis.get_xlim()
+        _log_ticks(above.xaxis, (low * factor, high * factor))
 
 
 def _log_ticks(side: Any, limits: tuple[float, float]) -> None:

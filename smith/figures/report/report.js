@@ -4,7 +4,7 @@
 const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
 
 function painted(trace, hidden) {
-  const own = css(`c${trace.meta.colour % 7}`);
+  const own = css(`c${trace.meta.colour % 8}`);
   const copy = { ...trace, visible: !hidden.has(trace.meta.layer) };
   copy.line = { ...trace.line, color: own };
   copy.marker = { ...trace.marker, color: own, line: { ...trace.marker?.line, color: own } };
