@@ -54,6 +54,11 @@ VARIANTS: dict[str, Way] = {  # of 1cycle, by where people have them from
     },
     "fastai's": WAYS["fastai's"],
     "Optax's linear": lambda peak, wd: {"lr": OptaxOneCycle(peak), "weight_decay": wd},
+    "the author's without a tail": lambda peak, wd: {
+        "lr": OneCycle(peak / 10, peak, 0.5),
+        "momentum": cyclical(0.95, 0.85, 0.5),
+        "weight_decay": wd,
+    },
     "Keras'": lambda peak, wd: {
         "lr": OptaxOneCycle(peak, 0.45, 0.9, 10, 100),
         "momentum": PyTorchMomentum(three_phase=True, pct_start=STEP, anneal="linear"),

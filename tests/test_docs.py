@@ -24,7 +24,7 @@ def test_the_examples_of_all_registries_train_and_are_drawn(tmp_path):
     blocks = re.findall(
         r"^```python\n(.*?)^```", (ROOT / "docs" / "extending.md").read_text(), re.MULTILINE | re.DOTALL
     )
-    assert len(blocks) == 6  # five registries, and the experiment
+    assert len(blocks) == 7  # five registries, the experiment, and its claim
     (tmp_path / "mine.py").write_text("\n\n".join(blocks))
     command = [sys.executable, "-W", "error::UserWarning", "mine.py", "--scale", "smoke", "--data-dir", "data"]
     done = subprocess.run(

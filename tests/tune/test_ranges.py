@@ -1,4 +1,4 @@
-"""Range tests: what is read off made-up curves, and whole tests of a small task."""
+"""Range tests of a small task."""
 
 import numpy as np
 import pytest
@@ -6,35 +6,6 @@ from tiny import CLASSES, Perceptron, task
 
 from smith import epochs, iterations, tune
 from smith.errors import UserError
-from smith.tune import ranges
-
-RATES = np.logspace(-4, 1, 60)
-GUESS = np.log(10)
-
-
-def made_up_curve(least: float = 0.1, failing: float = 2.0) -> np.ndarray:
-    """Returns losses that fall to their least at a rate, and fail at another."""
-    distance = np.log10(RATES / least)
-    return np.where(RATES < failing, np.minimum(GUESS, 0.8 + 0.3 * distance**2), 5.0)
-
-
-def test_the_readings_are_where_they_should_be():
-    found = ranges._read(RATES, made_up_curve(), GUESS)
-    assert found["minimum"] == pytest.approx(0.1, rel=0.25)
-    assert found["minimum / 10"] == pytest.approx(found["minimum"] / 10)
-    assert found["largest stable"] == pytest.approx(2, rel=0.25)
-    assert 1e-3 < found["steepest"] < found["valley"] * 3 and found["valley"] < 0.1
-
-
-@pytest.mark.parametrize("losses", [np.full(60, GUESS), np.full(60, 5.0)])
-def test_a_curve_that_never_falls_has_no_reading(losses):
-    assert all(np.isnan(value) for value in ranges._read(RATES, losses, GUESS).values())
-
-
-def test_noise_does_not_stop_the_reading():
-    random = np.random.default_rng(0)
-    found = [ranges._read(RATES, made_up_curve() + 0.1 * random.normal(size=60), GUESS) for _ in range(20)]
-    assert np.median([one["minimum"] for one in found]) == pytest.approx(0.1, rel=0.5)
 
 
 def test_a_range_test_of_a_task_suggests_rates_at_which_it_trains(tmp_path):
