@@ -4,7 +4,7 @@ The paper says that large rates need less weight decay, and shows it in range te
 claim C07). Here the same is asked of 1cycle, linear decay, cosine and WSD.
 
 Run:     smith run decays
-Cost:    mini COST_decays a seed on 2 CPU cores
+Cost:    mini 55 s a seed on 2 CPU cores
 Expect:  no published curve
 Assumed: grids and budget; see experiments/beyond.py
 """

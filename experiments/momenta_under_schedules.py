@@ -4,7 +4,7 @@ The paper finds falling momentum as good as the best constant one with 1cycle (R
 with a linear decay and with WSD too, falling and rising at the same times.
 
 Run:     smith run momenta
-Cost:    mini COST_momenta a seed on 2 CPU cores
+Cost:    mini 50 s a seed on 2 CPU cores
 Expect:  no published curve
 Assumed: grids and budget; see experiments/beyond.py
 """

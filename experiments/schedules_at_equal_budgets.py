@@ -5,7 +5,7 @@ peak rate and weight decay, at budgets a factor of four apart. A third of the se
 are compared. Panels c and d show the tuning at the middle budget.
 
 Run:     smith run schedules
-Cost:    mini COST_schedules a seed on 2 CPU cores
+Cost:    mini 8 min a seed on 2 CPU cores
 Expect:  no published curve
 Assumed: grids and budgets; see experiments/beyond.py
 """

@@ -5,7 +5,7 @@ rate times the largest eigenvalue of the Hessian, the sharpness, is above 2 (1 +
 that by finding flatter places, as long as it can.
 
 Run:     smith run sharpness
-Cost:    mini COST_sharpness a seed on 2 CPU cores
+Cost:    mini 90 s a seed on 2 CPU cores
 Expect:  no published curve; Kalra and Barkeshli (arXiv:2406.09405) find that warm-up works by the same means
 Assumed: ranges and lengths; plain momentum, for which the bound is known
 """

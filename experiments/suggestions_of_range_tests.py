@@ -5,7 +5,7 @@ The paper takes the largest rate of a range test that still trains well. Here a 
 and two budgets each.
 
 Run:     smith run suggestions
-Cost:    mini COST_suggestions a seed on 2 CPU cores
+Cost:    mini 25 s a seed on 2 CPU cores
 Expect:  no published curve
 Assumed: ranges, grids and budgets; see experiments/beyond.py
 """

@@ -5,7 +5,7 @@ one, the callback that Keras' users take. They differ in how long the rate rises
 ends, and what the momentum does. A seventh is the author's without its tail, the last tenth of the training.
 
 Run:     smith run variants
-Cost:    mini COST_variants a seed on 2 CPU cores
+Cost:    mini 30 s a seed on 2 CPU cores
 Expect:  no published curve
 Assumed: grids and budgets; see experiments/beyond.py
 """
