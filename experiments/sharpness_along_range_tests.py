@@ -12,7 +12,7 @@ Assumed: ranges and lengths; plain momentum, for which the bound is known
 
 from experiments.beyond import DEEP, MNIST
 from smith import Figure, Panel, RangeTest, epochs, sweep
-from smith.analysis.measures import mean_of, of_one, stability_at_turn
+from smith.analysis.measures import mean_over_runs, stability_at_turn
 from smith.analysis.tuning import within
 from smith.analysis.verdicts import Claim, Part
 from smith.cli import run_experiment
@@ -50,15 +50,10 @@ FIGURE = Figure(
 
 def distance(what: str, side: int) -> Part:
     """Returns the part: on one side the product is near the bound where the loss turns."""
-    letter = TASKS[what][2][1]
-    statistics = [of_one(stability_at_turn, side) for _ in MOMENTA]
-    one_each = [
-        (lambda runs, name=name, of=of: of({name: runs[name]})) for name, of in zip(RUNS[what], statistics, strict=True)
-    ]
     return Part(
         f"{what}: LR x sharpness is {'more than half of' if side > 0 else 'less than twice'} 2 (1 + momentum) there",
-        within(FIGURE, letter),
-        mean_of(*one_each),
+        within(FIGURE, TASKS[what][2][1]),
+        mean_over_runs(stability_at_turn, side),
         -1.0,
         "log2 of the ratio, mean over three momenta",
     )

@@ -10,24 +10,26 @@ from smith.legends import sweep
 from smith.lengths import Length, epochs, iterations
 from smith.metrics import metric
 from smith.networks import Options, network
+from smith.policies import (
+    FastaiMomentum,
+    FastaiOneCycle,
+    OptaxOneCycle,
+    PyTorchMomentum,
+    PyTorchOneCycle,
+    WarmupStableDecay,
+)
 from smith.run import Run, Snapshot
 from smith.scales import Scale
 from smith.schedules import (
     Constant,
     CyclicalMomentum,
     Exponential,
-    FastaiMomentum,
-    FastaiOneCycle,
     Inverse,
     Join,
     Multistep,
     OneCycle,
-    OptaxOneCycle,
-    PyTorchMomentum,
-    PyTorchOneCycle,
     RangeTest,
     Schedule,
     Triangular,
-    WarmupStableDecay,
 )
 from smith.store import Result, Store, read

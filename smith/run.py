@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from numbers import Real
 from typing import Any, Literal
 
+import smith.policies  # noqa: F401  # a run may name its schedules
 from smith import networks
 from smith.data import DATASETS, DatasetInfo, Selection
 from smith.errors import UserError, unknown

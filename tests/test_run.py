@@ -12,26 +12,28 @@ from hypothesis import strategies as st
 
 from smith.errors import UserError
 from smith.metrics import METRICS, metric
+from smith.policies import (
+    FastaiMomentum,
+    FastaiOneCycle,
+    OptaxOneCycle,
+    PyTorchMomentum,
+    PyTorchOneCycle,
+    WarmupStableDecay,
+)
 from smith.run import Run, Snapshot, epochs, iterations
 from smith.schedules import (
     SCHEDULES,
     Constant,
     CyclicalMomentum,
     Exponential,
-    FastaiMomentum,
-    FastaiOneCycle,
     Inverse,
     Join,
     Multistep,
     OneCycle,
-    OptaxOneCycle,
-    PyTorchMomentum,
-    PyTorchOneCycle,
     RangeTest,
     Scaled,
     Schedule,
     Triangular,
-    WarmupStableDecay,
 )
 
 RUN = Run(

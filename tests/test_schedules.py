@@ -14,25 +14,27 @@ from hypothesis import strategies as st
 
 from smith.errors import UserError
 from smith.lengths import Length, Time, epochs, iterations, resolve
+from smith.policies import (
+    FastaiMomentum,
+    FastaiOneCycle,
+    OptaxOneCycle,
+    PyTorchMomentum,
+    PyTorchOneCycle,
+    WarmupStableDecay,
+)
 from smith.schedules import (
     SCHEDULES,
     Constant,
     CyclicalMomentum,
     Exponential,
-    FastaiMomentum,
-    FastaiOneCycle,
     Inverse,
     Join,
     Multistep,
     OneCycle,
-    OptaxOneCycle,
-    PyTorchMomentum,
-    PyTorchOneCycle,
     RangeTest,
     Scaled,
     Schedule,
     Triangular,
-    WarmupStableDecay,
 )
 
 LOGS = Path(__file__).parent / "author_runs"

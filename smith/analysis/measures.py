@@ -134,6 +134,16 @@ def of_one(measure: Measure, sign: int = 1) -> Statistic:
     return statistic
 
 
+def mean_over_runs(measure: Measure, sign: int = 1) -> Statistic:
+    """Returns the statistic: the mean of a measure over all curves, times a sign; not a number if none trained."""
+
+    def statistic(runs: Traces) -> np.ndarray:
+        found = sign * np.mean([measure(trace) for trace in runs.values()], axis=0)
+        return np.where(np.any([trained(trace) for trace in runs.values()], axis=0), found, np.nan)
+
+    return statistic
+
+
 def minus(statistic: Statistic, other: Statistic) -> Statistic:
     """Returns the statistic: the difference of two."""
     return lambda runs: statistic(runs) - other(runs)

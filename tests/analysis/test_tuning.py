@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from made_up import MINI, result, store
 
-from smith.analysis.measures import accuracy, minus, stability_at_turn
+from smith.analysis.measures import accuracy, mean_over_runs, minus, stability_at_turn
 from smith.analysis.traces import Trace, stacked, trace
 from smith.analysis.tuning import best, tuned, within, worth
 from smith.analysis.verdicts import Claim, Part, decide, lies_above
@@ -83,6 +83,9 @@ def test_the_stability_is_read_where_the_training_loss_is_least():
     made = result(run, np.ones(10), np.arange(10, 101, 10))
     made.columns["sharpness"] = made.columns["learning_rate"] = made["momentum"]
     one = trace(run, made)
+    flat = Trace(run, one.guesses, {**one.lines, "test_loss": (place, np.full(10, 2.4))})
+    both = mean_over_runs(stability_at_turn, -1)
+    assert both({"a": one, "b": flat}) == pytest.approx(-stability_at_turn(one)) and np.isnan(both({"b": flat}))
     assert "stability" not in trace(BASE, result(BASE, [1, 1], [50, 100])).lines
     assert one.lines["stability"][1] == pytest.approx(0.5 * 0.5 / 3)  # rate and sharpness 0.5, momentum 0.5
 
