@@ -10,7 +10,7 @@ Assumed: grids and budget; see experiments/beyond.py
 """
 
 from experiments.beyond import BUDGETS, DEEP, RATES, WAYS, trained
-from smith import Best, Figure
+from smith import Figure, Finals
 from smith.analysis.claims.shared import IMAGES
 from smith.analysis.measures import accuracy, difference, minus
 from smith.analysis.tuning import within
@@ -25,10 +25,10 @@ FIGURE = Figure(
     "decays",
     "Weight decay under four schedules",
     panels=tuple(
-        Best(
+        Finals(
             letter,
             {
-                f"LR={rate:g}": {decay: {"": trained(DEEP, BUDGET, WAYS[name], rate, decay)} for decay in DECAYS}
+                f"LR={rate:g}": {decay: trained(DEEP, BUDGET, WAYS[name], rate, decay) for decay in DECAYS}
                 for rate in RATES[DEEP]
             },
             "Weight decay",

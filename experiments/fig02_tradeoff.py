@@ -26,7 +26,7 @@ FIGURE = Figure(
     "Underfitting and overfitting",
     panels=(
         Sketch("a", DRAWING, "Model complexity", "Prediction error", title="A drawing", texts=WORDS),
-        Finals("b", WIDTHS, "Width (times the channels of shallow3)", y=("test_loss", "train_loss")),
+        Finals("b", {"": WIDTHS}, "Width (times the channels of shallow3)", y=("test_loss", "train_loss")),
     ),
     notes=("The settings of panel b are an assumption.",),
 )

@@ -10,7 +10,7 @@ Assumed: grids and budget; see experiments/beyond.py
 """
 
 from experiments.beyond import BUDGETS, DEEP, FALLING, RATES, WAYS, trained
-from smith import Best, Constant, Figure
+from smith import Constant, Figure, Finals
 from smith.analysis.claims.shared import IMAGES
 from smith.analysis.measures import accuracy, minus
 from smith.analysis.tuning import best, within
@@ -24,11 +24,11 @@ FIGURE = Figure(
     "momenta",
     "Cyclical and constant momentum under three schedules",
     panels=tuple(
-        Best(
+        Finals(
             letter,
             {
                 name: {
-                    rate: {"": trained(DEEP, BUDGET, WAYS[schedule], rate, DECAY).replace(momentum=momentum)}
+                    rate: trained(DEEP, BUDGET, WAYS[schedule], rate, DECAY).replace(momentum=momentum)
                     for rate in RATES[DEEP]
                 }
                 for name, momentum in MOMENTA.items()

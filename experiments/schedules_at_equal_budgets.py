@@ -11,7 +11,7 @@ Assumed: grids and budgets; see experiments/beyond.py
 """
 
 from experiments.beyond import BUDGETS, DECAYS, DEEP, MNIST, RATES, WAYS, grid
-from smith import Best, Figure
+from smith import Figure, Finals
 from smith.analysis.measures import accuracy, minus
 from smith.analysis.tuning import best, within
 from smith.analysis.verdicts import Claim, Part
@@ -19,7 +19,7 @@ from smith.cli import run_experiment
 
 TASKS = {"resnet-56 on CIFAR-10": DEEP, "LeNet on MNIST": MNIST}
 OVER_BUDGETS = [
-    Best(
+    Finals(
         letter,
         {name: {budget: grid(task, budget, way) for budget in BUDGETS[task]} for name, way in WAYS.items()},
         "Epochs",
@@ -28,7 +28,7 @@ OVER_BUDGETS = [
     for letter, (what, task) in zip("ab", TASKS.items(), strict=True)
 ]
 TUNING = [
-    Best(
+    Finals(
         letter,
         {
             name: {rate: grid(task, BUDGETS[task][1], way, (rate,)) for rate in RATES[task]}

@@ -13,7 +13,7 @@ Assumed: ranges, grids and budgets; see experiments/beyond.py
 from math import log
 
 from experiments.beyond import BUDGETS, DECAYS, DEEP, MNIST, WAYS, trained
-from smith import Best, Figure, Panel, RangeTest, epochs
+from smith import Figure, Finals, Panel, RangeTest, epochs
 from smith.analysis.claims.shared import IMAGES
 from smith.analysis.measures import accuracy, minus
 from smith.analysis.readings import READINGS
@@ -43,11 +43,11 @@ FIGURE = Figure(
         for what, task in TASKS.items()
         for panel in (
             Panel(LETTERS[task][0], {"range test": TESTS[task]}, x="learning_rate", title=f"{what}: the range test"),
-            Best(
+            Finals(
                 LETTERS[task][1],
                 {
                     f"{budget:g} epochs": {
-                        peak: {"": trained(task, budget, WAYS["1cycle"], peak, DECAYS[task][0])} for peak in PEAKS[task]
+                        peak: trained(task, budget, WAYS["1cycle"], peak, DECAYS[task][0]) for peak in PEAKS[task]
                     }
                     for budget in BUDGETS[task][:2]
                 },

@@ -11,7 +11,7 @@ Assumed: grids and budgets; see experiments/beyond.py
 """
 
 from experiments.beyond import BUDGETS, DEEP, RATES, VARIANTS, trained
-from smith import Best, Figure
+from smith import Figure, Finals
 from smith.analysis.claims.shared import IMAGES
 from smith.analysis.measures import accuracy, minus
 from smith.analysis.tuning import best, within
@@ -24,10 +24,10 @@ FIGURE = Figure(
     "variants",
     "Six policies called 1cycle",
     panels=tuple(
-        Best(
+        Finals(
             letter,
             {
-                name: {rate: {"": trained(DEEP, budget, way, rate, DECAY)} for rate in RATES[DEEP]}
+                name: {rate: trained(DEEP, budget, way, rate, DECAY) for rate in RATES[DEEP]}
                 for name, way in VARIANTS.items()
             },
             "Peak rate",

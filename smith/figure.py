@@ -93,48 +93,33 @@ class Panel:
 
 @dataclass(frozen=True)
 class Finals:
-    """A panel of what each run has come to at its end, over a number that tells the runs apart.
+    """A panel of what runs have come to at their ends, over a number that tells them apart.
 
     label, title, log: as of a Panel
-    points: a run for each place on the horizontal axis, which is logarithmic
+    points: name in the legend -> place on the horizontal axis, which is logarithmic -> a run; or a grid of runs, by
+      what tells them apart, of which the first third of the seeds chooses one, and the others are shown (see
+      `smith.analysis.tuning`)
     xlabel: what that number is
     y: the quantities on the vertical axis
     """
 
     label: str
-    points: Mapping[float, Run]
+    points: Mapping[str, Mapping[float, "Run | Mapping[str, Run]"]]
     xlabel: str
-    y: tuple[str, ...] = ("test_loss",)
+    y: tuple[str, ...] = ("test_accuracy",)
     title: str = ""
     log: bool | None = None
 
     def __post_init__(self) -> None:
         _fill(self, title=f"{settings(self.runs())}; at the end of training", log=_loss(self.y))
 
-    def runs(self) -> list[Run]:
-        """Returns the panel's runs."""
-        return list(self.points.values())
-
-
-@dataclass(frozen=True)
-class Best:
-    """A panel of what several ways come to at best, each tuned over a grid of its own, over a number.
-
-    label, xlabel, title, log: as of `Finals`
-    grids: name in the legend -> place on the horizontal axis -> the runs of a grid, by what tells them apart. The first
-      third of the seeds chooses one of them, and the others are shown (see `smith.analysis.tuning`)
-    y: the quantity on the vertical axis
-    """
-
-    label: str
-    grids: Mapping[str, Mapping[float, Mapping[str, Run]]]
-    xlabel: str
-    y: str = "test_accuracy"
-    title: str = ""
-    log: bool | None = None
-
-    def __post_init__(self) -> None:
-        _fill(self, title=f"{settings(self.runs())}; at the end of training", log=_loss((self.y,)))
+    @property
+    def grids(self) -> dict[str, dict[float, Mapping[str, Run]]]:
+        """The points, each with a grid; one run is a grid of one."""
+        return {
+            name: {place: {"": one} if isinstance(one, Run) else one for place, one in places.items()}
+            for name, places in self.points.items()
+        }
 
     @property
     def curves(self) -> Mapping[str, Run]:
@@ -171,7 +156,7 @@ class Sketch:
         return []
 
 
-def _fill(panel: Panel | Finals | Best, **derived: Any) -> None:
+def _fill(panel: Panel | Finals, **derived: Any) -> None:
     """Gives fields that were left out their values."""
     for name, value in derived.items():
         if getattr(panel, name) in (None, ""):
@@ -238,7 +223,7 @@ class Figure:
 
     name: str
     title: str
-    panels: tuple[Panel | Finals | Best | Sketch, ...]
+    panels: tuple[Panel | Finals | Sketch, ...]
     notes: tuple[str, ...] = ()
     assumed: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     first_test_drawn_at_0: bool = False
@@ -290,10 +275,9 @@ class Figure:
         return f"Assumed: {', '.join(parts)}." if parts else ""
 
     def named(self) -> dict[tuple[str, str], Run]:
-        """Returns the runs that it shows, by panel and name; in a panel of `Finals` the name is the place."""
+        """Returns the runs that it shows, by panel and name."""
         panels = [panel for panel in self.panels if not isinstance(panel, Sketch)]
-        named = {panel.label: panel.points if isinstance(panel, Finals) else panel.curves for panel in panels}
-        return {(letter, str(name)): run for letter, runs in named.items() for name, run in runs.items()}
+        return {(panel.label, name): run for panel in panels for name, run in panel.curves.items()}
 
     def runs(self) -> list[Run]:
         """Returns the figure's runs, each once, parents of snapshots before their children."""

@@ -9,7 +9,7 @@ import pytest
 from smith import experiments, legends
 from smith.analysis import published
 from smith.analysis.places import Place
-from smith.figure import Best, Figure, Finals, Panel, Sketch, Table
+from smith.figure import Figure, Finals, Panel, Sketch, Table
 from smith.lengths import iterations
 from smith.run import Run
 
@@ -167,7 +167,7 @@ def test_the_tables_have_the_papers_numbers():
 def test_figure_2_draws_a_trade_off_and_measures_six_widths():
     drawing, widths = FIGURES["fig02"].panels
     assert isinstance(drawing, Sketch) and isinstance(widths, Finals)
-    assert list(widths.points) == [run.width for run in widths.runs()] == [0.125, 0.25, 0.5, 1, 2, 4]
+    assert list(widths.points[""]) == [run.width for run in widths.runs()] == [0.125, 0.25, 0.5, 1, 2, 4]
     x = np.linspace(0, 1, 101)
     test, training = (np.array([curve(place) for place in x]) for curve in drawing.curves.values())
     assert (np.diff(training) < 0).all() and (test > training).all()
@@ -233,7 +233,7 @@ def map_of(found: experiments.Experiment) -> list[Place]:
 
 def test_each_way_of_training_is_tuned_over_as_many_settings():
     for panel in BEYOND["schedules"].shows.panels[:2]:
-        assert isinstance(panel, Best)
+        assert isinstance(panel, Finals)
         assert {len(grid) for places in panel.grids.values() for grid in places.values()} == {6}
         assert len(panel.grids) == 8 and {len(places) for places in panel.grids.values()} == {3}
     assert {run.solver for run in BEYOND["schedules"].shows.runs()} == {

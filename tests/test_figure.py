@@ -166,5 +166,5 @@ def test_names_that_can_not_be_those_of_files_and_letters_that_are_taken_are_ref
 def test_a_figures_runs_are_each_once_and_parents_come_first():
     child = RUN.replace(start=Snapshot(RUN, iterations(500)), weight_decay=0)
     other = RUN.replace(length=epochs(20))
-    panels = Panel("a", {"one": child, "two": RUN}), Finals("b", {1: other, 2: RUN}, "x")
+    panels = Panel("a", {"one": child, "two": RUN}), Finals("b", {"": {1: other, 2: RUN}}, "x")
     assert Figure("mine", "", panels=panels).runs() == [RUN, child, other]

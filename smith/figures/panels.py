@@ -10,7 +10,7 @@ import numpy as np
 
 from smith.analysis import published as paper
 from smith.analysis.seeds import curve
-from smith.figure import Best, Figure, Finals, Panel, Sketch, Table
+from smith.figure import Figure, Finals, Panel, Sketch, Table
 from smith.figures import points
 from smith.figures.views import Axis, Line, Range, Series, View, label_of, unit_of
 from smith.metrics import quantity
@@ -43,12 +43,10 @@ def views(experiment: Figure | Table, store: Store, published: bool = True) -> l
     return found
 
 
-def view(panel: Panel | Finals | Best | Sketch, store: Store, published: bool = True) -> View:
+def view(panel: Panel | Finals | Sketch, store: Store, published: bool = True) -> View:
     """Returns what is to be drawn of a panel. Raises UserError as `views` does."""
     if isinstance(panel, Sketch):
         return _sketch(panel)
-    if isinstance(panel, Best):
-        return points.best(panel, store)
     return points.finals(panel, store) if isinstance(panel, Finals) else _curves(panel, store, published)
 
 

@@ -1,6 +1,7 @@
 """What runs have come to, as points: the panels of a figure that show their ends, and the rows of tables."""
 
-from collections.abc import Mapping, Sequence
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,7 +9,7 @@ import numpy as np
 
 from smith.analysis import tuning
 from smith.analysis.seeds import padded
-from smith.figure import Best, Finals, Row, Table
+from smith.figure import Finals, Row, Table
 from smith.figures.views import Axis, Range, Series, View, label_of, unit_of
 from smith.metrics import quantity
 from smith.run import Run
@@ -18,62 +19,47 @@ PUBLISHED_ROWS = "published, mean and standard deviation of 4 runs"
 
 
 def finals(panel: Finals, store: Store) -> View:
-    found = {place: store.results(run) for place, run in panel.points.items()}
+    """Returns what runs come to, or the chosen run of each grid."""
     series = []
-    for number, name in enumerate(panel.y):
-        ends = {x: {r.seed: _end(r, name) for r in of} for x, of in found.items()}
-        series.append(_points(number, quantity(name).short, unit_of(name), ends))
-    lost = sum(result.status == "diverged" for of in found.values() for result in of)
-    absent = sum(not of for of in found.values())
+    for number, (way, name) in enumerate(itertools.product(panel.grids, panel.y)):
+        ends = {place: _chosen([*grid.values()], name, store) for place, grid in panel.grids[way].items()}
+        said = quantity(name).short if len(panel.y) > 1 or not way else ""
+        series.append(_points(number, "; ".join(filter(None, (said, way))), unit_of(name), ends))
+    places = sorted({place for grids in panel.grids.values() for place in grids})
     return View(
         panel.label,
         panel.title,
-        Axis(panel.xlabel, True, ticks={place: f"{place:g}" for place in panel.points}),
+        Axis(panel.xlabel, True, ticks={place: f"{place:g}" for place in places}),
         Axis(label_of(panel.y), bool(panel.log)),
         series,
-        notes=_remarks(lost, absent),
-        points=True,
-        runs={f"{place:g}": run for place, run in panel.points.items()},
-    )
-
-
-def best(panel: Best, store: Store) -> View:
-    """Returns what each way comes to with the best run of its grid; where that is chosen, by other seeds."""
-    series, places = [], dict.fromkeys(place for grids in panel.grids.values() for place in grids)
-    for number, (way, grids) in enumerate(panel.grids.items()):
-        ends = {place: _tuned([*grid.values()], panel.y, store) for place, grid in grids.items()}
-        series.append(_points(number, way, unit_of(panel.y), ends))
-    found = [(run, store.results(run)) for run in panel.runs()]
-    lost = sum(result.status == "diverged" for _, of in found for result in of)
-    absent = sum(not of for _, of in found)
-    sizes = sorted({len(grid) for grids in panel.grids.values() for grid in grids.values()})
-    count = max((len(of) for _, of in found), default=0)
-    by = f", chosen by {tuning.choosers(count)} other seeds" if tuning.choosers(count) else ""
-    tuned = f"each the best of {' to '.join(map(str, dict.fromkeys((sizes[0], sizes[-1]))))} settings{by}"
-    return View(
-        panel.label,
-        panel.title,
-        Axis(panel.xlabel, True, ticks={place: f"{place:g}" for place in sorted(places)}),
-        Axis(label_of((panel.y,)), bool(panel.log)),
-        series,
-        notes=[tuned] * (sizes[-1] > 1) + _remarks(lost, absent),
+        notes=[*_remarks(panel, store)],
         points=True,
         runs=panel.curves,
     )
 
 
-def _tuned(grid: Sequence[Run], y: str, store: Store) -> dict[int, float]:
+def _chosen(grid: Sequence[Run], name: str, store: Store) -> dict[int, float]:
     """Returns what the chosen run of a grid comes to, by seed: of the seeds that all of its runs have."""
-    ends = [{result.seed: _end(result, y) for result in store.results(run)} for run in grid]
+    ends = [{result.seed: _end(result, name) for result in store.results(run)} for run in grid]
     seeds = sorted(set(ends[0]).intersection(*ends))
-    sign = 1 if quantity(y).better == "higher" else -1
+    sign = 1 if quantity(name).better == "higher" else -1
     values = sign * np.array([[of[seed] for seed in seeds] for of in ends])
     found = sign * (tuning.tuned(values) if len(grid) > 1 and seeds else values[0])
     return dict(zip(seeds[len(seeds) - len(found) :], found.tolist(), strict=True))
 
 
-def _remarks(lost: int, absent: int) -> list[str]:
-    return [f"{lost} diverged, drawn as guessing"] * bool(lost) + [f"{absent} without a result"] * bool(absent)
+def _remarks(panel: Finals, store: Store) -> Iterator[str]:
+    """Yields what the legend has to add."""
+    found = [store.results(run) for run in panel.runs()]
+    sizes = sorted({len(grid) for grids in panel.grids.values() for grid in grids.values()})
+    if sizes[-1] > 1:
+        choosers = tuning.choosers(max(map(len, found)))
+        by = f", chosen by {choosers} other seeds" if choosers else ""
+        yield f"each the best of {' to '.join(map(str, dict.fromkeys((sizes[0], sizes[-1]))))} settings{by}"
+    if lost := sum(result.status == "diverged" for of in found for result in of):
+        yield f"{lost} diverged, drawn as guessing"
+    if absent := sum(not of for of in found):
+        yield f"{absent} without a result"
 
 
 def _end(result: Result, name: str) -> float:

@@ -8,7 +8,7 @@ from smith.analysis.measures import accuracy, mean_over_runs, minus, stability_a
 from smith.analysis.traces import Trace, stacked, trace
 from smith.analysis.tuning import best, tuned, within, worth
 from smith.analysis.verdicts import Claim, Part, decide, lies_above
-from smith.figure import Best, Figure
+from smith.figure import Figure, Finals
 from smith.run import Run, iterations
 from smith.schedules import OneCycle, RangeTest
 
@@ -17,7 +17,7 @@ GRIDS = {
     way: {1: {f"LR={lr:g}": BASE.replace(lr=lr, momentum=m) for lr in (0.1, 0.2)}}
     for way, m in (("a", 0.8), ("b", 0.9))
 }
-FIGURE = Figure("mine", "Mine", (Best("a", GRIDS, "Budget"),))
+FIGURE = Figure("mine", "Mine", (Finals("a", GRIDS, "Budget"),))
 
 
 def ended(run: Run, *accuracies: float) -> Trace:

@@ -7,7 +7,7 @@ import pytest
 
 from smith import metrics, scales
 from smith.analysis import published
-from smith.figure import Best, Finals, Panel, Row, Sketch, Table
+from smith.figure import Finals, Panel, Row, Sketch, Table
 from smith.figures.panels import HEADROOM, view, views
 from smith.figures.points import measured
 from smith.run import Run, iterations
@@ -173,7 +173,7 @@ def test_the_horizontal_axis_is_the_papers_cut_as_the_longest_run_with_room_for_
 
 # --- points ---
 
-FINALS = Finals("b", {0.5: RUN, 2.0: OTHER}, "Width", y=("test_loss", "test_accuracy"))
+FINALS = Finals("b", {"": {0.5: RUN, 2.0: OTHER}}, "Width", y=("test_loss", "test_accuracy"))
 
 
 def test_ends_of_runs_are_points_with_their_seeds_and_a_diverged_one_is_guessing(shelf):
@@ -190,8 +190,8 @@ def test_ends_of_runs_are_points_with_their_seeds_and_a_diverged_one_is_guessing
 
 
 def test_the_best_of_a_grid_is_chosen_by_a_third_of_the_seeds_and_shown_of_the_others(shelf):
-    grids = {"one way": {4: {"LR=1": RUN, "LR=2": OTHER}}, "another": {4: {"": RUN}, 16: {"": OTHER}}}
-    panel = Best("c", grids, "Epochs")
+    grids = {"one way": {4: {"LR=1": RUN, "LR=2": OTHER}}, "another": {4: RUN, 16: OTHER}}
+    panel = Finals("c", grids, "Epochs")
     for seed, (one, other) in enumerate(((0.3, 0.2), (0.1, 0.9), (0.5, 0.6), (0.4, 0.8))):
         shelf.add(RUN, seed, test_accuracy=one)
         shelf.add(OTHER, seed, test_accuracy=other)

@@ -104,7 +104,7 @@ def test_ends_of_runs_are_points_and_dots(shelf, sheet):
     for seed, loss in enumerate((0.5, 0.7)):
         shelf.add(RUN, seed, test_loss=loss)
     shelf.add(OTHER, status="diverged", test_loss=np.nan)
-    finals = Finals("b", {0.5: RUN, 2.0: OTHER}, "Width")
+    finals = Finals("b", {"": {0.5: RUN, 2.0: OTHER}}, "Width", y=("test_loss",))
     axis = sheet(dataclasses.replace(FIGURE, panels=(finals,))).axes[0]
     (means,) = [line for line in axis.lines if line.get_marker() == "o"]
     np.testing.assert_allclose(means.get_data(), ([0.5, 2], [0.6, np.log(10)]))
