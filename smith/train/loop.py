@@ -67,17 +67,20 @@ def train(
 
     Raises:
       ValueError: a run that starts from a snapshot, and no `begin`.
-      UserError: tests that need training images (schedule-free solvers, sharpness), and a dataset that is streamed.
+      UserError: tests that need training images (schedule-free solvers, sharpness), and a dataset that is streamed; a
+        schedule-free solver without a constant momentum.
     """
     program, keys = step.program_of(run), step.keys_of(seed)
     if run.start and not begin:
         raise ValueError(f"{run.key} starts from a snapshot: give its point as `begin`")
     point = begin or Point(0, step.init(program, keys.init))
     point = Point(point.iteration, jax.tree.map(jnp.array, point.state), point.last_test)  # a copy, to be used up
-    needs = optim.averages(point.state.opt_state) or program.summed != list(program.metrics)
-    if needs and isinstance(problem, feed.Streamed):
-        raise UserError(f"{run.key}: its tests need training images, and {run.data} does not lie in memory")
     hyper, tests, end = hyperparameters(run), set(run.when_tested()), run.iterations if until is None else until
+    averages = optim.averages(point.state.opt_state)
+    if (averages or program.summed != list(program.metrics)) and isinstance(problem, feed.Streamed):
+        raise UserError(f"{run.key}: its tests need training images, and {run.data} does not lie in memory")
+    if averages and not 0 < hyper[:, 1].min() == hyper[:, 1].max():
+        raise UserError(f"momentum {run.momentum}: the solver {run.solver} needs a constant one above 0")
     batch_at = feed.batches(problem, keys.order, run.batch_size)
     ahead: deque[Array] = deque()
     # Steps that the loop may be ahead of the devices: few, so that a stop is heard. The followers count on it too.

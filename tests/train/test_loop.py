@@ -294,6 +294,12 @@ def test_tests_that_need_training_images_are_refused_where_these_are_streamed(ru
         next(iter(train(run.replace(**changes), 0, streamed)))
 
 
+@pytest.mark.parametrize("momentum", [0.0, CyclicalMomentum(0.95, 0.85)])
+def test_a_schedule_free_solver_needs_a_constant_momentum(run, mnist, momentum):
+    with pytest.raises(UserError, match="schedule-free-sgd needs a constant one above 0"):
+        next(iter(train(run.replace(solver="schedule-free-sgd", momentum=momentum), 0, mnist)))
+
+
 def test_a_solver_and_a_metric_of_a_users_own(run, mnist):
     @solver("sign")
     def sign(learning_rate, momentum, weight_decay, **_):
