@@ -48,11 +48,14 @@ class Trace:
 
 def trace(run: Run, result: Result) -> Trace:
     """Returns the trace of a result of a run of the protocol; from where it diverged on it guesses."""
-    end, names = result.run.iterations, (*READ, *(["stability"] if "sharpness" in run.metrics else ()))
-    lines = {name: padded(result, name) for name in names}
+    end, lines = result.run.iterations, {name: padded(result, name) for name in READ}
+    if "sharpness" in run.metrics:  # where there is none, as after an explosion, it is the one before
+        places, values = padded(result, "stability")
+        there = np.isfinite(values)
+        lines["stability"] = lines["test_loss"][0], np.interp(lines["test_loss"][0], places[there], values[there])
     return Trace(
         run,
-        {name: guess(result.run, name) for name in names},
+        {name: guess(result.run, name) for name in lines},
         {name: (iterations / end, values) for name, (iterations, values) in lines.items()},
     )
 

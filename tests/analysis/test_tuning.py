@@ -81,7 +81,8 @@ def test_the_stability_is_read_where_the_training_loss_is_least():
     found = Trace(run, {}, {"train_loss": (place, (place - 0.4) ** 2), "stability": (place, 4 * place / 1.6)})
     assert stability_at_turn(found) == pytest.approx(0.0)
     made = result(run, np.ones(10), np.arange(10, 101, 10))
-    made.columns["sharpness"] = made.columns["learning_rate"] = made["momentum"]
+    made.columns["sharpness"] = made.columns["learning_rate"] = made["momentum"].copy()
+    made.columns["sharpness"][7:] = [-9, np.nan, -1]
     one = trace(run, made)
     flat = Trace(run, one.guesses, {**one.lines, "test_loss": (place, np.full(10, 2.4))})
     both = mean_over_runs(stability_at_turn, -1)
