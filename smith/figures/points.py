@@ -48,14 +48,19 @@ def _chosen(grid: Sequence[Run], name: str, store: Store) -> dict[int, float]:
     return dict(zip(seeds[len(seeds) - len(found) :], found.tolist(), strict=True))
 
 
+def _range(numbers: Sequence[int]) -> str:
+    """Returns ascending numbers as "4" or "1 to 4"."""
+    return " to ".join(map(str, dict.fromkeys((numbers[0], numbers[-1]))))
+
+
 def _remarks(panel: Finals, store: Store) -> Iterator[str]:
     """Yields what the legend has to add."""
     found = [store.results(run) for run in panel.runs()]
     sizes = sorted({len(grid) for grids in panel.grids.values() for grid in grids.values()})
     if sizes[-1] > 1:
-        choosers = tuning.choosers(max(map(len, found)))
-        by = f", chosen by {choosers} other seeds" if choosers else ""
-        yield f"each the best of {' to '.join(map(str, dict.fromkeys((sizes[0], sizes[-1]))))} settings{by}"
+        choosers = sorted({tuning.choosers(len(of)) for of in found if of})
+        by = f", chosen by {_range(choosers)} other seeds" if any(choosers) else ""
+        yield f"each the best of {_range(sizes)} settings{by}"
     if lost := sum(result.status == "diverged" for of in found for result in of):
         yield f"{lost} diverged, drawn as guessing"
     if absent := sum(not of for of in found):
