@@ -41,10 +41,13 @@ _running: dict[Path, Experiment] = {}  # of files that run as a program, which a
 def find(names: Sequence[str]) -> list[Experiment]:
     """Returns experiments by name or by the path of their file; "all" are those of the folder experiments/.
 
+    Those with claims of their own, which go beyond the paper, come last.
+
     Raises:
       UserError: no name, an unknown one, a file that can not be loaded, or two experiments of one name.
     """
-    known = _by_name(found for path in sorted(FOLDER.glob("[!_]*.py")) for found in _load(path))
+    every = [found for path in sorted(FOLDER.glob("[!_]*.py")) for found in _load(path)]
+    known = _by_name(sorted(every, key=lambda one: bool(one.claims)))
     if not names:
         raise UserError(f"name an experiment, several, the path of a file, or all: {' '.join(known)}")
     chosen: list[Experiment] = []
