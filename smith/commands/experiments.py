@@ -170,6 +170,7 @@ class Report(Drawing):
         for path, claim in [(one.path, claim) for one in found for claim in one.claims]:
             if own.setdefault(claim.name, claim) is not claim or claim.name in CLAIMS:
                 raise UserError(f"{path}: a claim named {claim.name!r} is there already: give it another name")
+        own = dict(sorted(own.items()))
         chosen = ["paper", "mini"] if self.scale == "all" else [self.scale]
         stores = [Store(self.there(), scales.named(name), self.recipe) for name in chosen]
         if self.readme:
