@@ -145,9 +145,7 @@ def muon(learning_rate: Scalar, momentum: Scalar, weight_decay: Scalar, **multip
 
     The momentum is Muon's beta.
     """
-    direction = optax.contrib.muon(
-        learning_rate=-1.0, beta=momentum
-    )  # the rate's sign cancels the one that Optax gives it
+    direction = optax.contrib.muon(-1.0, beta=momentum)  # the rate's sign cancels the one that Optax gives it
     return _decoupled(direction, learning_rate, weight_decay, **multipliers)
 
 
