@@ -23,15 +23,25 @@ from smith import (
 )
 
 DEEP, MNIST = resnet56(512), LENET  # the tasks; momentum 0.9 where a way does not say another one
+TASKS = {"resnet-56 on CIFAR-10": DEEP, "LeNet on MNIST": MNIST}
 BUDGETS = {DEEP: (4.5, 18, 72), MNIST: (1, 4, 16)}  # epochs of the protocol
 RATES = {DEEP: (0.1, 0.3, 0.9), MNIST: (0.04, 0.08, 0.16)}  # peaks
 DECAYS = {DEEP: (1e-4, 1e-3), MNIST: (5e-4, 5e-3)}
 STEP = 0.45  # of a run: how long 1cycle's rate rises, and falls (paper: 41 and 41 of 95 epochs)
 FALLING = cyclical(0.95, 0.85, STEP)
+NOTE = "Not in the paper. All settings are assumptions; rates and epochs are named as at the paper's scale."
 
 Way = Callable[[float, float], Mapping[str, Any]]  # peak and weight decay -> fields of a Run
+
+
+def authors(step: float) -> Way:
+    """Returns the author's 1cycle, with falling momentum. step: of a run, how long the rate rises, and falls."""
+    momentum = cyclical(0.95, 0.85, step)
+    return lambda peak, wd: {"lr": OneCycle(peak / 10, peak, step), "momentum": momentum, "weight_decay": wd}
+
+
 WAYS: dict[str, Way] = {  # schedule-free SGD has no momentum, which multiplies the others' rates by ten
-    "1cycle": lambda peak, wd: {"lr": OneCycle(peak / 10, peak, STEP), "momentum": FALLING, "weight_decay": wd},
+    "1cycle": authors(STEP),
     "PyTorch's": lambda peak, wd: {"lr": PyTorchOneCycle(peak), "momentum": PyTorchMomentum(), "weight_decay": wd},
     "fastai's": lambda peak, wd: {"lr": FastaiOneCycle(peak), "momentum": FastaiMomentum(), "weight_decay": wd},
     "linear": lambda peak, wd: {"lr": WarmupStableDecay(peak, 0.95, "linear"), "weight_decay": wd},
@@ -54,11 +64,7 @@ VARIANTS: dict[str, Way] = {  # of 1cycle, by where people have them from
     },
     "fastai's": WAYS["fastai's"],
     "Optax's linear": lambda peak, wd: {"lr": OptaxOneCycle(peak), "weight_decay": wd},
-    "the author's without a tail": lambda peak, wd: {
-        "lr": OneCycle(peak / 10, peak, 0.5),
-        "momentum": cyclical(0.95, 0.85, 0.5),
-        "weight_decay": wd,
-    },
+    "the author's without a tail": authors(0.5),
     "Keras'": lambda peak, wd: {
         "lr": OptaxOneCycle(peak, 0.45, 0.9, 10, 100),
         "momentum": PyTorchMomentum(three_phase=True, pct_start=STEP, anneal="linear"),

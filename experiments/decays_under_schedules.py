@@ -9,7 +9,7 @@ Expect:  no published curve
 Assumed: grids and budget; see experiments/beyond.py
 """
 
-from experiments.beyond import BUDGETS, DEEP, RATES, WAYS, trained
+from experiments.beyond import BUDGETS, DEEP, NOTE, RATES, WAYS, trained
 from smith import Figure, Finals
 from smith.analysis.claims.shared import IMAGES
 from smith.analysis.measures import accuracy, difference, minus
@@ -36,7 +36,7 @@ FIGURE = Figure(
         )
         for letter, name in SCHEDULES.items()
     ),
-    notes=("Not in the paper. All settings are assumptions; rates and epochs are named as at the paper's scale.",),
+    notes=(NOTE,),
 )
 CLAIMS = (
     Claim(

@@ -9,7 +9,7 @@ Expect:  no published curve
 Assumed: grids and budget; see experiments/beyond.py
 """
 
-from experiments.beyond import BUDGETS, DEEP, FALLING, RATES, WAYS, trained
+from experiments.beyond import BUDGETS, DEEP, FALLING, NOTE, RATES, WAYS, trained
 from smith import Constant, Figure, Finals
 from smith.analysis.claims.shared import IMAGES
 from smith.analysis.measures import accuracy, minus
@@ -38,7 +38,7 @@ FIGURE = Figure(
         )
         for letter, schedule in SCHEDULES.items()
     ),
-    notes=("Not in the paper. All settings are assumptions; rates and epochs are named as at the paper's scale.",),
+    notes=(NOTE,),
 )
 CLAIMS = (
     Claim(

@@ -10,14 +10,14 @@ Expect:  no published curve
 Assumed: grids and budgets; see experiments/beyond.py
 """
 
-from experiments.beyond import BUDGETS, DECAYS, DEEP, MNIST, RATES, WAYS, grid
+from experiments.beyond import BUDGETS, DECAYS, NOTE, RATES, TASKS, WAYS, grid
 from smith import Figure, Finals
+from smith.analysis.claims.shared import IMAGES
 from smith.analysis.measures import accuracy, minus
 from smith.analysis.tuning import best, within
 from smith.analysis.verdicts import Claim, Part
 from smith.cli import run_experiment
 
-TASKS = {"resnet-56 on CIFAR-10": DEEP, "LeNet on MNIST": MNIST}
 OVER_BUDGETS = [
     Finals(
         letter,
@@ -44,7 +44,7 @@ FIGURE = Figure(
     "schedules",
     "Schedules at equal budgets, tuned",
     panels=(*OVER_BUDGETS, *TUNING),
-    notes=("Not in the paper. All settings are assumptions; rates and epochs are named as at the paper's scale.",),
+    notes=(NOTE,),
 )
 
 
@@ -52,7 +52,7 @@ def apart(what: str, letter: str, one: str, other: str, above: float = 0.0) -> P
     """Returns the part: one way at a budget, such as "1cycle, 18", ends higher than another, both tuned."""
     grids = f"{one}, ", f"{other}, "
     statistic = minus(best(accuracy, grids[0]), best(accuracy, grids[1]))
-    return Part(what, within(FIGURE, letter, *grids), statistic, above, "fraction of the test images")
+    return Part(what, within(FIGURE, letter, *grids), statistic, above, IMAGES)
 
 
 NAMED = [(letter, what, BUDGETS[task]) for letter, (what, task) in zip("ab", TASKS.items(), strict=True)]

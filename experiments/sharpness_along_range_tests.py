@@ -10,7 +10,7 @@ Expect:  no published curve; Kalra and Barkeshli (arXiv:2406.09405) find that wa
 Assumed: ranges and lengths; plain momentum, for which the bound is known
 """
 
-from experiments.beyond import DEEP, MNIST
+from experiments.beyond import DEEP, MNIST, NOTE
 from smith import Figure, Panel, RangeTest, epochs, sweep
 from smith.analysis.measures import mean_over_runs, stability_at_turn
 from smith.analysis.tuning import within
@@ -44,7 +44,7 @@ FIGURE = Figure(
             letters, ("train_loss", "stability"), ("training loss", "unstable above 1"), strict=True
         )
     ),
-    notes=("Not in the paper. All settings are assumptions; rates and epochs are named as at the paper's scale.",),
+    notes=(NOTE,),
 )
 
 

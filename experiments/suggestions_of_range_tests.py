@@ -12,7 +12,7 @@ Assumed: ranges, grids and budgets; see experiments/beyond.py
 
 from math import log
 
-from experiments.beyond import BUDGETS, DECAYS, DEEP, MNIST, WAYS, trained
+from experiments.beyond import BUDGETS, DECAYS, DEEP, MNIST, NOTE, TASKS, WAYS, trained
 from smith import Figure, Finals, Panel, RangeTest, epochs
 from smith.analysis.claims.shared import IMAGES
 from smith.analysis.measures import accuracy, minus
@@ -23,7 +23,6 @@ from smith.cli import run_experiment
 
 LENGTHS, STARTS = {DEEP: 15, MNIST: 4.3}, {DEEP: 0.025, MNIST: 0.005}  # epochs of a test; least peak of a grid
 LETTERS = {DEEP: "ab", MNIST: "cd"}
-TASKS = {"resnet-56 on CIFAR-10": DEEP, "LeNet on MNIST": MNIST}
 TESTS = {
     task: task.replace(
         length=epochs(length),
@@ -56,7 +55,7 @@ FIGURE = Figure(
             ),
         )
     ),
-    notes=("Not in the paper. All settings are assumptions; rates and epochs are named as at the paper's scale.",),
+    notes=(NOTE,),
 )
 
 

@@ -10,7 +10,7 @@ Expect:  no published curve
 Assumed: grids and budgets; see experiments/beyond.py
 """
 
-from experiments.beyond import BUDGETS, DEEP, RATES, VARIANTS, trained
+from experiments.beyond import BUDGETS, DEEP, NOTE, RATES, VARIANTS, trained
 from smith import Figure, Finals
 from smith.analysis.claims.shared import IMAGES
 from smith.analysis.measures import accuracy, minus
@@ -35,7 +35,7 @@ FIGURE = Figure(
         )
         for letter, budget in SHOWN.items()
     ),
-    notes=("Not in the paper. All settings are assumptions; rates and epochs are named as at the paper's scale.",),
+    notes=(NOTE,),
 )
 CLAIMS = (
     Claim(

@@ -273,15 +273,12 @@ def test_the_sharpness_is_the_largest_eigenvalue_of_the_hessian(mnist):
               metrics=("sharpness",))  # fmt: skip
     *_, last = train(run, 0, mnist)
     program, (flat, restore) = step.program_of(run), jax.flatten_util.ravel_pytree(last.state.params)
-    images, labels = (
-        mnist.preprocess(mnist.train_images[:200]),
-        mnist.train_labels[:200],
-    )  # 6 batches of 40, round the end
+    images, labels = mnist.preprocess(mnist.train_images[:200]), mnist.train_labels[:200]
 
     def loss(vector):
         logits, _ = networks.apply(program.graphdef, restore(vector), last.state.rest, images, train=True)
         each = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
-        return (each.sum() + each[:40].sum()) / 240
+        return (each.sum() + each[:40].sum()) / 240  # 6 batches of 40, round the end
 
     values = np.linalg.eigvalsh(np.asarray(jax.hessian(loss)(flat)))
     assert last.row and last.row["sharpness"] == pytest.approx(values[np.abs(values).argmax()], rel=0.02)
