@@ -7,5 +7,5 @@ readings.py, tuning.py    what is read off a range test, and what a way comes to
 claims/, verdicts.py      the sixteen claims, and the rules by which results decide them and an experiment's own
 fidelity.py               how near our curves come to the published ones
 calibration.py            which value of a setting that the paper does not give comes nearest
-curves.py                 plain functions of arrays
+curves.py, clues.py       plain functions of arrays: places and slopes; plateau, over- and underfitting
 """

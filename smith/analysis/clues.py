@@ -12,7 +12,23 @@ import numpy as np
 from smith.analysis.curves import running_mean, slope, tenth
 
 MATTERS = 0.02  # of the loss: a fall or a rise below it does not count
+EDGE = 1e-9  # of the training: places nearer than that are the same
+FEWEST = 5  # tests that say something
 END = 0.2  # of the training, in which underfitting shows
+
+
+def rise(place: np.ndarray, loss: np.ndarray, start: float, end: float = 1.0) -> np.ndarray:
+    """Returns how much the logarithm of losses rises from a place to another, by straight lines fitted to it.
+
+    A curve that is flat there has a rise that is zero on average, whatever its noise. Not a number for fewer than two
+    tests there.
+
+    Args:
+      place: (tests,), fractions of the training
+      loss: (..., tests)
+    """
+    there = (place >= start - EDGE) & (place <= end + EDGE)
+    return (end - start) * slope(place[there], np.log(loss[..., there]))
 
 
 @dataclass(frozen=True)
@@ -55,30 +71,22 @@ def clues(history: Mapping[str, np.ndarray]) -> Clues:
     test = np.asarray(history["test_loss"], float)
     train = np.asarray(history.get("train_loss", np.full(len(test), np.nan)), float)
     good = np.isfinite(test) & (test > 0)
-    if good.sum() < 5:
-        raise ValueError(f"{good.sum()} tests can be read: at least 5 are needed")
+    if good.sum() < FEWEST:
+        raise ValueError(f"{good.sum()} tests can be read: at least {FEWEST} are needed")
     place = (np.arange(len(test)) + 1)[good] / len(test)
     test, train = test[good], train[good]
     known = np.isfinite(train) & (train > 0)
-    falls = known.sum() >= 2 and _change(place[known], train[known], 1 - 2 * END) < -MATTERS
+    falls = known.sum() >= 2 and rise(place[known], train[known], 1 - 2 * END) < -MATTERS
     onset = _onset(place, np.log(test))
-    still = _change(place, test, 1 - END) < -MATTERS
+    still = rise(place, test, 1 - END) < -MATTERS
     gap = float(test[-1] - train[-1])
     close = bool(not np.isfinite(gap) or gap <= 0.1 * test[-1])
-    return Clues(_plateau(place, test), onset if falls or not known.any() else None, still and close, gap)
-
-
-def _change(place: np.ndarray, loss: np.ndarray, start: float) -> float:
-    """Returns by how much a straight line through the logarithm of the loss changes from a place to the end."""
-    there = place > start - 1e-9
-    if there.sum() < 2:
-        return np.nan
-    return float(slope(place[there], np.log(loss[there])) * (place[-1] - start))
+    return Clues(_plateau(place, test), onset if falls or not known.any() else None, bool(still and close), gap)
 
 
 def _plateau(place: np.ndarray, loss: np.ndarray) -> float | None:
     """Returns the first place from which on, whatever part of the rest is looked at, the loss hardly changes."""
-    flat = np.array([abs(_change(place, loss, start)) < MATTERS for start in place[:-2]])
+    flat = np.array([abs(rise(place, loss, start)) < MATTERS for start in place[:-2]])
     failed = np.flatnonzero(~flat)
     first = failed[-1] + 1 if len(failed) else 0
     return float(place[first]) if first < len(place) * (1 - END) else None

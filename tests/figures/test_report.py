@@ -1,9 +1,12 @@
 """The report: what its pages say of made-up results, where they lead, and what becomes of the folder it is in."""
 
+import base64
 import dataclasses
+import gzip
 import hashlib
 import html.parser
 import json
+from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
@@ -64,10 +67,13 @@ class Parsed(html.parser.HTMLParser):
             self.text += f" {data}"
 
 
+SHARED = report._shared
+
+
 @pytest.fixture(autouse=True)
 def shared(monkeypatch) -> None:
     """Plotly's script is left out: five megabytes that most tests need not write."""
-    monkeypatch.setattr(report, "_shared", lambda: dict.fromkeys(("style.css", "report.js", "plotly.min.js"), b""))
+    monkeypatch.setattr(report, "_shared", lambda: dict.fromkeys(("style.css", "report.js", "plotly.js"), b""))
 
 
 @pytest.fixture
@@ -90,6 +96,14 @@ def digests(folder: Path) -> dict[str, str]:
 
 
 # --- pages ---
+
+
+def test_the_script_carries_plotly_whole():
+    package = files("plotly") / "package_data" / "plotly.min.js"
+    text = SHARED()["plotly.js"].decode()
+    assert gzip.decompress(base64.b64decode(text.split('"')[1])) == package.read_bytes()
+    assert len(text) < 0.45 * package.stat().st_size
+    assert SHARED() == SHARED(), "the same bytes at any time"
 
 
 def test_every_link_leads_somewhere_and_pages_are_well_formed(written, shelf, experiment):
@@ -144,8 +158,9 @@ def test_scales_are_never_mixed_and_the_largest_is_first(written, shelf, experim
     shelf.fill(figure, "paper")
     page = written()["fig09.html"]
     assert [i for i in page.ids if i in ("paper", "mini")] == ["paper", "mini"]
-    ours = [[t["x"][-1] for t in chart["data"] if t["meta"]["layer"] == "mean"] for chart in page.charts]
-    theirs = [any(t["meta"]["layer"] == "published" for t in chart["data"]) for chart in page.charts]
+    layers = [[(t["meta"]["layer"], chart["places"][t["x"]][-1]) for t in chart["data"]] for chart in page.charts]
+    ours = [[end for layer, end in chart if layer == "mean"] for chart in layers]
+    theirs = [any(layer == "published" for layer, _ in chart) for chart in layers]
     short = shelf.store("mini").trained(figure.runs()[0]).iterations
     assert [max(filter(None, of), default=0) for of in ours] == [16_000, 16_000, short, 0, short, 0]
     assert theirs == [True, True, False, True, False, True]  # in miniature the paper's have charts of their own
@@ -172,10 +187,21 @@ def test_a_page_has_settings_cost_origin_fidelity_notes_and_assumptions(written,
     assert "claims.html#C07" in page.links
 
 
+def test_a_page_says_what_the_early_clues_are_of_each_curve(written, shelf, experiment):
+    falling, rising = np.linspace(2, 1, 20), np.r_[np.linspace(2, 1, 10), np.linspace(1, 1.5, 10)]
+    runs = experiment("fig09").panels[0].curves
+    for seed, loss in enumerate((rising, rising, falling)):
+        shelf.add(runs["WD=1e-3"], seed, tests=20, test_loss=loss, train_loss=falling)
+    shelf.add(runs["WD=1e-2"], 0, status="diverged", tests=20, test_loss=rising, train_loss=falling)
+    text = written()["fig09.html"].text
+    assert "Curve Seeds Flat to the end Overfits Underfits" in text
+    assert "a: WD=1e-3; b: WD=1e-3 3 0 2, from 52% on 1 Flat:" in text  # and no row of the one that diverged
+
+
 def test_no_results_at_all(written):
     pages = written()
     assert "No results yet" in pages["fig09.html"].text and "smith run fig09 --scale paper" in pages["fig09.html"].text
-    drawn = [t for chart in pages["fig09.html"].charts for t in chart["data"] if t["x"] != [None]]
+    drawn = [t for chart in pages["fig09.html"].charts for t in chart["data"] if t["y"] != [None]]
     assert {t["meta"]["layer"] for t in drawn} == {"published"}
     assert "no results yet" in pages["claims.html"].text
     assert pages["fig09.html"].text.count("batch size: 512; may be") == 1
@@ -199,7 +225,7 @@ def test_damaged_foreign_and_strange_results_are_named_and_left_out(written, she
     assert "0 of 80 runs, 0 seeds smith run table1 --scale paper" in text
     assert pages["fig09.html"].charts == before
     assert "Left out at scale paper, as damaged or not readable : 1 file." in pages["index.html"].text
-    rows = (shelf.root / "report" / "results.csv").read_text().splitlines()
+    rows = gzip.decompress((shelf.root / "report" / "results.csv.gz").read_bytes()).decode().splitlines()
     assert len(rows) == 7 and all(",done,8,0.7,0.8,cpu: one,90,abc," in row for row in rows[1:])
 
 
@@ -219,7 +245,7 @@ def test_names_are_escaped_and_may_be_those_of_pages(written, shelf):
     text = (shelf.root / "report" / "experiment-index.html").read_text()
     assert "<script>alert" not in text and "&lt;script&gt;alert(1)" in text
     trace = pages["experiment-index.html"].charts[0]["data"][0]
-    assert trace["hovertemplate"].startswith("<b>&lt;script&gt;alert(1)&lt;/script&gt; % {y}")
+    assert trace["meta"]["said"].startswith("<b>&lt;script&gt;alert(1)&lt;/script&gt; % {y}")
     assert "Figures and tables" in pages["index.html"].text
 
 
@@ -238,20 +264,23 @@ def test_a_chart_has_the_series_of_the_view(shelf, experiment):
     assert layers == ["published", "seed", "seed", "seed", "mean"]
     mean = chart["data"][4]
     assert mean["y"] == charts.rounded(shown.series[0].mean[1]) and mean["name"] == "WD=1e-3"
-    assert "WD=1e-3</b> mean of 3 seeds" in mean["hovertemplate"] and "Iteration %{x" in mean["hovertemplate"]
+    assert mean["meta"]["said"] == "<b>WD=1e-3</b> mean of 3 seeds" and "Iteration %{x" in chart["hover"]["place"]
+    places = chart["places"]
+    assert places[mean["x"]] == charts.rounded(shown.series[0].mean[0]) and len(places) == len(set(map(tuple, places)))
     symbols = {t["marker"]["symbol"]: t for t in chart["data"] if t["mode"] == "markers"}
-    assert symbols["x-thin-open"]["x"] == [16_000] and symbols["x-thin-open"]["text"] == ["seed 0 diverged"]
+    assert places[symbols["x-thin-open"]["x"]] == [16_000] and symbols["x-thin-open"]["text"] == ["seed 0 diverged"]
     assert symbols["triangle-up-open"]["y"] == charts.rounded(np.array([shown.top]))
     assert chart["layout"]["yaxis"]["range"] == pytest.approx(np.log10(shown.y.range), rel=1e-4)
     assert chart["layout"]["xaxis"]["title"]["text"] == "Iteration"
-    assert chart["data"][-1]["x"] == [None] and "(no result)" in chart["data"][-1]["name"]
+    assert places[chart["data"][-1]["x"]] == [None] and "(no result)" in chart["data"][-1]["name"]
 
 
 def test_rows_ends_and_sketches_are_charts_too(shelf, experiment):
     shelf.fill(experiment("table1"), seeds=2)
-    published, *_, ours = charts.chart(views(experiment("table1"), shelf.store())[0])["data"]
-    assert ours["x"] == [80.0] * 10 and ours["y"][0] == -0.16 and len(ours["error_x"]["array"]) == 10
-    assert published["x"][0] == 81.3 and published["y"][0] == 0.16
+    table = charts.chart(views(experiment("table1"), shelf.store())[0])
+    (published, *_, ours), places = table["data"], table["places"]
+    assert places[ours["x"]] == [80.0] * 10 and ours["y"][0] == -0.16 and len(ours["error_x"]["array"]) == 10
+    assert places[published["x"]][0] == 81.3 and published["y"][0] == 0.16
     sketch, finals = (charts.chart(one) for one in views(experiment("fig02"), shelf.store()))
     assert [note["text"] for note in sketch["layout"]["annotations"]] == ["Underfitting", "Overfitting", "optimum"]
     assert len(sketch["layout"]["shapes"]) == 1 and finals["layout"]["xaxis"]["ticktext"][0] == "0.125"

@@ -3,6 +3,8 @@
 Needs results only: no data, no JAX, no network. The same results give the same bytes.
 """
 
+import base64
+import gzip
 import importlib.util
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -48,7 +50,7 @@ def write(
     decisions = [[verdicts.decide(claim, experiments, store) for store in deciding] for claim in claims.values()]
     files = {name: data for one in shown for name, data in _files(one, figures).items()}
     content = {**pages.render(pages.Site(shown, decisions, stores, list(files))), **files, **_shared()}
-    changed = site.publish(target, {**content, "results.csv": pages.listing(stores)})
+    changed = site.publish(target, {**content, "results.csv.gz": gzip.compress(pages.listing(stores), mtime=0)})
     said = words_of_claims.summary(words_of_claims.papers(decisions))
     return f"{target / 'index.html'}: {said}; {words.counted(changed, 'file')} new or changed"
 
@@ -100,8 +102,10 @@ def _read(folder: Path, name: str, place: str) -> dict[str, bytes]:
 
 
 def _shared() -> dict[str, bytes]:
-    """Returns the files that all pages use: the style, our script, and Plotly's, from its package."""
+    """Returns the files that all pages use: the style, our script, and Plotly's, packed for ours to unpack."""
     package = importlib.util.find_spec("plotly")
     assert package and package.submodule_search_locations
     plotly = Path(package.submodule_search_locations[0]) / "package_data" / "plotly.min.js"
-    return {path.name: path.read_bytes() for path in (HERE / "style.css", HERE / "report.js", plotly)}
+    packed = base64.b64encode(gzip.compress(plotly.read_bytes(), mtime=0)).decode()
+    ours = {path.name: path.read_bytes() for path in (HERE / "style.css", HERE / "report.js")}
+    return {**ours, "plotly.js": f'const packed = "{packed}";\n'.encode()}

@@ -1,6 +1,7 @@
-"""Charts for Plotly, as plain data: {data, layout}. The page's script gives them its colours and draws them.
+"""Charts for Plotly, as plain data: {data, layout, places, hover}. The page's script gives them style and draws them.
 
-Every trace says in `meta` its layer ("mean", "seed" or "published") and the index of its colour.
+Every trace says in `meta` its layer ("mean", "seed" or "published"), the index of its colour, and what to say of it.
+Its `x` is an index in `places`, as many traces have the same ones.
 """
 
 import html
@@ -25,7 +26,12 @@ def chart(view: View) -> dict[str, Any]:
         x, words = view.mark
         layout["annotations"].append(_note(x, words, "bottom"))
         layout["shapes"] = [{"type": "line", "x0": x, "x1": x, "yref": "paper", "y0": 0, "y1": 1}]
-    return {"data": [trace for series in view.series for trace in _traces(view, series)], "layout": layout}
+    data, places = [trace for series in view.series for trace in _traces(view, series)], []
+    for trace in data:
+        places += [trace["x"]] if trace["x"] not in places else []
+        trace["x"] = places.index(trace["x"])
+    hover = {"value": _value(view), "place": "" if view.across else f"<br>{shown(view.x.label)} %{{x:.5~g}}"}
+    return {"data": data, "layout": layout, "places": places, "hover": hover}
 
 
 def _note(x: float, words: str, side: str) -> dict[str, Any]:
@@ -34,7 +40,7 @@ def _note(x: float, words: str, side: str) -> dict[str, Any]:
 
 
 def _axis(axis: Axis) -> dict[str, Any]:
-    papers = f"<br>({shown(axis.papers[0].lower())}: {axis.papers[1]:.3g} times that)" if axis.papers else ""
+    papers = f"<br>(the paper's: {axis.papers[1]:.3g} times that)" if axis.papers else ""
     found: dict[str, Any] = {
         "title": {"text": shown(axis.label) + papers, "standoff": 6},
         "automargin": True,
@@ -42,6 +48,8 @@ def _axis(axis: Axis) -> dict[str, Any]:
     }
     if axis.log:
         found |= {"type": "log", "tickformat": "~g"}
+        if axis.range and 8 < axis.range[1] / axis.range[0] < 1000:
+            found["dtick"] = "D2"  # 1, 2 and 5: all digits do not fit
     if axis.range:
         found["range"] = rounded(np.log10(axis.range) if axis.log else np.array(axis.range))
     if axis.ticks is not None:
@@ -62,14 +70,12 @@ def rounded(values: np.ndarray) -> list[float | int | None]:
 def _traces(view: View, series: Series) -> list[Trace]:
     traces, seeds = [], [f"seed {seed}" for seed in series.seeds]
     if series.published:
-        style = {"line": {"dash": "dash", "width": 1.3}, "marker": {"symbol": "square-open"}}
-        traces.append(_trace(view, series, series.published, "published", "published", **style))
+        traces.append(_trace(view, series, series.published, "published", "published"))
     if len(seeds) > 1:
-        style = {"line": {"width": 0.8}, "marker": {"size": 4}, "opacity": 0.6}
         lines = zip(seeds, series.seeds.values(), strict=True)
-        traces += [_trace(view, series, line, "seed", who, **style) for who, line in lines]
+        traces += [_trace(view, series, line, "seed", who) for who, line in lines]
     who = f"mean of {len(seeds)} seeds" if len(seeds) > 1 else "".join(seeds)
-    style = {"name": shown(series.legend), "showlegend": bool(series.legend), "line": {"width": 2}}
+    style = {"name": shown(series.legend), "showlegend": bool(series.legend)}
     traces.append(_trace(view, series, series.mean, "mean", who, **style))
     above = view.above(series)
     ends = [f"{who} diverged" for who in (f"seed {seed}" for seed in series.diverged)]
@@ -79,23 +85,26 @@ def _traces(view: View, series: Series) -> list[Trace]:
 
 def _trace(view: View, series: Series, points: Line, layer: str, who: str, **style: Any) -> Trace:
     """Returns the trace of a line or of points, which are lines where they are a mean that runs along an axis."""
-    (x, y), value, place = points, "y", f"<br>{shown(view.x.label)} %{{x:.5~g}}"
+    x, y = points
     if view.across:
-        x, y, value, place = y, x + (ASIDE if layer == "published" else -ASIDE), "x", ""
+        x, y = y, x + (ASIDE if layer == "published" else -ASIDE)
     spread = {"published": series.published_spread, "mean": series.spread}.get(layer)
-    error = {} if spread is None else {f"error_{value}": {"type": "data", "array": rounded(spread)}}
-    title = " ".join(filter(None, (f"<b>{shown(series.name)}</b>", who)))
+    error = {} if spread is None else {f"error_{_value(view)}": {"type": "data", "array": rounded(spread)}}
+    colour = 6 if view.points and layer == "published" else series.colour
+    said = " ".join(filter(None, (f"<b>{shown(series.name)}</b>", who)))
     return {
         "x": rounded(x) or [None],  # a trace without points is not in the legend
         "y": rounded(y) or [None],
         "mode": "lines" if not view.points else "lines+markers" if layer == "mean" and not view.across else "markers",
-        "meta": {"layer": layer, "colour": 6 if view.points and layer == "published" else series.colour},
+        "meta": {"layer": layer, "colour": colour, "said": said, "unit": shown(series.unit)},
         "legendgroup": f"{series.colour}",
-        "showlegend": False,
-        "hovertemplate": f"{title}<br>%{{{value}:.4g}} {shown(series.unit)}{place}<extra></extra>",
         **error,
         **style,
     }
+
+
+def _value(view: View) -> str:
+    return "x" if view.across else "y"
 
 
 def _marks(view: View, series: Series, x: np.ndarray, symbol: str, texts: list[str]) -> list[Trace]:
@@ -103,6 +112,6 @@ def _marks(view: View, series: Series, x: np.ndarray, symbol: str, texts: list[s
     if view.points or not len(x):
         return []
     marker = {"symbol": symbol, "size": 8, "line": {"width": 2}}
-    hover = f"<b>{shown(series.name)}</b> %{{text}}<extra></extra>"
-    style = {"mode": "markers", "cliponaxis": False, "marker": marker, "text": texts, "hovertemplate": hover}
+    style = {"mode": "markers", "cliponaxis": False, "marker": marker, "text": texts}
+    style["hovertemplate"] = f"<b>{shown(series.name)}</b> %{{text}}<extra></extra>"
     return [_trace(view, series, (x, np.full(len(x), view.top)), "mean", "", **style)]

@@ -14,7 +14,7 @@ from smith.analysis.verdicts import Decision
 from smith.figure import Figure, Table
 from smith.figures import points, tables, text
 from smith.figures.report import charts, claims, words
-from smith.figures.report.sections import OURS, Section, Shown
+from smith.figures.report.sections import CLUES, OURS, Section, Shown
 from smith.run import digest
 from smith.store import Store
 
@@ -114,7 +114,7 @@ def render(site: Site) -> dict[str, bytes]:
     )
     env.policies["json.dumps_kwargs"] = {"sort_keys": True, "separators": (",", ":"), "allow_nan": False}
     env.globals |= {"site": site, "words": words, "claims": claims, "rule": verdicts, "slug": slug}
-    env.globals |= {"chart": charts.chart, "text": text, "tables": tables, "points": points}
+    env.globals |= {"chart": charts.chart, "text": text, "tables": tables, "points": points, "CLUES": CLUES}
     pages = {f"{name}.html": env.get_template(f"{name}.html").render(here=name) for name in sorted(OURS)}
     for before, shown, after in zip([None, *site.shown], site.shown, [*site.shown[1:], None], strict=False):
         around = {"previous": before, "next": after}

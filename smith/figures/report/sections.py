@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from smith.analysis import calibration
+from smith.analysis.clues import FEWEST, clues
 from smith.analysis.fidelity import PanelFit
 from smith.errors import UserError
 from smith.figure import Assumption, Figure, Table
@@ -22,6 +23,7 @@ from smith.store import Result, Store
 OURS = {"index", "claims", "results"}  # names of pages that no experiment's page may have
 FACTS = {"device": "Device", "jax": "JAX", "flax": "Flax", "optax": "Optax", "python": "Python", "git_commit": "Commit",
          "matmul_precision": "Precision of products", "train_sha256": "Training data, SHA-256"}  # fmt: skip
+CLUES = ("Curve", "Seeds", "Flat to the end", "Overfits", "Underfits")
 Job = tuple[str, int]  # a trained run's description, and a seed
 
 
@@ -68,6 +70,19 @@ class Section:
     def fits(self) -> list[PanelFit]:
         """How near our curves come to the published ones, of those panels that have a result."""
         return [fit for _, fit in text.measured([self.experiment], self.store)]
+
+    @property
+    def clues(self) -> list[tuple[str, ...]]:
+        """What the early clues say of each curve of training, in how many of its seeds: cells for `CLUES`."""
+        rows = []
+        for name, run in runs_of([view for view in self.views if not view.points]).items():
+            done = [result.columns for result in self.store.results(run) if result.status == "done"]
+            said = [clues(columns) for columns in done if len(columns["test_loss"]) >= FEWEST]
+            if said:
+                flat, over = [one.plateau for one in said], [one.overfitting for one in said]
+                under = sum(one.underfitting for one in said)
+                rows.append((name, f"{len(said)}", words.places(flat), words.places(over), f"{under}"))
+        return rows
 
     @property
     def settings(self) -> tuple[dict[str, str], list[str], list[tuple[str, ...]]]:

@@ -4,6 +4,8 @@ import dataclasses
 import inspect
 import math
 import re
+import statistics
+from collections.abc import Sequence
 from typing import Any
 
 from smith.lengths import Length
@@ -26,6 +28,12 @@ def number(value: float) -> str:
 def counted(count: int, noun: str) -> str:
     """Returns "1 seed" or "2 seeds"."""
     return f"{count:,} {noun}{'s' * (count != 1)}"
+
+
+def places(found: Sequence[float | None]) -> str:
+    """Returns in how many seeds something begins, and the median of where, as a fraction of the training."""
+    there = [place for place in found if place is not None]
+    return f"{len(there)}, from {statistics.median(there):.0%} on" if there else "0"
 
 
 NONE = {
