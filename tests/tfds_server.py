@@ -24,7 +24,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from smith.data import DATASETS, SPLITS, Arrays, Split, prepare
+from smith.data import DATASETS, SPLITS, Arrays, Split, folders, prepare
 
 COUNTS: dict[Split, int] = {"train": 15, "test": 6}
 
@@ -60,6 +60,20 @@ def write_prepared(name: str, data_dir: Path) -> None:
 
     builder: Any = tfds.builder(name, data_dir=str(data_dir))
     builder._split_generators = lambda *_: {split: examples(split) for split in SPLITS}
+    builder.download_and_prepare(file_format="array_record")
+
+
+def write_imagenet(splits: dict[str, folders.Listing], data_dir: Path, broken: str = "") -> None:
+    """Writes folders of images as TFDS leaves imagenet2012, their bytes as they are; one may be no image."""
+    import tensorflow_datasets as tfds
+
+    def examples(listing: folders.Listing) -> Iterator[tuple[str, dict[str, Any]]]:
+        for name, label in zip(listing.names, listing.labels, strict=True):
+            image = b"no image" if name == broken else (listing.folder / name).read_bytes()
+            yield name, {"image": io.BytesIO(image), "label": int(label), "file_name": name}
+
+    builder: Any = tfds.builder("imagenet2012", data_dir=str(data_dir))
+    builder._split_generators = lambda *_: {split: examples(listing) for split, listing in splits.items()}
     builder.download_and_prepare(file_format="array_record")
 
 

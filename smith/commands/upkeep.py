@@ -79,8 +79,9 @@ class Prepare:
     """Decode a dataset that does not fit into memory, such as ImageNet, for training on it.
 
     The folder has train/CLASS/*.JPEG and val/CLASS/*.JPEG. The images of val may also lie there without folders, if
-    LOC_val_solution.csv or the development kit (ILSVRC2012_devkit_t12) is beside it. What an interrupted preparation
-    has done is kept. ImageNet needs 252 GB in the data folder.
+    LOC_val_solution.csv or the development kit (ILSVRC2012_devkit_t12) is beside it. Or it is imagenet2012 as TFDS
+    prepared it, as array_record. What an interrupted preparation has done is kept. ImageNet needs 252 GB in the data
+    folder.
     """
 
     name: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="NAME")] = ""

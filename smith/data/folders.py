@@ -4,10 +4,10 @@ The images of `val` may also lie there without folders (see `smith.data.validati
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 
@@ -20,10 +20,18 @@ KINDS = (".jpeg", ".jpg", ".png")
 
 
 class Listing(NamedTuple):
-    """The files of a split in the order of their paths, and their labels (N,) int32."""
+    """A split as files: their paths in the folder, in order, and their labels (N,) int32."""
 
-    paths: list[Path]
+    folder: Path
+    names: list[str]
     labels: np.ndarray
+
+    def take(self, some: slice, side: int) -> tuple[Arrays, dict[str, str]]:
+        """Returns some of the images, (N, side, side, 3), and what is wrong with files that are none, by name."""
+        names = self.names[some]
+        images, broken = decoded([self.folder / name for name in names], side)
+        good = [k for k in range(len(names)) if k not in broken]
+        return Arrays(images[good], self.labels[some][good]), {names[k]: why for k, why in broken.items()}
 
 
 def read(folder: Path, split: str, side: int) -> Arrays:
@@ -33,10 +41,10 @@ def read(folder: Path, split: str, side: int) -> Arrays:
       UserError: as `listed` does, or files that are no images; the line names them.
     """
     listing = listed(folder, split)
-    images, broken = decoded(listing.paths, side)
+    arrays, broken = listing.take(slice(None), side)
     if broken:
-        raise UserError(f"{folder}: {broken_files(folder, broken, len(images))}")
-    return Arrays(images, listing.labels)
+        raise UserError(f"{folder}: {broken_files(broken, len(listing.names))}")
+    return arrays
 
 
 def listed(folder: Path, split: str) -> Listing:
@@ -58,38 +66,43 @@ def listed(folder: Path, split: str) -> Listing:
     if odd := sorted({*classes} ^ {*named}):
         raise UserError(f"{folder}: {_some(odd)} in only one of train and val: complete the classes")
     number = {name: label for label, name in enumerate(classes)}
-    return Listing(paths, np.array([number[name] for name in named], np.int32))
+    names = [str(path.relative_to(folder)) for path in paths]
+    return Listing(folder, names, np.array([number[name] for name in named], np.int32))
 
 
-def decoded(paths: Sequence[Path], side: int) -> tuple[np.ndarray, dict[Path, str]]:
+def decoded(files: Sequence[Path | BinaryIO], side: int) -> tuple[np.ndarray, dict[int, str]]:
     """Returns images (N, side, side, 3) uint8, decoded on all cores, and what is wrong with those that are none.
 
     An image of another size is resized to the square, as the author's were, whatever its shape (bilinear, with
     antialiasing). Grey and CMYK ones become RGB.
     """
-    images, broken = np.zeros((len(paths), side, side, 3), np.uint8), dict[Path, str]()
+    from PIL import UnidentifiedImageError
+
+    images, broken = np.zeros((len(files), side, side, 3), np.uint8), dict[int, str]()
 
     def decode(number: int) -> None:
         try:
-            images[number] = _decoded(paths[number], side)
+            images[number] = _decoded(files[number], side)
+        except UnidentifiedImageError:
+            broken[number] = "no image"
         except (OSError, ValueError, SyntaxError) as error:  # what Pillow raises for bytes that it can not read
-            broken[paths[number]] = str(error)
+            broken[number] = str(error)
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        list(pool.map(decode, range(len(paths))))
-    return images, broken
+        list(pool.map(decode, range(len(files))))
+    return images, dict(sorted(broken.items()))
 
 
-def broken_files(folder: Path, broken: dict[Path, str], count: int) -> str:
+def broken_files(broken: Mapping[str, str], count: int) -> str:
     """Says which of `count` files can not be read."""
-    named = [f"{path.relative_to(folder)} ({why})" for path, why in sorted(broken.items())]
+    named = [f"{name} ({why})" for name, why in broken.items()]
     return f"{len(broken)} of {count} files can not be read: {_some(named)}"
 
 
-def _decoded(path: Path, side: int) -> np.ndarray:
+def _decoded(file: Path | BinaryIO, side: int) -> np.ndarray:
     from PIL import Image
 
-    with Image.open(path) as image:
+    with Image.open(file) as image:
         rgb = image.convert("RGB")
     return np.asarray(rgb if rgb.size == (side, side) else rgb.resize((side, side), Image.Resampling.BILINEAR))
 

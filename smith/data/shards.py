@@ -15,11 +15,12 @@ from typing import Any
 import numpy as np
 
 from smith import disk
-from smith.data import folders
+from smith.data import folders, tfds
 from smith.data.arrays import Arrays
 from smith.errors import UserError
 
 SIZE = 1024  # images in a shard
+Source = folders.Listing | tfds.Records  # of a split: `names`, and `take` for some of them
 BROKEN = 0.001  # of the files; with more of them than this a preparation ends
 
 
@@ -75,31 +76,31 @@ def read(folder: Path, split: str, side: int) -> Arrays:
 
 
 def prepare(source: Path, folder: Path, side: int, said: Callable[[str, int, int], None]) -> str:
-    """Turns ImageNet's folders into shards, on all cores, and returns a line on what there is then.
+    """Turns ImageNet, as folders or as TFDS has it, into shards, on all cores. Returns a line on what there is then.
 
     Shards that are there are kept. Files that are no images are left out and named.
 
     Args:
-      source: with train/CLASS/*.JPEG and val/CLASS/*.JPEG (see `smith.data.folders`)
+      source: with train/CLASS/*.JPEG and val/CLASS/*.JPEG (see `smith.data.folders`), or that of imagenet2012 in TFDS
       folder: where the shards go
       said: is told (split, shards done, shards in all) after each
 
-    Raises UserError: as `folders.listed` does; too little room on the disk; more than 0.1 % of the files are broken.
+    Raises UserError: as `folders.listed` and `tfds.prepared` do; too little room on the disk; more than 0.1 % of the
+      files are broken.
     """
-    listings = {split: folders.listed(source, split) for split in folders.NAMES}
+    splits = tfds.prepared(source) or {split: folders.listed(source, split) for split in folders.NAMES}
     disk.make_folder(folder, "--data-dir")
     with disk.waiting(folder / "prepare.lock"):
-        files = sum(len(listing.paths) for listing in listings.values())
+        files = sum(len(of.names) for of in splits.values())
         _check_room(folder, files * side * side * 3)
         (folder / "index.json").unlink(missing_ok=True)
-        index, broken = dict[str, Any](side=side), dict[Path, str]()
-        for split, listing in listings.items():
-            count, digest, labels = -(-len(listing.paths) // SIZE), hashlib.sha256(), np.empty(0, np.int32)
+        index, broken = dict[str, Any](side=side), dict[str, str]()
+        for split, of in splits.items():
+            count, digest, labels = -(-len(of.names) // SIZE), hashlib.sha256(), np.empty(0, np.int32)
             total = np.zeros((side, side, 3), np.int64)
             for k in range(count):
-                some = slice(k * SIZE, (k + 1) * SIZE)
-                about = _shard(folder, split, k, listing.paths[some], listing.labels[some], side)
-                broken |= {Path(name): why for name, why in json.loads(str(about["broken"])).items()}
+                about = _shard(folder, split, k, of, side)
+                broken |= json.loads(str(about["broken"]))
                 digest.update(str(about["sha256"]).encode())
                 labels = np.append(labels, about["labels"])
                 total += about["total"]
@@ -107,34 +108,33 @@ def prepare(source: Path, folder: Path, side: int, said: Callable[[str, int, int
             _write(folder / f"{split}.npz", labels=labels, mean=total / max(1, len(labels)))
             index[split] = {"shards": count, "sha256": digest.hexdigest()}
         if len(broken) > BROKEN * files:
-            raise UserError(f"{source}: {folders.broken_files(source, broken, files)}; at most 0.1 % may be")
+            raise UserError(f"{source}: {folders.broken_files(broken, files)}; at most 0.1 % may be")
         with disk.whole(folder / "index.json") as part:
             part.write_text(json.dumps(index, indent=1))
-    left_out = f"; left out: {folders.broken_files(source, broken, files)}" if broken else ""
+    left_out = f"; left out: {folders.broken_files(broken, files)}" if broken else ""
     return f"{folder}: {files - len(broken):,} images of {side} x {side} pixels{left_out}"
 
 
-def _shard(folder: Path, split: str, k: int, paths: list[Path], labels: np.ndarray, side: int) -> dict[str, np.ndarray]:
+def _shard(folder: Path, split: str, k: int, source: Source, side: int) -> dict[str, np.ndarray]:
     """Returns what is known of a shard: labels, sum of its images, broken files, digest. Makes it if need be."""
-    file, of = _images(folder, split, k), hashlib.sha256("\n".join(map(str, [side, *paths])).encode()).hexdigest()
+    file, some = _images(folder, split, k), slice(k * SIZE, (k + 1) * SIZE)
+    of = hashlib.sha256("\n".join([str(side), *source.names[some]]).encode()).hexdigest()
     try:
         about = _about(file.with_suffix(".npz"))
         if str(about["of"]) == of and len(np.load(file, mmap_mode="r")) == len(about["labels"]):
             return about
     except (OSError, ValueError, KeyError):
         pass  # there is none, or none that can be read
-    images, broken = folders.decoded(paths, side)
-    good = [path not in broken for path in paths]
-    images, labels = images[good], labels[good]
+    arrays, broken = source.take(some, side)
     about = {
-        "labels": labels,
-        "total": images.sum(axis=0, dtype=np.int64),
-        "broken": np.array(json.dumps({str(path): why for path, why in broken.items()})),
-        "sha256": np.array(Arrays(images, labels).sha256),
+        "labels": arrays.labels,
+        "total": arrays.images.sum(axis=0, dtype=np.int64),
+        "broken": np.array(json.dumps(broken)),
+        "sha256": np.array(arrays.sha256),
         "of": np.array(of),
     }
     with disk.whole(file) as part, part.open("wb") as stream:
-        np.save(stream, images)
+        np.save(stream, arrays.images)
     _write(file.with_suffix(".npz"), **about)
     return about
 

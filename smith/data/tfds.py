@@ -5,15 +5,17 @@ prepared it does not. Both are imported where they are used, because that takes 
 """
 
 import contextlib
+import io
 import logging
 import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from smith.data import folders
 from smith.data.arrays import Arrays
 from smith.errors import UserError
 
@@ -55,6 +57,49 @@ def _decode(source: Any) -> Arrays:
         images[places] = [record["image"] for record in records]
         labels[places] = [record["label"] for record in records]
     return Arrays(images, labels)
+
+
+class Records(NamedTuple):
+    """A split of a dataset that TFDS prepared, its images still encoded.
+
+    source: its records; names: what each is called in a message
+    """
+
+    source: Any
+    names: list[str]
+
+    def take(self, some: slice, side: int) -> tuple[Arrays, dict[str, str]]:
+        """Returns some of the images, as `folders.Listing.take` does."""
+        records = self.source.__getitems__([*range(len(self.names))[some]])
+        images, broken = folders.decoded([io.BytesIO(record["image"]) for record in records], side)
+        good = [k for k in range(len(records)) if k not in broken]
+        labels = np.array([records[k]["label"] for k in good], np.int32)
+        return Arrays(images[good], labels), {self.names[some][k]: why for k, why in broken.items()}
+
+
+def prepared(folder: Path) -> dict[str, Records] | None:
+    """Returns the splits of ImageNet as TFDS prepared it, or None if the folder is none of its.
+
+    folder: a version's, or that of the dataset with one version in it, such as imagenet2012
+
+    Raises UserError: it can not be read, or is in another format than ArrayRecord.
+    """
+    if not (facts := [*folder.glob("dataset_info.json"), *sorted(folder.glob("*/dataset_info.json"))]):
+        return None
+    place = facts[-1].parent
+    try:
+        with _quiet():
+            import tensorflow_datasets as tfds
+
+            builder: Any = tfds.builder_from_directory(place)
+            found = {}
+            for split, name in (("train", "train"), ("test", "validation")):
+                source = builder.as_data_source(name, decoders={"image": tfds.decode.SkipDecoding()})
+                found[split] = Records(source, [f"{builder.info.full_name} {name} {k}" for k in range(len(source))])
+            return found
+    except Exception as error:
+        remedy = "TFDS has to prepare it with file_format='array_record'"
+        raise UserError(f"can not read {place} ({_cause(error)}): {remedy}") from error
 
 
 def _import_tensorflow() -> None:

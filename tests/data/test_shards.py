@@ -1,9 +1,11 @@
 """Datasets that are streamed: prepared from folders in ImageNet's layout, and trained on as if they were in memory."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
+import tfds_server
 from PIL import Image
 
 from smith import Constant, Run, iterations
@@ -100,6 +102,36 @@ def test_a_preparation_that_was_interrupted_goes_on(source, prepared, monkeypatc
     assert {path.name for path in (prepared / "small-shards").glob("*.np?")} == whole.keys()
     assert (prepared / "small-shards" / "train-00003.npy").read_bytes() == whole["train-00003.npy"]
     select(Selection("small-shards"), "train", prepared)
+
+
+def test_tfds_own_imagenet_is_prepared_too(source, prepared, tmp_path, capsys):
+    """Its records as TFDS writes them, images of any size and one that is broken; the order is TFDS's own."""
+    sources = {"train": folders.listed(source, "train"), "validation": folders.listed(source, "test")}
+    tfds_server.write_imagenet(sources, tmp_path / "tfds", broken="train/n1/03.JPEG")
+    args = ["prepare", "small-shards", str(tmp_path / "tfds" / "imagenet2012"), "--data-dir", str(tmp_path / "other")]
+    with pytest.raises(SystemExit):
+        main(args)
+    assert "1 of 72 files can not be read: imagenet2012/5.1.0 train 43 (no image)" in capsys.readouterr().err
+    for place in ("tfds", "other"):
+        shutil.rmtree(tmp_path / place)
+    tfds_server.write_imagenet(sources, tmp_path / "tfds")
+    main(args)
+    assert "72 images of 20 x 20 pixels" in capsys.readouterr().out
+    for split, count in (("train", 60), ("test", 12)):
+        ours, theirs = (select(Selection("small-shards"), split, place) for place in (prepared, tmp_path / "other"))
+        both = (zip(one.images[np.arange(count)], one.labels, strict=True) for one in (ours, theirs))
+        found, expected = (sorted((image.tobytes(), int(label)) for image, label in pairs) for pairs in both)
+        assert found == expected and len(set(found)) == count
+
+
+def test_tfds_imagenet_in_another_format_says_so(source, tmp_path):
+    sources = {"train": folders.listed(source, "train"), "validation": folders.listed(source, "test")}
+    tfds_server.write_imagenet(sources, tmp_path / "tfds")
+    facts = next((tmp_path / "tfds").glob("*/*/dataset_info.json"))
+    facts.write_text(facts.read_text().replace("array_record", "tfrecord"))
+    with pytest.raises(UserError, match=r"can not read .*imagenet2012/5.1.0 .*file_format='array_record'") as told:
+        shards.prepare(tmp_path / "tfds" / "imagenet2012", tmp_path / "small-shards", SIDE, lambda *_: None)
+    assert "\n" not in str(told.value)
 
 
 def test_other_files_are_decoded_anew(source, prepared):
