@@ -3,6 +3,7 @@
 The images of `val` may also lie there without folders (see `smith.data.validation`).
 """
 
+import io
 import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -91,6 +92,18 @@ def decoded(files: Sequence[Path | BinaryIO], side: int) -> tuple[np.ndarray, di
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         list(pool.map(decode, range(len(files))))
     return images, dict(sorted(broken.items()))
+
+
+def encoded(images: np.ndarray, quality: int) -> list[bytes]:
+    """Returns images (N, side, side, 3) uint8 as JPEG files, encoded on all cores."""
+    from PIL import Image
+
+    def encode(image: np.ndarray) -> bytes:
+        Image.fromarray(image).save(stream := io.BytesIO(), "JPEG", quality=quality)
+        return stream.getvalue()
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        return list(pool.map(encode, images))
 
 
 def broken_files(broken: Mapping[str, str], count: int) -> str:

@@ -1,14 +1,16 @@
-"""Datasets that do not fit into memory: shards of decoded images on a disk, made once and read by memory map.
+"""Datasets that do not fit into memory: shards of images on a disk, made once.
 
-A shard is a file of 1,024 images, `train-00000.npy`, and one of what belongs to it, `train-00000.npz`; `train.npz` has
-all labels and the mean image. The index is written last, so a preparation that was interrupted is never taken for a
+A shard is a file of 1,024 images and one of what belongs to it, `train-00000.npz`; `train.npz` has all labels and the
+mean image. The images are pixels, read by memory map (`train-00000.npy`), or JPEG files, decoded while training
+(`train-00000.array_record`). The index is written last, so a preparation that was interrupted is never taken for a
 whole one: the same command goes on with it.
 """
 
 import hashlib
+import io
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,7 @@ from smith.data.arrays import Arrays
 from smith.errors import UserError
 
 SIZE = 1024  # images in a shard
+SMALLER = 7  # about so many times JPEG files of quality 95 take less room than pixels
 Source = folders.Listing | tfds.Records  # of a split: `names`, and `take` for some of them
 BROKEN = 0.001  # of the files; with more of them than this a preparation ends
 
@@ -49,6 +52,26 @@ class Shards:
         return found
 
 
+class Jpegs(Shards):
+    """The same of images that are kept as JPEG files: `images[rows]` decodes them, on all cores."""
+
+    def __init__(self, paths: list[str], side: int, mean: np.ndarray, sha256: str) -> None:
+        from array_record.python.array_record_data_source import ArrayRecordDataSource
+
+        self._records, self.mean, self.sha256 = ArrayRecordDataSource(paths), mean, sha256
+        self.shape = (len(self._records), side, side, 3)
+
+    def __getitem__(self, rows: np.ndarray) -> np.ndarray:
+        found, broken = _decoded(self._records.__getitems__([int(row) for row in rows]), self.shape[1])
+        if broken:
+            raise UserError(f"image {rows[min(broken)]} of a prepared dataset is damaged: prepare it again")
+        return found
+
+
+def _decoded(files: Sequence[bytes], side: int) -> tuple[np.ndarray, dict[int, str]]:
+    return folders.decoded([io.BytesIO(file) for file in files], side)
+
+
 def read(folder: Path, split: str, side: int) -> Arrays:
     """Returns a split of a prepared dataset: `Shards` and labels (N,) int32, in the order of the files' paths.
 
@@ -65,17 +88,23 @@ def read(folder: Path, split: str, side: int) -> Arrays:
     if index["side"] != side:
         raise UserError(f"{folder} has images of {index['side']} pixels, not {side}: {remedy}")
     try:
-        parts = [np.load(_images(folder, split, k), mmap_mode="r") for k in range(index[split]["shards"])]
-        about = _about(folder / f"{split}.npz")
-        if sum(map(len, parts)) != len(about["labels"]):
+        about, sha256 = _about(folder / f"{split}.npz"), index[split]["sha256"]
+        paths = [_images(folder, split, k, index.get("jpeg")) for k in range(index[split]["shards"])]
+        images: Any
+        if index.get("jpeg"):
+            images = Jpegs([str(path) for path in paths], side, about["mean"], sha256)
+        else:
+            images = Shards([np.load(path, mmap_mode="r") for path in paths], about["mean"], sha256)
+        if len(images) != len(about["labels"]):
             raise ValueError("images and labels do not fit together")
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
         raise UserError(f"{folder}: a file of {split} is damaged ({error}): {remedy}") from error
-    images: Any = Shards(parts, about["mean"], index[split]["sha256"])
     return Arrays(images, about["labels"])
 
 
-def prepare(source: Path, folder: Path, side: int, said: Callable[[str, int, int], None]) -> str:
+def prepare(
+    source: Path, folder: Path, side: int, said: Callable[[str, int, int], None], jpeg: int | None = None
+) -> str:
     """Turns ImageNet, as folders or as TFDS has it, into shards, on all cores. Returns a line on what there is then.
 
     Shards that are there are kept. Files that are no images are left out and named.
@@ -84,6 +113,7 @@ def prepare(source: Path, folder: Path, side: int, said: Callable[[str, int, int
       source: with train/CLASS/*.JPEG and val/CLASS/*.JPEG (see `smith.data.folders`), or that of imagenet2012 in TFDS
       folder: where the shards go
       said: is told (split, shards done, shards in all) after each
+      jpeg: the quality of the JPEG files that the images are kept as; None for pixels
 
     Raises UserError: as `folders.listed` and `tfds.prepared` do; too little room on the disk; more than 0.1 % of the
       files are broken.
@@ -92,14 +122,14 @@ def prepare(source: Path, folder: Path, side: int, said: Callable[[str, int, int
     disk.make_folder(folder, "--data-dir")
     with disk.waiting(folder / "prepare.lock"):
         files = sum(len(of.names) for of in splits.values())
-        _check_room(folder, files * side * side * 3)
+        _check_room(folder, files * side * side * 3 // (SMALLER if jpeg else 1), jpeg)
         (folder / "index.json").unlink(missing_ok=True)
-        index, broken = dict[str, Any](side=side), dict[str, str]()
+        index, broken = dict[str, Any](side=side, jpeg=jpeg), dict[str, str]()
         for split, of in splits.items():
             count, digest, labels = -(-len(of.names) // SIZE), hashlib.sha256(), np.empty(0, np.int32)
             total = np.zeros((side, side, 3), np.int64)
             for k in range(count):
-                about = _shard(folder, split, k, of, side)
+                about = _shard(folder, split, k, of, side, jpeg)
                 broken |= json.loads(str(about["broken"]))
                 digest.update(str(about["sha256"]).encode())
                 labels = np.append(labels, about["labels"])
@@ -115,32 +145,52 @@ def prepare(source: Path, folder: Path, side: int, said: Callable[[str, int, int
     return f"{folder}: {files - len(broken):,} images of {side} x {side} pixels{left_out}"
 
 
-def _shard(folder: Path, split: str, k: int, source: Source, side: int) -> dict[str, np.ndarray]:
+def _shard(folder: Path, split: str, k: int, source: Source, side: int, jpeg: int | None) -> dict[str, np.ndarray]:
     """Returns what is known of a shard: labels, sum of its images, broken files, digest. Makes it if need be."""
-    file, some = _images(folder, split, k), slice(k * SIZE, (k + 1) * SIZE)
-    of = hashlib.sha256("\n".join([str(side), *source.names[some]]).encode()).hexdigest()
+    file, some = _images(folder, split, k, jpeg), slice(k * SIZE, (k + 1) * SIZE)
+    of = hashlib.sha256("\n".join([f"{side} {jpeg}", *source.names[some]]).encode()).hexdigest()
     try:
         about = _about(file.with_suffix(".npz"))
-        if str(about["of"]) == of and len(np.load(file, mmap_mode="r")) == len(about["labels"]):
+        if str(about["of"]) == of and file.is_file() and file.stat().st_size == about["bytes"]:
             return about
     except (OSError, ValueError, KeyError):
         pass  # there is none, or none that can be read
-    arrays, broken = source.take(some, side)
+    (images, labels), broken = source.take(some, side)
+    with disk.whole(file) as part:
+        if jpeg:
+            images = _write_jpegs(part, images, jpeg)
+        else:
+            with part.open("wb") as stream:
+                np.save(stream, images)
     about = {
-        "labels": arrays.labels,
-        "total": arrays.images.sum(axis=0, dtype=np.int64),
+        "labels": labels,
+        "total": images.sum(axis=0, dtype=np.int64),
         "broken": np.array(json.dumps(broken)),
-        "sha256": np.array(arrays.sha256),
+        "sha256": np.array(Arrays(images, labels).sha256),
         "of": np.array(of),
+        "bytes": np.array(file.stat().st_size),
     }
-    with disk.whole(file) as part, part.open("wb") as stream:
-        np.save(stream, arrays.images)
     _write(file.with_suffix(".npz"), **about)
     return about
 
 
-def _images(folder: Path, split: str, k: int) -> Path:
-    return folder / f"{split}-{k:05d}.npy"
+def _write_jpegs(path: Path, images: np.ndarray, quality: int) -> np.ndarray:
+    """Writes images as JPEG files and returns them as they come back."""
+    from array_record.python.array_record_module import ArrayRecordWriter
+
+    files, writer = folders.encoded(images, quality), ArrayRecordWriter(str(path), "group_size:1")
+    for file in files:
+        writer.write(file)
+    writer.close()
+    return _decoded(files, images.shape[1])[0]
+
+
+def _images(folder: Path, split: str, k: int, jpeg: int | None) -> Path:
+    return folder / f"{split}-{k:05d}.{_ending(jpeg)}"
+
+
+def _ending(jpeg: int | None) -> str:
+    return "array_record" if jpeg else "npy"
 
 
 def _about(path: Path) -> dict[str, np.ndarray]:
@@ -153,8 +203,8 @@ def _write(path: Path, **arrays: Any) -> None:
         np.savez(stream, **arrays)
 
 
-def _check_room(folder: Path, needed: int) -> None:
-    needed -= sum(path.stat().st_size for path in disk.matching(folder, "*.npy"))
+def _check_room(folder: Path, needed: int, jpeg: int | None) -> None:
+    needed -= sum(path.stat().st_size for path in disk.matching(folder, f"*.{_ending(jpeg)}"))
     if needed > (free := shutil.disk_usage(folder).free):
         needs = f"{folder} needs {needed / 1e9:.1f} GB and has {free / 1e9:.1f}"
         raise UserError(f"{needs}: say with --data-dir where there is room")

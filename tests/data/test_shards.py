@@ -1,5 +1,6 @@
 """Datasets that are streamed: prepared from folders in ImageNet's layout, and trained on as if they were in memory."""
 
+import hashlib
 import json
 import shutil
 
@@ -85,6 +86,61 @@ def test_a_run_on_shards_goes_through_the_command(prepared, tmp_path, capsys, mo
     )
     main(["run", "mine.py", "--scale", "paper", "--seeds", "1", "--data-dir", str(prepared), "--no-draw"])
     assert "1 run trained" in capsys.readouterr().out
+
+
+@pytest.fixture
+def as_jpeg(source, tmp_path, capsys):
+    main(["prepare", "small-shards", str(source), "--jpeg", "95", "--data-dir", str(tmp_path)])
+    assert "72 images of 20 x 20 pixels" in capsys.readouterr().out
+    return tmp_path
+
+
+def test_jpeg_files_are_decoded_as_they_are_asked_for(source, as_jpeg):
+    folder = as_jpeg / "small-shards"
+    assert {path.suffix for path in folder.glob("t*-0*")} == {".array_record", ".npz"}
+    for split in SPLITS:
+        found, expected = select(Selection("small-shards"), split, as_jpeg), folders.read(source, split, SIDE)
+        rows = np.random.default_rng(1).permutation(len(expected.labels))
+        assert found.images.shape == expected.images.shape
+        colours = [images[rows].mean((1, 2)) for images in (found.images, expected.images)]
+        np.testing.assert_allclose(*colours, atol=2)  # JPEG blurs the noise that these images are
+        np.testing.assert_array_equal(found.labels, expected.labels)
+        whole = found.images[np.arange(len(rows))]
+        np.testing.assert_allclose(found.images.mean, whole.mean(axis=0), rtol=1e-12)
+        shards_of = [whole[k : k + shards.SIZE] for k in range(0, len(whole), shards.SIZE)]
+        labels = [found.labels[k : k + shards.SIZE] for k in range(0, len(whole), shards.SIZE)]
+        digests = [Arrays(*both).sha256 for both in zip(shards_of, labels, strict=True)]
+        assert found.sha256 == hashlib.sha256("".join(digests).encode()).hexdigest()
+
+
+def test_training_on_jpeg_files(as_jpeg):
+    run = Run(
+        "small-shards", "shallow3", 16, crop=16, length=iterations(4), lr=Constant(0.01), test_every=iterations(2)
+    )
+    problem = feed.put("small-shards", **{split: select(Selection("small-shards"), split, as_jpeg) for split in SPLITS})
+    rows = [point.row for point in train(run, 0, problem) if point.row]
+    assert len(rows) == 2 and all(np.isfinite(row["test_loss"]) for row in rows)
+
+
+def test_jpeg_files_that_are_not_whole_are_told_and_made_again(source, as_jpeg):
+    folder = as_jpeg / "small-shards"
+    file = folder / "train-00002.array_record"
+    whole = file.read_bytes()
+    file.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(UserError, match="prepare") as told:
+        select(Selection("small-shards"), "train", as_jpeg).images[np.arange(60)]
+    assert "\n" not in str(told.value)
+    shards.prepare(source, folder, SIDE, lambda *_: None, jpeg=95)
+    assert file.read_bytes() == whole
+    shards.prepare(source, folder, SIDE, lambda *_: None)  # as pixels instead
+    assert type(select(Selection("small-shards"), "train", as_jpeg).images) is shards.Shards
+
+
+@pytest.mark.parametrize("quality", ["0", "101"])
+def test_a_quality_that_jpeg_has_not_is_refused(source, tmp_path, capsys, quality):
+    with pytest.raises(SystemExit) as ended:
+        main(["prepare", "small-shards", str(source), "--jpeg", quality, "--data-dir", str(tmp_path)])
+    assert ended.value.code == 2 and "the quality is from 1 to 95" in capsys.readouterr().err
 
 
 def test_a_preparation_that_was_interrupted_goes_on(source, prepared, monkeypatch):
