@@ -44,8 +44,8 @@ class Panel:
     label: the paper's letter
     curves: a run for every curve, under its name in the legend, which is the name of the published series too
     x: the horizontal axis: a column of the results, such as "iteration", "learning_rate" or "momentum"
-    y: the vertical axis: a metric, "train_loss" or "loss_gap"; with several, each is a curve of its own, named
-      "Loss; <name>" and "Accuracy; <name>"
+    y: the vertical axis: a metric, "train_loss", "test_error" or "loss_gap"; with several, each is a curve of its own,
+      named "Loss; <name>" and "Accuracy; <name>"
     ylim, xlim: the paper's ranges, in the paper's iterations; xlim is where the runs are, if not given
     title: what the panel shows; the settings that its runs share, if not given
     log: whether the vertical axis is logarithmic; if not given, where a loss is shown

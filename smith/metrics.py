@@ -119,17 +119,20 @@ def total(function: "Function", outputs: "Array", labels: "Array") -> "Array":
 ALWAYS = ("test_loss", "test_accuracy")
 _SINCE = "nats; mean over the iterations since the last test"
 _GAP = "nats; test loss minus training loss"
+_SHARE = "fraction of the test images; one minus the accuracy"
 _EDGE = "times 2 (1 + momentum), where gradient descent with momentum becomes unstable"
 _TRAINING, _DIFFERENCE, _STABILITY = "Training loss", "Test loss - training loss", "LR x sharpness"
 _DERIVED = {
     "train_loss": Quantity("train_loss", _SINCE, f"{_TRAINING} (nats)", _TRAINING, math.log, logarithm=True),
     "loss_gap": Quantity("loss_gap", _GAP, f"{_DIFFERENCE} (nats)", _DIFFERENCE, lambda classes: 0.0),
+    "test_error": Quantity("test_error", _SHARE, "Test error (fraction)", "Error", lambda n: 1 - 1 / n, logarithm=True),
     "stability": Quantity(
         "stability", _EDGE, f"{_STABILITY} / 2 (1 + momentum)", _STABILITY, lambda classes: math.nan, logarithm=True
     ),
 }
 FORMULAS: "dict[str, Callable[[Mapping[str, np.ndarray]], np.ndarray]]" = {  # of the columns of a result
     "loss_gap": lambda columns: columns["test_loss"] - columns["train_loss"],
+    "test_error": lambda columns: 1 - columns["test_accuracy"],
     "stability": lambda columns: _stability(columns["learning_rate"], columns["sharpness"], columns["momentum"]),
 }
 

@@ -11,23 +11,24 @@ from smith.train.engines import ENGINES, NOTICE
 
 Engine = Annotated[str, choice("--engine", *ENGINES)]
 Count = Annotated[int, number("--workers", 10_000)]
-Gpus = Annotated[int, number("--gpus", 1_000)]
 Cpus = Annotated[int, number("--cpus", 1_000)]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Submit(Training):
-    """Start workers under Slurm: each is a `smith run`, and is started again when its time is up.
+    """Start workers under Slurm or on a Ray cluster: each is a `smith run`, and is started again when it is cut off.
 
-    They share the runs that have no result yet, by way of the folder of results.
+    They share the runs that have no result yet, by way of the folder of results. With Ray the command lasts as long as
+    they do.
     """
 
     names: Names = ()
-    engine: Engine = "slurm"  # what starts the workers: Slurm, or this machine without it
+    engine: Engine = "slurm"  # what starts the workers: Slurm, Ray, or this machine without them
     workers: Count = 8  # how many; never more than there are runs
-    time: str = "4h"  # after which a worker is started again, from its checkpoint; at least 5m
+    time: str = "4h"  # after which Slurm starts a worker again, from its checkpoint; at least 5m
     partition: str = ""  # of Slurm
-    gpus: Gpus = 0  # GPUs of a worker
+    address: str = ""  # of a Ray cluster; without it, one on this machine
+    gpus: float = 0  # GPUs of a worker; with Ray it may be a part of one
     cpus: Cpus = 0  # cores of a worker
 
     def __call__(self) -> None:
@@ -38,6 +39,8 @@ class Submit(Training):
             raise UserError(f"--time {self.time}: give at least 5m; a worker needs {NOTICE} s to stop")
         if not self.workers:
             raise UserError("--workers 0: give at least 1")
+        if self.gpus < 0 or (self.engine != "ray" and self.gpus % 1):
+            raise UserError(f"--gpus {self.gpus:g}: give a whole number from 0; with --engine ray also a part of one")
         if self.cluster:
             raise UserError(
                 "--cluster is for the processes of one run: leave it out, workers share runs and not batches"
@@ -47,12 +50,13 @@ class Submit(Training):
         planned = jobs_of(found, store, seeds)
         if not (left := len(jobs.missing(planned, store))):
             return print(f"nothing to train: {len(planned)} runs were there")
-        folder = store.folder / "workers"
-        resources = {"timeout_min": round(limit / 60), "gpus_per_node": self.gpus, "cpus_per_task": self.cpus}
+        folder, workers = store.folder / "workers", min(self.workers, left)
+        words, watch = self.arguments(self.names), f"smith status {' '.join(self.names)} --scale {store.scale.name}"
+        watch = f"what they say is in {folder}; {watch} --seeds {seeds} --watch says how far they are"
+        if self.engine == "ray":
+            print(f"{left} runs for {workers} workers; {watch}", flush=True)
+            return engines.submit_to_ray(words, workers, folder, self.address, self.gpus, self.cpus)
+        resources = {"timeout_min": round(limit / 60), "gpus_per_node": int(self.gpus), "cpus_per_task": self.cpus}
         slurm = {"slurm_partition": self.partition, "slurm_signal_delay_s": NOTICE}
-        started = engines.submit(
-            self.arguments(self.names), min(self.workers, left), self.engine, folder, **resources, **slurm
-        )
-        print(f"{left} runs for {len(started)} workers: {', '.join(job.job_id for job in started)}")
-        watch = f"smith status {' '.join(self.names)} --scale {store.scale.name} --seeds {seeds} --watch"
-        print(f"what they say is in {folder}; {watch} says how far they are")
+        started = engines.submit(words, workers, self.engine, folder, **resources, **slurm)
+        print(f"{left} runs for {len(started)} workers: {', '.join(job.job_id for job in started)}\n{watch}")

@@ -1,12 +1,14 @@
-"""The same command many times, started elsewhere: by Slurm, or as processes of this machine. The engine is submitit.
+"""The same command many times, started elsewhere: by Slurm, on a Ray cluster, or as processes of this machine.
 
 An engine starts workers, and starts them again when their time is up. It knows nothing of the runs: each worker is a
 plain `smith run`, and the locks in the folder of results share the runs out. What a worker leaves undone, another one
-takes up from its checkpoint.
+takes up from its checkpoint. Slurm and this machine are submitit's business.
 """
 
 import os
+import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -16,7 +18,7 @@ from typing import Any
 
 from smith.errors import UserError
 
-ENGINES = ("slurm", "local")
+ENGINES = ("slurm", "ray", "local")
 RESTARTS = 1_000  # times that a worker may use up its time
 NOTICE = 90  # seconds between the signal that the time is up and the end
 
@@ -58,7 +60,7 @@ def submit(words: Sequence[str], workers: int, engine: str, folder: Path, **reso
 
     Args:
       words: of `smith`, such as run fig07.
-      engine: of `ENGINES`.
+      engine: "slurm" or "local".
       folder: for what the workers say.
       resources: parameters of `submitit.AutoExecutor`; those that are 0 or "" are left to the engine.
 
@@ -79,3 +81,53 @@ def submit(words: Sequence[str], workers: int, engine: str, folder: Path, **reso
         raise UserError(
             f"{engine} does not take the workers ({line}); --engine local starts them on this machine"
         ) from error
+
+
+def submit_to_ray(words: Sequence[str], workers: int, folder: Path, address: str, gpus: float, cpus: int) -> None:
+    """Starts workers on a Ray cluster, and waits for their end.
+
+    A worker that is lost, with its machine or by a signal, is started again.
+
+    Args:
+      words: of `smith`, such as run fig07.
+      folder: for what the workers say.
+      address: of the cluster; empty for one on this machine, that ends with the workers.
+      gpus, cpus: of a worker; a part of a GPU is shared.
+
+    Raises UserError: Ray is not installed, or can not be reached; the cluster has too little; a worker ended badly.
+    """
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    try:
+        import ray
+    except ModuleNotFoundError as error:
+        raise UserError("--engine ray needs Ray: pip install 'ray>=2.40'") from error
+    share = {"XLA_PYTHON_CLIENT_MEM_FRACTION": f"{0.9 * gpus:g}"} if 0 < gpus < 1 else {}
+    needs = {"CPU": cpus or 1, "GPU": gpus}
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        if at := re.fullmatch(r"(?:ray://)?(.+):(\d+)", address):  # Ray itself ends the process where nobody answers
+            socket.create_connection((at[1], int(at[2])), timeout=10).close()
+        ray.init(address or "local", include_dashboard=None if address else False, logging_level="ERROR")
+        here = ray.cluster_resources()
+        if not address and (short := [f"{n:g} {kind}" for kind, n in needs.items() if n > here.get(kind, 0)]):
+            raise UserError(f"this machine has no {' and '.join(short)} for a worker: ask for less")
+        work = ray.remote(num_cpus=needs["CPU"], num_gpus=gpus, max_retries=-1)(_work)
+        ray.get([work.remote(words, os.getcwd(), folder / f"ray-{k}.log", share) for k in range(workers)])
+    except (OSError, ValueError) as error:
+        raise UserError(f"--address {address}: no Ray cluster is to be had there ({error})") from error
+    except ray.exceptions.RayTaskError as error:
+        raise UserError(f"{error.cause}; what the workers said is in {folder}") from error
+    finally:
+        ray.shutdown()
+
+
+def _work(words: Sequence[str], place: str, log: Path, environment: dict[str, str]) -> None:
+    """Does a worker's work, again if a signal ended it. Raises RuntimeError if it ends badly by itself."""
+    command = [sys.executable, "-m", "smith", *words]
+    for _ in range(RESTARTS):
+        with log.open("ab") as said:
+            status = subprocess.run(command, cwd=place, env={**os.environ, **environment}, stdout=said, stderr=said)
+        if status.returncode >= 0:
+            break
+    if status.returncode:
+        raise RuntimeError(f"smith {' '.join(words)} ended with status {status.returncode}")

@@ -14,8 +14,14 @@ X = np.arange(200, 1_001, 200)
 
 @pytest.mark.parametrize(
     ("column", "value"),
-    [("test_loss", np.log(10)), ("train_loss", np.log(10)), ("test_accuracy", 0.1), ("loss_gap", 0)],
-)
+    [
+        ("test_loss", np.log(10)),
+        ("train_loss", np.log(10)),
+        ("test_accuracy", 0.1),
+        ("test_error", 0.9),
+        ("loss_gap", 0),
+    ],
+)  # fmt: skip
 def test_guessing(column, value):
     assert guess(RUN, column) == pytest.approx(value)
     assert guess(RUN.replace(data="cifar100", network="resnet-8"), "test_accuracy") == 0.01

@@ -54,6 +54,7 @@ def test_what_is_written_is_read_back(written, small_run):
         assert result[name].dtype == np.float64
         assert result[name].tolist() == given[name].tolist() == [row[name] for row in made_up_rows()]
     assert result["loss_gap"] == pytest.approx(result["test_loss"] - result["train_loss"])
+    assert result["test_error"] == pytest.approx(1 - result["test_accuracy"])
 
 
 def test_a_result_has_a_column_for_each_further_metric_of_its_run(tmp_path, small_run):

@@ -1,6 +1,7 @@
 """Workers that an engine starts: submitit's own, on this machine."""
 
 import contextlib
+import importlib.util
 import json
 import os
 import re
@@ -85,6 +86,59 @@ def test_runs_are_trained_once_though_workers_are_killed(submit, capsys):
     assert len(done) == len({*done}) >= len(runs) - 2  # a worker that is killed may not have said its last run
     for controller in controllers:
         wait(controller)
+
+
+@pytest.fixture
+def on_ray(tmp_path, data_dir, monkeypatch):
+    """Starts `smith submit --engine ray` for runs, and returns the process."""
+    if not importlib.util.find_spec("ray"):
+        pytest.skip("needs Ray: pip install ray")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([search_path(), *sys.path]))
+    monkeypatch.chdir(tmp_path)
+
+    def start(runs, workers: int, *more: str) -> subprocess.Popen[str]:
+        Path("mine.py").write_text(EXPERIMENT.format([run.to_json() for run in runs]))
+        options = ["--scale", "paper", "--seeds", "1", "--data-dir", str(data_dir), "--checkpoint-every", "0s", *more]
+        words = [sys.executable, "-m", "smith", "submit", "mine.py", "--engine", "ray", "--workers", str(workers)]
+        return subprocess.Popen([*words, *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+    return start
+
+
+@pytest.mark.slow
+def test_runs_are_trained_once_on_ray_though_workers_are_killed(on_ray):
+    runs = [SMALL_RUN.replace(lr=0.001 * k, length=iterations(100)) for k in range(1, 21)]
+    command = on_ray(runs, 2)
+    until(lambda: len(results()) >= 2, 200)
+    found = subprocess.run(["pgrep", "-f", "smith run mine.py"], capture_output=True, text=True).stdout.split()
+    assert len(found) == 2
+    os.kill(int(found[0]), signal.SIGKILL)
+    out, err = command.communicate(timeout=600)
+    assert command.returncode == 0, err
+    assert "20 runs for 2 workers; what they say is in" in out and len(results()) == len(runs)
+    said = "".join(path.read_text() for path in Path("results/paper/workers").glob("ray-*.log"))
+    done = re.findall(r"^(?:done|diverged) +(\S+)", said, re.MULTILINE)
+    assert len(done) == len({*done}) >= len(runs) - 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("more", "line"),
+    [
+        (["--gpus", "0.5"], "this machine has no 0.5 GPU for a worker: ask for less"),
+        (["--devices", "7"], "ended with status 2; what the workers said is in"),
+        (["--address", "127.0.0.1:1"], "--address 127.0.0.1:1: no Ray cluster is to be had there"),
+    ],
+)
+def test_what_ray_can_not_do_is_one_line(on_ray, more, line):
+    out, err = on_ray([SMALL_RUN], 1, *more).communicate(timeout=300)
+    assert line in err and "Traceback" not in err, err
+
+
+def test_there_has_to_be_a_ray(monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(UserError, match="--engine ray needs Ray: pip install"):
+        engines.submit_to_ray(["run", "fig14"], 1, tmp_path, "", 0, 0)
 
 
 def test_there_has_to_be_a_slurm(monkeypatch, tmp_path):
