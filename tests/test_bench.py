@@ -1,11 +1,13 @@
-"""scripts/bench.py: that both sides do the same work, what is measured without PyTorch, and how it takes mistakes."""
+"""scripts/bench*.py: that both sides do the same work, what is measured without PyTorch, and how it takes mistakes."""
 
 import dataclasses
+import sys
 
 import numpy as np
 import pytest
+from PIL import Image
 
-from scripts import bench, bench_convolutions
+from scripts import bench, bench_convolutions, bench_input
 from smith import networks
 
 TINY = ["--network", "lenet", "--batch", "8", "--turns", "2", "--seconds", "0.05"]
@@ -106,6 +108,35 @@ def test_convolutions_that_can_not_be_measured_are_one_line(monkeypatch, capsys,
     out, err = capsys.readouterr()
     assert stop.value.code == 2 and not out
     assert err.startswith("bench_convolutions: ") and told in err and err.count("\n") == 1
+
+
+def test_what_reads_imagenet_is_measured_on_files_of_its_size(tmp_path, monkeypatch, capsys):
+    for split, count in (("train", 4), ("val", 1)):
+        for label in range(3):
+            place = tmp_path / "source" / split / f"n{label}"
+            place.mkdir(parents=True)
+            for k in range(count):
+                Image.new("RGB", (30, 40), (80 * label, 10 * k, 0)).save(place / f"{k}.JPEG")
+    monkeypatch.setattr(bench_input, "TURN_SECONDS", 0.01)
+    monkeypatch.setitem(sys.modules, "torchvision", None)
+    bench_input.main([str(tmp_path / "source"), "--images", "12", "--batch", "5"])
+    out, err = capsys.readouterr()
+    _, pixels, jpeg = out.splitlines()
+    assert pixels.startswith("pixels") and jpeg.startswith("JPEG 95") and jpeg.endswith(" images/s")
+    assert err == "torchvision is not installed\n"
+    files = [*tmp_path.glob("source/train/*/*.JPEG")]
+    bench_input.write_images(tmp_path / "source", tmp_path / "files", 6)
+    assert len(files) == 12 and len([*tmp_path.glob("files/train/*/*.JPEG")]) == 6
+    with Image.open(next(tmp_path.glob("files/val/*/*.JPEG"))) as image:
+        assert image.size == (256, 256)
+
+
+@pytest.mark.parametrize("words, told", [(["nowhere"], "nowhere/train is not there"), (["x", "--batch", "0"], "1 at")])
+def test_what_can_not_be_read_is_one_line(capsys, words, told):
+    with pytest.raises(SystemExit) as stop:
+        bench_input.main(words)
+    out, err = capsys.readouterr()
+    assert stop.value.code == 2 and not out and told in err and err.count("\n") == 1
 
 
 MISTAKES = {

@@ -1,0 +1,125 @@
+"""Speed of reading ImageNet while training, beside torchvision's loader, on the same files and all cores.
+
+Run:     python scripts/bench_input.py FOLDER [--images 4096] [--batch 128]
+Cost:    two minutes on two CPU cores
+Expect:  a table: images/s of shards of pixels, of shards of JPEG files, and of ImageFolder with PyTorch's DataLoader
+
+FOLDER is in ImageNet's layout, such as tinyimagenet40. Some of its training images are made 256 x 256 pixels and
+written anew as JPEG files, so that stand-ins cost about as much to decode as what they stand for. Ours are batches on
+the device, as `smith.train.feed` gives them to a step, which cuts and mirrors them there. PyTorch's come from a process
+for each core, are cut to 230 x 230 and mirrored. Files are in the page cache. The sides take turns, as in bench.py.
+"""
+
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+import jax
+from PIL import Image
+
+from scripts.bench import Parser, Side, machine, take_turns
+from smith.data import folders, shards
+from smith.errors import UserError
+from smith.train import feed
+
+SIDE, CROP, QUALITY = 256, 230, 95
+TURNS, TURN_SECONDS = 5, 4.0
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Measures and prints. Exits with 2 and one line on bad input."""
+    parser = Parser(description=__doc__)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--images", type=int, default=4096, help="how many to read (default: 4096)")
+    parser.add_argument("--batch", type=int, default=128, help="images in a batch (default: 128)")
+    try:
+        options = parser.parse_args(arguments)
+        if not 0 < options.batch <= options.images:
+            raise UserError("--batch is 1 at least, and --images not less")
+        with tempfile.TemporaryDirectory() as place:
+            rates = measure(options.folder, Path(place), options.images, options.batch)
+    except UserError as error:
+        print(f"bench_input: {error}", file=sys.stderr)
+        sys.exit(2)
+    print(machine())
+    for name, rate in rates.items():
+        print(f"{name:36}{rate:8,.0f} images/s")
+
+
+def measure(source: Path, place: Path, images: int, batch: int) -> dict[str, float]:
+    """Returns images/s of each side. place: an empty folder, for files. Raises UserError if the source is not good."""
+    write_images(source, place / "files", images)
+    sides = {name: ours(place, quality, batch) for name, quality in (("pixels", None), (f"JPEG {QUALITY}", QUALITY))}
+    try:
+        sides[f"torchvision, {os.cpu_count()} processes"] = torchvision(place / "files" / "train", batch)
+    except ModuleNotFoundError:
+        print("torchvision is not installed", file=sys.stderr)
+    seconds = take_turns(list(sides.values()), TURNS, TURN_SECONDS)
+    return {name: batch / time for name, time in zip(sides, seconds, strict=True)}
+
+
+def write_images(source: Path, target: Path, count: int) -> None:
+    """Writes so many training images, and one of each class to test on, as JPEG files of 256 x 256 pixels."""
+    for split, name in folders.NAMES.items():
+        listing = folders.listed(source, split)
+        firsts = {int(label): k for k, label in reversed([*enumerate(listing.labels)])}.values()
+        step = max(1, len(listing.names) // count)
+        chosen = sorted({*firsts, *(range(0, len(listing.names), step) if split == "train" else ())})
+        for k in chosen:
+            path = target / name / listing.names[k].partition("/")[2]
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with Image.open(source / listing.names[k]) as image:
+                image.convert("RGB").resize((SIDE, SIDE), Image.Resampling.BICUBIC).save(path, "JPEG", quality=QUALITY)
+
+
+def ours(place: Path, quality: int | None, batch: int) -> Side:
+    """Returns what reads batches from shards: of pixels, or of JPEG files of this quality."""
+    folder = place / f"shards-{quality}"
+    shards.prepare(place / "files", folder, SIDE, lambda *_: None, quality)
+    train, test = (shards.read(folder, split, SIDE) for split in folders.NAMES)
+    batches = feed.batches(feed.put("imagenet", train, test), jax.random.key(0), batch)
+    iteration = iter(range(10**9))
+
+    def read(count: int) -> float:
+        for _ in range(count):
+            problem, _, _ = batches(next(iteration))
+            problem.train_images.block_until_ready()
+        return 0.0
+
+    return read
+
+
+def torchvision(folder: Path, batch: int) -> Side:
+    """Returns what reads batches with torchvision. Raises ModuleNotFoundError if it is not there."""
+    import torch
+    from torchvision import transforms
+    from torchvision.datasets import ImageFolder
+
+    cut = [transforms.RandomCrop(CROP), transforms.RandomHorizontalFlip(), transforms.PILToTensor()]
+    files = ImageFolder(str(folder), transforms.Compose(cut))
+    loader = torch.utils.data.DataLoader(
+        files, batch, shuffle=True, drop_last=True, num_workers=os.cpu_count() or 1, multiprocessing_context="spawn",
+        persistent_workers=True,
+    )  # fmt: skip
+
+    def forever() -> Iterator[Any]:
+        while True:
+            yield from loader
+
+    batches = forever()
+
+    def read(count: int) -> float:
+        for _ in range(count):
+            next(batches)
+        return 0.0
+
+    return read
+
+
+if __name__ == "__main__":
+    main()
