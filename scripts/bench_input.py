@@ -11,24 +11,25 @@ for each core, are cut to 230 x 230 and mirrored. Files are in the page cache. T
 """
 
 import os
+import statistics
 import sys
 import tempfile
-from collections.abc import Iterator
+import time
 from pathlib import Path
-from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 import jax
 from PIL import Image
 
-from scripts.bench import Parser, Side, machine, take_turns
+from scripts.bench import Parser, Side, machine
 from smith.data import folders, shards
 from smith.errors import UserError
 from smith.train import feed
 
 SIDE, CROP, QUALITY = 256, 230, 95
 TURNS, TURN_SECONDS = 5, 4.0
+SETTLING = 8  # batches: more than any side reads ahead
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -59,8 +60,18 @@ def measure(source: Path, place: Path, images: int, batch: int) -> dict[str, flo
         sides[f"torchvision, {os.cpu_count()} processes"] = torchvision(place / "files" / "train", batch)
     except ModuleNotFoundError:
         print("torchvision is not installed", file=sys.stderr)
-    seconds = take_turns(list(sides.values()), TURNS, TURN_SECONDS)
-    return {name: batch / time for name, time in zip(sides, seconds, strict=True)}
+    turns = [[turn(side) for side in sides.values()] for _ in range(TURNS)]
+    return {name: batch * statistics.median(rates) for name, rates in zip(sides, zip(*turns, strict=True), strict=True)}
+
+
+def turn(side: Side) -> float:
+    """Returns how many batches a side reads in a second, after those that it read while another had its turn."""
+    side(SETTLING)
+    began, count = time.perf_counter(), 0
+    while (seconds := time.perf_counter() - began) < TURN_SECONDS:
+        side(1)
+        count += 1
+    return count / seconds
 
 
 def write_images(source: Path, target: Path, count: int) -> None:
@@ -102,16 +113,11 @@ def torchvision(folder: Path, batch: int) -> Side:
 
     cut = [transforms.RandomCrop(CROP), transforms.RandomHorizontalFlip(), transforms.PILToTensor()]
     files = ImageFolder(str(folder), transforms.Compose(cut))
+    endless = torch.utils.data.RandomSampler(files, replacement=True, num_samples=10**9)  # no pause after an epoch
     loader = torch.utils.data.DataLoader(
-        files, batch, shuffle=True, drop_last=True, num_workers=os.cpu_count() or 1, multiprocessing_context="spawn",
-        persistent_workers=True,
-    )  # fmt: skip
-
-    def forever() -> Iterator[Any]:
-        while True:
-            yield from loader
-
-    batches = forever()
+        files, batch, sampler=endless, num_workers=os.cpu_count() or 1, multiprocessing_context="spawn"
+    )
+    batches = iter(loader)
 
     def read(count: int) -> float:
         for _ in range(count):

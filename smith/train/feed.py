@@ -6,7 +6,6 @@ nothing of it needs to be in a checkpoint.
 
 import functools
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,8 @@ from smith.run import Run
 from smith.train import devices, step
 from smith.train.step import Problem
 
-AHEAD = 2  # batches that are read before they are asked for
+AHEAD = 2  # batches that are read before they are asked for, each in a thread
+FOREVER = 2**31
 
 # What a step needs: images on the device; (2, N) their orders and where it begins there, or None if they are the batch.
 Batch = tuple[Problem, Array | None, int]
@@ -85,8 +85,10 @@ class Datasets:
 
 def batches(problem: Problem | Streamed, key: Array, batch_size: int) -> Callable[[int], Batch]:
     """Returns what gives an iteration's batch. key: of the order of the images."""
+    if isinstance(problem, Streamed):
+        return _Ahead(problem, key, batch_size)
     at = places(key, len(problem.train_labels), batch_size)
-    return _Ahead(problem, at, batch_size) if isinstance(problem, Streamed) else lambda t: (problem, *at(t))
+    return lambda t: (problem, *at(t))
 
 
 def places(key: Array, n: int, batch_size: int) -> Callable[[int], tuple[Array, int]]:
@@ -118,25 +120,25 @@ def _put_rows(split: Arrays, rows: np.ndarray, layout: Any) -> tuple[Array, Arra
 
 
 class _Ahead:
-    """Reads batches in a thread of its own, and puts them on the device, while the device is busy with those before."""
+    """Gives batches that Grain reads, in threads of its own, and puts on the device while that is busy with others."""
 
-    def __init__(self, problem: Streamed, at: Callable[[int], tuple[Array, int]], batch_size: int) -> None:
-        self._problem, self._at, self._batch_size = problem, at, batch_size
-        self._epoch: tuple[Array | None, np.ndarray] = None, np.empty(0)  # the orders in use, on the device and here
-        self._reader = ThreadPoolExecutor(1, "reader")
-        self._coming: dict[int, Future[Problem]] = {}
-        self._layout = devices.layout(batch_size)  # asked here: the reader's thread has no devices set
+    def __init__(self, problem: Streamed, key: Array, batch_size: int) -> None:
+        self._problem, self._batch_size, self._n = problem, batch_size, len(problem.train_labels)
+        self._rows = functools.lru_cache(2)(lambda epoch: np.ravel(step.orders(key, epoch, self._n)))
+        self._layout = devices.layout(batch_size)  # asked here: Grain's threads have no devices set
+        self._next, self._coming = -1, iter(())
 
     def __call__(self, iteration: int) -> Batch:
-        for t in range(iteration, iteration + 1 + AHEAD):
-            if t not in self._coming:
-                self._coming[t] = self._reader.submit(self._read, t)
-        return self._coming.pop(iteration).result(), None, 0
+        if iteration != self._next:
+            import grain  # takes a second
+
+            batches = grain.MapDataset.range(iteration, FOREVER).map(self._read)
+            self._coming = iter(batches.to_iter_dataset(grain.ReadOptions(AHEAD, AHEAD)))
+        self._next = iteration + 1
+        return next(self._coming), None, 0
 
     def _read(self, iteration: int) -> Problem:
-        orders, first = self._at(iteration)
-        if self._epoch[0] is not orders:
-            self._epoch = orders, np.ravel(orders)
-        rows = self._epoch[1][first : first + self._batch_size]
+        epoch, first = divmod(iteration * self._batch_size, self._n)
+        rows = self._rows(epoch)[first : first + self._batch_size]
         images, labels = _put_rows(self._problem.train, rows, self._layout)
         return replace(self._problem.problem, train_images=images, train_labels=labels)

@@ -122,6 +122,15 @@ def test_training_on_jpeg_files(as_jpeg):
     assert len(rows) == 2 and all(np.isfinite(row["test_loss"]) for row in rows)
 
 
+def test_an_image_that_can_not_be_decoded_ends_the_training_with_a_line(as_jpeg, monkeypatch):
+    run = Run("small-shards", "shallow3", 16, crop=16, length=iterations(4), lr=Constant(0.01))
+    problem = feed.put("small-shards", **{split: select(Selection("small-shards"), split, as_jpeg) for split in SPLITS})
+    whole = folders.decoded
+    monkeypatch.setattr(folders, "decoded", lambda files, side: (whole(files, side)[0], {3: "no image"}))
+    with pytest.raises(UserError, match=r"image \d+ of a prepared dataset is damaged: prepare it again"):
+        list(train(run, 0, problem))
+
+
 def test_jpeg_files_that_are_not_whole_are_told_and_made_again(source, as_jpeg):
     folder = as_jpeg / "small-shards"
     file = folder / "train-00002.array_record"
