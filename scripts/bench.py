@@ -250,7 +250,7 @@ class Ours:
         lowered = (
             step.train_step.lower(program, self._state, *self._arguments())
             if work == "train"
-            else step.eval_step.lower(program, self._state, self._problem, 0, batch, None)
+            else step.eval_step.lower(program, self._state, self._problem, 0, batch)
         )
         self._compiled = lowered.compile()
         self.compile_seconds = time.perf_counter() - began
@@ -267,7 +267,7 @@ class Ours:
                 self._state, loss = self._compiled(self._state, *self._arguments())
                 self._done += 1
             else:
-                loss = self._compiled(self._state, self._problem, 0, None)[0] / self.batch
+                loss = self._compiled(self._state, self._problem, 0)[0] / self.batch
         jax.block_until_ready((self._state, loss))
         return float(loss)
 

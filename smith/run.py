@@ -51,11 +51,9 @@ class Run:
     classes: how many of the dataset's classes are used, the first ones; None for all of them
     image_side: the images' height and width in pixels, shrunk by the mean over squares; None for the dataset's own
     start: where the parameters and the optimizer's state come from; None for a fresh initialisation
-    width, init, ghost_batch_size, running_average, memory: see `smith.networks.Options`
+    width, init, ghost_batch_size, memory: see `smith.networks.Options`
     crop: side of the square, in pixels, that is cut out of each image: anywhere in training, from its middle in tests
     mirror: whether each training image is mirrored or not at random
-    moving_test: whether each test goes on where the last one ended, round and round, on images mirrored at random, as
-      the author's do (test_images 6,400 of resnet-56 and wide-32, 7,400 of densenet-40)
     metrics: what each test measures beside its loss and its accuracy (see `smith.metrics`)
     give_up: a test loss above this ends the run as diverged; None for a loss that is not finite
 
@@ -78,9 +76,7 @@ class Run:
     width: float = 1.0
     init: Literal["xavier", "msra"] | None = None
     ghost_batch_size: int | None = None
-    running_average: Literal["caffe", "flax"] = "caffe"
     mirror: bool = False
-    moving_test: bool = False
     metrics: tuple[str, ...] = ()
     train_images: int | None = None
     classes: int | None = None
@@ -160,8 +156,7 @@ class Run:
     @property
     def options(self) -> Options:
         """What the run changes in its network."""
-        changes = (self.width, self.init, self.ghost_batch_size, self.running_average, self.memory)
-        return Options(*changes, self.image_shape)
+        return Options(self.width, self.init, self.ghost_batch_size, self.memory, self.image_shape)
 
     def schedules(self) -> tuple[Schedule, Schedule, Schedule]:
         """Returns the schedules of learning rate, momentum and weight decay."""
@@ -245,9 +240,8 @@ def _mistakes_of_the_data(run: Run, dataset: DatasetInfo) -> Iterator[tuple[Any,
 
 def _mistakes_of_the_network(run: Run, network: NetworkInfo) -> Iterator[tuple[Any, str]]:
     network.check_images(run.network, run.image_shape)
-    for field, known in {"init": ("xavier", "msra", None), "running_average": ("caffe", "flax")}.items():
-        if getattr(run, field) not in known:
-            raise unknown(field.replace("_", " "), str(getattr(run, field)), map(str, known))
+    if run.init not in (known := ("xavier", "msra", None)):
+        raise unknown("init", str(run.init), map(str, known))
     for field, most in {"width": 100, "memory": math.inf}.items():
         wrong = not 0 < getattr(run, field) <= most or math.isinf(getattr(run, field))
         yield wrong, f"{field} {getattr(run, field)}: give a number above 0{' and at most 100' * (most == 100)}"

@@ -127,9 +127,8 @@ def test_each_network_has_its_data_its_solver_and_the_batches_of_its_gpus():
         deep = run.network not in ("shallow3", "lenet")
         assert (run.mirror, run.ghost_batch_size) == ((True, run.batch_size // gpus) if deep else (False, None))
         assert run.solver == ("sgd" if run.network in ("lenet", "resnet-56-relu") else "nesterov")
-        assert (run.init, run.running_average) == (None, "caffe")
         assert (run.data == "mnist") == (run.network == "lenet")
-        assert run.test_images is None and not run.moving_test and not run.metrics
+        assert run.test_images is None and run.init is None and not run.metrics
     assert {run.data for run in FIGURES["fig15"].runs()} == {"cifar100"}
     assert {run.width for run in EVERY_RUN if run.width != 1} == {0.125, 0.25, 0.5, 2, 4}
 

@@ -134,8 +134,8 @@ def test_a_run_names_further_metrics():
         CHILD.replace(start=Snapshot(CHILD, at=epochs(40))),
         RUN.replace(solver="sgd", test_every=epochs(1), test_images=1_000),
         Run("mnist", "lenet", 64, iterations(10), lr=0.01),
-        RUN.replace(network="densenet-40", ghost_batch_size=64, mirror=True, moving_test=True, test_images=7_400),
-        RUN.replace(network="wide-8", width=0.5, init="xavier", running_average="flax"),
+        RUN.replace(network="densenet-40", ghost_batch_size=64, mirror=True, test_images=7_400),
+        RUN.replace(network="wide-8", width=0.5, init="xavier"),
     ],
 )
 def test_a_run_with_any_field_comes_back_from_json(run):
@@ -168,7 +168,7 @@ def test_every_field_is_in_the_key():
     ghosts = RUN.replace(network="resnet-56", ghost_batch_size=128)
     plain = {"data": "cifar100", "batch_size": 513, "length": epochs(96), "momentum": 0.9, "weight_decay": 1e-5}
     plain |= {"solver": "sgd", "test_every": iterations(100), "test_images": 100, "width": 0.5, "init": "msra"}
-    plain |= {"mirror": True, "moving_test": True, "running_average": "flax", "network": "resnet-56", "memory": 0.1}
+    plain |= {"mirror": True, "network": "resnet-56", "memory": 0.1}
     plain |= {"lr": OneCycle(0.08, 0.8, epochs(42)), "train_images": 1_000, "classes": 2, "image_side": 16}
     starts = [(RUN, epochs(1)), (RUN, epochs(2)), (RUN.replace(weight_decay=0), epochs(2))]
     runs = [RUN, ghosts, *(RUN.replace(**{name: value}) for name, value in plain.items())]
@@ -243,7 +243,6 @@ assert not slow, slow
         ({"network": "resnet-60000002"}, ["unknown network"]),
         ({"lr": "0.1"}, ["lr '0.1': give a number or a schedule"]),
         ({"init": "he"}, ["init", "he"]),
-        ({"running_average": "caffe2"}, ["running average", "'caffe'"]),
         ({"length": iterations(97)}, ["97 iterations of 512 images", "less than one epoch", "epochs"]),
         ({"batch_size": 0}, ["batch size 0"]),
         ({"batch_size": 10**6}, ["batch size 1000000", "50000"]),

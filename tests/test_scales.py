@@ -53,7 +53,7 @@ def test_every_run_scales(scale):
         assert cut.network == (run.network if scale is PAPER else shallow)
         assert cut.data == (run.data if scale is PAPER or run.data != "imagenet" else "tinyimagenet40")
         assert cut.crop is None or cut.crop == (230 if scale is PAPER else 28)
-        for name in ("solver", "mirror", "init", "running_average", "moving_test", "metrics"):
+        for name in ("solver", "mirror", "init", "metrics"):
             assert getattr(cut, name) == getattr(run, name)
         assert (cut.ghost_batch_size is None) == (run.ghost_batch_size is None)
         if scale is not PAPER:

@@ -9,10 +9,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from smith.analysis.curves import running_mean, slope, tenth
+from smith.analysis.curves import EDGE, running_mean, slope, tenth
 
 MATTERS = 0.02  # of the loss: a fall or a rise below it does not count
-EDGE = 1e-9  # of the training: places nearer than that are the same
 FEWEST = 5  # tests that say something
 END = 0.2  # of the training, in which underfitting shows
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+EDGE = 1e-9  # of the training: places nearer than that are the same
 BARELY = 0.99  # a loss above this fraction of guessing's is no better than guessing
 
 

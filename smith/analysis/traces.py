@@ -9,12 +9,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from smith.analysis.curves import EDGE
 from smith.analysis.seeds import Line, guess, padded
 from smith.run import Run
 from smith.schedules import RangeTest
 from smith.store.results import Result
 
-EDGE = 1e-9  # of the training: places nearer than that are the same
 READ = ("test_loss", "test_accuracy", "train_loss")
 
 

@@ -1,4 +1,4 @@
-"""Batch normalisation over ghost batches, with Caffe's running averages or Flax's."""
+"""Batch normalisation over ghost batches, with Caffe's running averages."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -8,7 +8,7 @@ from jax import Array, lax
 from smith.networks import cpu
 from smith.networks.registry import Options
 
-EPSILON = 1e-5  # Caffe's default and Flax's
+EPSILON = 1e-5  # Caffe's default
 
 
 class BatchNorm(nnx.Module):
@@ -16,24 +16,20 @@ class BatchNorm(nnx.Module):
 
     The author trained on several GPUs, each of which normalised over its own images (protocol: TBS/4, or TBS/8).
 
-    Running averages: each step keeps a fraction `keep` of the sums of means and variances. Caffe adds the batch's in
-    full and divides by the sum of the weights when it tests, which corrects the bias of the first steps, and its
-    variances are unbiased; before the first step they are of no use. Flax adds the fraction 1 - keep to averages that
-    begin at mean 0 and variance 1. `Options.memory` makes the averages remember longer or shorter. Both take the mean
+    Running averages are Caffe's: each step keeps a fraction `keep` of the sums of means and of unbiased variances, and
+    adds the batch's in full. A test divides by the sum of the weights, which corrects the bias of the first steps;
+    before the first step they are of no use. `Options.memory` makes them remember longer or shorter. They take the mean
     over the ghost batches here; the author's test net had those of one GPU.
     """
 
     def __init__(self, channels: int, keep: float, options: Options, epsilon: float = EPSILON) -> None:
-        caffe = options.running_average == "caffe"
         self.keep = keep ** (1 / options.memory)
-        self.gain, self.unbiased = 1.0 if caffe else 1 - self.keep, caffe
         self.ghost_batch_size, self.epsilon = options.ghost_batch_size, epsilon
         self.scale = nnx.Param(_full(channels, 1.0))
         self.bias = nnx.Param(_full(channels, 0.0))
-        start = 0.0 if caffe else 1.0
         self.mean = nnx.BatchStat(_full(channels, 0.0))
-        self.variance = nnx.BatchStat(_full(channels, start))
-        self.weight = nnx.BatchStat(_full((), start))
+        self.variance = nnx.BatchStat(_full(channels, 0.0))
+        self.weight = nnx.BatchStat(_full((), 0.0))
 
     def __call__(self, x: Array, *, train: bool) -> Array:
         """x: (batch, height, width, channels). Returns the same shape."""
@@ -49,14 +45,13 @@ class BatchNorm(nnx.Module):
         grouped = x.reshape(groups, -1, x.shape[-1])
         y, mean, variance = normalise(grouped, self.scale[...], self.bias[...], epsilon=self.epsilon)
         pixels = grouped.shape[1]
-        correction = pixels / (pixels - 1) if self.unbiased else 1.0
         self._add(self.mean, mean.mean((0, 1)))
-        self._add(self.variance, variance.mean((0, 1)) * correction)
+        self._add(self.variance, variance.mean((0, 1)) * (pixels / (pixels - 1)))
         self._add(self.weight, jnp.ones(()))
         return y.reshape(x.shape)
 
     def _add(self, sums: nnx.BatchStat, new: Array) -> None:
-        sums[...] = self.keep * sums[...] + self.gain * new
+        sums[...] = self.keep * sums[...] + new
 
 
 def _full(shape: int | tuple[int, ...], value: float) -> Array:

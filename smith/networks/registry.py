@@ -20,7 +20,6 @@ class Options:
     width: multiplies the number of channels of every layer but the last
     init: Caffe's filler for all weights; None for each layer's own
     ghost_batch_size: images that BatchNorm normalises over; None for the whole batch
-    running_average: how BatchNorm's averages for evaluation are made (see `smith.networks.batch_norm`)
     memory: how many iterations BatchNorm's averages remember, as a multiple of the author's: 0.1 for a run a tenth as
       long
     image_shape: (height, width, channels) of the images; None for the network's own
@@ -29,7 +28,6 @@ class Options:
     width: float = 1.0
     init: Literal["xavier", "msra"] | None = None
     ghost_batch_size: int | None = None
-    running_average: Literal["caffe", "flax"] = "caffe"
     memory: float = 1.0
     image_shape: tuple[int, ...] | None = None
 

@@ -107,11 +107,10 @@ def places(key: Array, n: int, batch_size: int) -> Callable[[int], tuple[Array, 
 
 
 def test_batch(problem: Problem | Streamed, first: int, size: int) -> Problem:
-    """Returns a problem that has the `size` test images from `first` on, round the end, among its own."""
+    """Returns a problem that has the `size` test images from `first` on among its own."""
     if not isinstance(problem, Streamed):
         return problem
-    rows = np.arange(first, first + size) % len(problem.test_labels)
-    images, labels = _put_rows(problem.test, rows, devices.layout(size))
+    images, labels = _put_rows(problem.test, np.arange(first, first + size), devices.layout(size))
     return replace(problem.problem, test_images=images, test_labels=labels)
 
 

@@ -88,7 +88,7 @@ def train(
     while True:
         t = point.iteration
         if t in tests and point.last_test != t:
-            point = yield from make_test(run, program, problem, point, hyper[t], keys.test)
+            point = yield from make_test(run, program, problem, point, hyper[t])
         if point.diverged or t >= end:
             return
         state, loss = step.train_step(program, point.state, *batch_at(t), t, hyper[t], keys.noise)
@@ -112,23 +112,19 @@ def _values(schedule: Schedule, iterations: int, iterations_per_epoch: float) ->
 
 
 def make_test(
-    run: Run, program: Program, problem: Problem | feed.Streamed, point: Point, hyper: np.ndarray, key: Array
+    run: Run, program: Program, problem: Problem | feed.Streamed, point: Point, hyper: np.ndarray
 ) -> Generator[Point, None, Point]:
-    """Makes a test: yields `point` before every batch of images, then the point with the row, and returns that.
-
-    A moving test goes on where the run's last one ended, on images that `key` mirrors at random.
-    """
+    """Makes a test: yields `point` before every batch of images, then the point with the row, and returns that."""
     t, state = point.iteration, point.state
     total = min(run.test_images or len(problem.test_labels), len(problem.test_labels))
-    first, mirror = (t // run.count(run.test_every) * total, key) if run.moving_test else (0, None)
     sums = np.zeros(len(program.summed))
     seen: Any = step.tested(program, state, problem, float(hyper[1]))  # pyright: ignore[reportArgumentType]
-    batch = EVALUATION_BATCH * (1 if run.moving_test else devices.count())  # the mirrored images go with the batch
+    batch = EVALUATION_BATCH * devices.count()
     for done in range(0, total, batch):
         yield point._replace(testing=True)
         size = min(batch, total - done)
-        images = feed.test_batch(problem, first + done, size)
-        sums += np.asarray(step.eval_step(program, seen, images, first + done, size, mirror))
+        images = feed.test_batch(problem, done, size)
+        sums += np.asarray(step.eval_step(program, seen, images, done, size))
     product = functools.partial(step.hessian_product, program, seen, problem)
     others = [METRICS[name] for name in program.metrics if name not in program.summed]
     since = t - (run.first_iteration if point.last_test is None else point.last_test)

@@ -26,12 +26,11 @@ Tree = Any  # a pytree of arrays
 
 
 class Keys(NamedTuple):
-    """The random streams of a seed: initial parameters, order of the images, noise in training, noise in tests."""
+    """The random streams of a seed: initial parameters, order of the images, noise in training."""
 
     init: Array
     order: Array
     noise: Array
-    test: Array
 
 
 def keys_of(seed: int) -> Keys:
@@ -258,16 +257,9 @@ def train_step(
 
 
 @functools.partial(jax.jit, static_argnames=("program", "size"))
-def eval_step(
-    program: Program, state: TrainState, problem: Problem, first: int, size: int, key: Array | None = None
-) -> Array:
-    """Returns the sums of the program's metrics over `size` test images from `first` on, round the end: float32.
-
-    With a key the images are mirrored at random.
-    """
+def eval_step(program: Program, state: TrainState, problem: Problem, first: int, size: int) -> Array:
+    """Returns the sums of the program's metrics over `size` test images from `first` on: float32."""
     images, labels = _in_a_row(program, problem, problem.test_images, problem.test_labels, first, size)
-    if key is not None:
-        images = mirrored(images, jax.random.fold_in(key, first))
     logits, _ = networks.apply(program.graphdef, state.params, state.rest, images, train=False, fast_cpu=program.on_cpu)
     own = {"test_loss": program.loss}
     functions = [own.get(name) or METRICS[name].function for name in program.summed]

@@ -6,7 +6,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from flax import nnx
 
 from smith.data import SPLITS, cache_file, default_data_dir, load
 from smith.networks import batch_norm
@@ -157,41 +156,15 @@ def test_caffe_keeps_sums_and_a_weight(keep, groups):
     close(layer(x, train=False), normal * np.asarray(layer.scale[...]) + np.asarray(layer.bias[...]))
 
 
-@pytest.mark.parametrize("keep", [0.9, 0.999])
-def test_the_flax_option_equals_flax(keep):
-    ours = layer_of(keep, running_average="flax")
-    flax = nnx.BatchNorm(CHANNELS, momentum=keep, epsilon=1e-5, rngs=nnx.Rngs(0))
-    flax.scale[...], flax.bias[...] = ours.scale[...], ours.bias[...]
-    for step in range(4):
-        x = draw(40 + step)
-        close(ours(x, train=True), flax(x, use_running_average=False))
-        close(ours.mean[...], flax.mean[...])
-        close(ours.variance[...], flax.var[...])
-        assert ours.weight[...] == pytest.approx(1)
-        x = draw(50 + step)
-        close(ours(x, train=False), flax(x, use_running_average=True))
-
-
-def test_the_flax_option_takes_the_mean_over_the_ghost_batches():
-    layer, x = layer_of(0.75, groups=3, running_average="flax"), draw(1)
-    layer(x, train=True)
-    _, means, variances = numpy_norm(x, 3)
-    for result, expected in zip(averages(layer), (means.mean(0) / 4, 0.75 + variances.mean(0) / 4, 1), strict=True):
-        close(result, expected)
-
-
-@pytest.mark.parametrize("running_average", ["caffe", "flax"])
-def test_a_tenth_of_the_memory_forgets_in_one_step_what_the_whole_forgets_in_ten(running_average):
-    short, long = (layer_of(0.999, running_average=running_average, memory=memory) for memory in (0.1, 1.0))
+def test_a_tenth_of_the_memory_forgets_in_one_step_what_the_whole_forgets_in_ten():
+    short, long = (layer_of(0.999, memory=memory) for memory in (0.1, 1.0))
     assert short.keep == pytest.approx(0.999**10) and long.keep == 0.999
     for layer in (short, long):
         layer(draw(1), train=True)
-    weight = 1.0 if running_average == "caffe" else 1 - 0.999**10
-    close(short.mean[...], draw(1).mean((0, 1, 2)) * weight)
+    close(short.mean[...], draw(1).mean((0, 1, 2)))
 
 
-@pytest.mark.parametrize("running_average", ["caffe", "flax"])
-def test_evaluation_before_any_step_is_finite(running_average):
-    layer = layer_of(running_average=running_average)
+def test_evaluation_before_any_step_is_finite():
+    layer = layer_of()
     y = layer(draw(1), train=False)
     assert y.shape == SHAPE and np.isfinite(y).all()

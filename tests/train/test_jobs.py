@@ -307,7 +307,7 @@ def test_a_run_stopped_anywhere_goes_on_as_if_it_had_not_been(execute, stopped, 
 
 
 def test_a_run_with_batch_statistics_dropout_and_another_solver_goes_on_the_same(execute, stopped, undisturbed, result):
-    options = {"data": "cifar10", "mirror": True, "moving_test": True}
+    options = {"data": "cifar10", "mirror": True}
     deep = SMALL_RUN.replace(**options, network="resnet-8-relu", width=0.25, ghost_batch_size=8, solver="nesterov")
     wide = SMALL_RUN.replace(**options, network="shallow3", width=0.125, solver="adamw", lr=1e-3)
     for run in (deep, wide):

@@ -73,9 +73,9 @@ def test_a_run_resumed_anywhere_ends_with_the_same_bits(run, mnist):
 
 
 def test_a_deep_run_resumed_anywhere_ends_with_the_same_bits():
-    """Batch statistics, mirroring, dropout and the moving tests go on where they were."""
+    """Batch statistics, mirroring, dropout and the tests go on where they were."""
     run = Run("cifar10", "densenet-7", 8, iterations(4), 0.01, ghost_batch_size=4, mirror=True, width=0.25,
-              test_every=iterations(2), moving_test=True, test_images=30)  # fmt: skip
+              test_every=iterations(2), test_images=30)  # fmt: skip
     resumed_everywhere(run, problem_of("cifar10", 200, 100))
 
 
@@ -187,22 +187,6 @@ def test_a_run_is_tested_every_so_often_at_its_end_and_where_it_starts_from_a_sn
     assert set(run.replace(length=iterations(3)).when_tested()) == {3}
     assert set(run.replace(length=epochs(0.01), test_every=epochs(0.001)).when_tested()) == {*range(3, 37, 3), 37}
     assert set(run.replace(start=Snapshot(run, iterations(5))).when_tested()) == {5, 8, 12}
-
-
-def test_moving_tests_go_round_the_test_set(run, mnist, monkeypatch):
-    """Of 150 images, 60 at a time: the third test sees the last 30 and the first 30."""
-    seen = []
-
-    def eval_step(program, state, problem, first, size, key):
-        seen.append((first, size, key is not None))
-        return jnp.ones(2)
-
-    monkeypatch.setattr(step, "eval_step", eval_step)
-    monkeypatch.setattr(loop, "EVALUATION_BATCH", 40)
-    list(train(run.replace(moving_test=True, test_images=60), 0, mnist))
-    list(train(run.replace(test_images=60, length=iterations(4)), 0, mnist))
-    moving = [(60, 40), (100, 20), (120, 40), (160, 20), (180, 40), (220, 20)]
-    assert seen == [(*window, True) for window in moving] + [(0, 40, False), (40, 20, False)]
 
 
 # Divergence.

@@ -19,7 +19,7 @@ from smith.train.loop import Point, train
 BASE = SMALL_RUN.replace(length=iterations(6), test_every=iterations(3), width=1 / 4, test_images=None)
 RUNS = {
     "lenet": BASE,
-    "dropout": BASE.replace(network="shallow3", data="cifar10", mirror=True, moving_test=True),
+    "dropout": BASE.replace(network="shallow3", data="cifar10", mirror=True),
     "a ghost batch a device": BASE.replace(network="resnet-8", data="cifar10", ghost_batch_size=4),
     "a ghost batch over two": BASE.replace(network="resnet-8", data="cifar10", ghost_batch_size=8),
     "the whole batch": BASE.replace(network="resnet-8", data="cifar10", solver="nesterov"),

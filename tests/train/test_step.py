@@ -140,7 +140,7 @@ def test_no_two_streams_of_any_seeds_share_a_key():
     streams = [key for seed in range(3) for key in keys_of(seed)]
     folded = [jax.random.fold_in(key, k) for key in streams for k in range(5)]
     found = {tuple(jax.random.key_data(key).tolist()) for key in [*streams, *folded]}
-    assert len(found) == len(streams) + len(folded) == 3 * 4 * 6
+    assert len(found) == len(streams) + len(folded) == 3 * 3 * 6
 
 
 # Preprocessing and testing.
@@ -177,7 +177,7 @@ def logits(mnist) -> np.ndarray:
     return np.asarray(networks.apply(graphdef, params, rest, images, train=False)[0], np.float64)
 
 
-@pytest.mark.parametrize(("first", "size"), [(0, 150), (64, 22), (120, 60)])  # the last goes round the end
+@pytest.mark.parametrize(("first", "size"), [(0, 150), (64, 22)])
 def test_a_test_adds_up_what_the_images_have(mnist, logits, program, first, size):
     @metric("margin", unit="", label="", short="", guess=lambda classes: 0)
     def margin(logits, labels):
@@ -191,17 +191,6 @@ def test_a_test_adds_up_what_the_images_have(mnist, logits, program, first, size
     margins = np.take_along_axis(chosen, labels[:, None], axis=1)[:, 0]
     loss = np.log(np.exp(chosen).sum(axis=1)) - margins
     np.testing.assert_allclose(found, [loss.sum(), (chosen.argmax(1) == labels).sum(), margins.sum()], rtol=1e-5)
-
-
-def test_a_key_mirrors_the_images_of_a_test_at_random(mnist, program):
-    state = step.init(program, jax.random.key(3))
-    plain, *mirrored = (
-        step.eval_step(program, state, mnist, 0, 60, key) for key in (None, *jax.random.split(jax.random.key(7)))
-    )
-    assert len({float(sums[0]) for sums in (plain, *mirrored)}) == 3
-    symmetric = dataclasses.replace(mnist, test_images=mnist.test_images.at[:].set(100))
-    sums = [step.eval_step(program, state, symmetric, 0, 60, key)[0] for key in (None, jax.random.key(7))]
-    assert float(sums[0]) == pytest.approx(float(sums[1]))
 
 
 def test_a_crop_is_anywhere_in_training_and_in_the_middle_in_a_test():

@@ -4,6 +4,7 @@ Nothing here is HTML. A number comes from a result or a published curve, or it i
 """
 
 import functools
+import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -77,7 +78,7 @@ class Section:
         rows = []
         for name, run in runs_of([view for view in self.views if not view.points]).items():
             done = [result.columns for result in self.store.results(run) if result.status == "done"]
-            said = [clues(columns) for columns in done if len(columns["test_loss"]) >= FEWEST]
+            said = [clues(one) for one in done if sum(0 < loss < math.inf for loss in one["test_loss"]) >= FEWEST]
             if said:
                 flat, over = [one.plateau for one in said], [one.overfitting for one in said]
                 under = sum(one.underfitting for one in said)
