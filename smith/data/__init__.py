@@ -118,7 +118,7 @@ def mnist(split: Split, data_dir: Path) -> Arrays:
 
 @dataset("imagenet", image_shape=(256, 256, 3), classes=1000, train_images=1_281_167, test_images=50_000, streamed=True)
 def imagenet(split: Split, data_dir: Path) -> Arrays:
-    """Reads what `smith prepare imagenet FOLDER` made of ImageNet's folders: 252 GB of pixels."""
+    """Reads what `smith prepare imagenet FOLDER` made of ImageNet: 252 GB of pixels, or JPEG files."""
     return shards.read(data_dir / "imagenet", split, 256)
 
 
