@@ -85,6 +85,8 @@ READ_RESULTS = ("status", "verify", "pack", "report", "draw fig14", "fidelity fi
         ("run fig14 --workers 100000", "--workers 100000: give a whole number from 0 to "),
         ("run fig14 --workers 2 --force", "--force trains one run at a time"),
         ("run fig14 --workers 2 --devices all", "--devices trains one run at a time"),
+        ("submit fig14 --gpus x", "--gpus x: give a number from 0 to 1,000"),
+        ("submit fig14 --gpus 0.5", "--gpus 0.5: give a whole number from 0; with --engine ray also a part of one"),
         ("submit fig14 --engine slum", "unknown --engine 'slum': did you mean 'slurm'?"),
         ("submit fig14 --time 1m", "--time 1m: give at least 5m"),
         ("run fig14 --devices some", "--devices some: give all, or a whole number from 1 to 64"),

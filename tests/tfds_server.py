@@ -63,7 +63,7 @@ def write_prepared(name: str, data_dir: Path) -> None:
     builder.download_and_prepare(file_format="array_record")
 
 
-def write_imagenet(splits: dict[str, folders.Listing], data_dir: Path, broken: str = "") -> None:
+def write_imagenet(source: Path, data_dir: Path, broken: str = "") -> None:
     """Writes folders of images as TFDS leaves imagenet2012, their bytes as they are; one may be no image."""
     import tensorflow_datasets as tfds
 
@@ -73,7 +73,8 @@ def write_imagenet(splits: dict[str, folders.Listing], data_dir: Path, broken: s
             yield name, {"image": io.BytesIO(image), "label": int(label), "file_name": name}
 
     builder: Any = tfds.builder("imagenet2012", data_dir=str(data_dir))
-    builder._split_generators = lambda *_: {split: examples(listing) for split, listing in splits.items()}
+    splits = {"train": "train", "validation": "test"}
+    builder._split_generators = lambda *_: {k: examples(folders.listed(source, split)) for k, split in splits.items()}
     builder.download_and_prepare(file_format="array_record")
 
 

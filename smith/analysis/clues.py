@@ -9,25 +9,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from smith.analysis.curves import EDGE, running_mean, slope, tenth
+from smith.analysis.curves import rise, running_mean, tenth
 
 MATTERS = 0.02  # of the loss: a fall or a rise below it does not count
 FEWEST = 5  # tests that say something
 END = 0.2  # of the training, in which underfitting shows
-
-
-def rise(place: np.ndarray, loss: np.ndarray, start: float, end: float = 1.0) -> np.ndarray:
-    """Returns how much the logarithm of losses rises from a place to another, by straight lines fitted to it.
-
-    A curve that is flat there has a rise that is zero on average, whatever its noise. Not a number for fewer than two
-    tests there.
-
-    Args:
-      place: (tests,), fractions of the training
-      loss: (..., tests)
-    """
-    there = (place >= start - EDGE) & (place <= end + EDGE)
-    return (end - start) * slope(place[there], np.log(loss[..., there]))
 
 
 @dataclass(frozen=True)
@@ -75,16 +61,17 @@ def clues(history: Mapping[str, np.ndarray]) -> Clues:
     place = (np.arange(len(test)) + 1)[good] / len(test)
     test, train = test[good], train[good]
     known = np.isfinite(train) & (train > 0)
-    falls = known.sum() >= 2 and rise(place[known], train[known], 1 - 2 * END) < -MATTERS
-    onset = _onset(place, np.log(test))
-    still = rise(place, test, 1 - END) < -MATTERS
+    falls = known.sum() >= 2 and rise(place[known], np.log(train[known]), 1 - 2 * END) < -MATTERS
+    logs = np.log(test)
+    onset = _onset(place, logs) if falls or not known.any() else None
+    still = rise(place, logs, 1 - END) < -MATTERS
     gap = float(test[-1] - train[-1])
     close = bool(not np.isfinite(gap) or gap <= 0.1 * test[-1])
-    return Clues(_plateau(place, test), onset if falls or not known.any() else None, bool(still and close), gap)
+    return Clues(_plateau(place, logs), onset, bool(still and close), gap)
 
 
 def _plateau(place: np.ndarray, loss: np.ndarray) -> float | None:
-    """Returns the first place from which on, whatever part of the rest is looked at, the loss hardly changes."""
+    """Returns the place from which on, in every part of the rest, the logarithm of a loss hardly changes."""
     flat = np.array([abs(rise(place, loss, start)) < MATTERS for start in place[:-2]])
     failed = np.flatnonzero(~flat)
     first = failed[-1] + 1 if len(failed) else 0

@@ -24,6 +24,24 @@ def slope(x: np.ndarray, values: np.ndarray) -> np.ndarray:
     return values @ (away / (away**2).sum())
 
 
+def between(place: np.ndarray, start: float, end: float) -> np.ndarray:
+    """Says which of the places, (tests,), lie from `start` to `end`, these included."""
+    return (place >= start - EDGE) & (place <= end + EDGE)
+
+
+def rise(place: np.ndarray, values: np.ndarray, start: float, end: float = 1.0) -> np.ndarray:
+    """Returns how much curves rise from a place to another, by straight lines fitted to the tests there.
+
+    A curve that is flat there has a rise of zero on average, whatever its noise. Fewer than two tests give no number.
+
+    Args:
+      place: (tests,), fractions of the training
+      values: (..., tests); logarithms of losses
+    """
+    there = between(place, start, end)
+    return (end - start) * slope(place[there], values[..., there])
+
+
 def tenth(tests: int) -> int:
     """Returns how many tests are a tenth of them, at least 1: what places and ends are means of."""
     return max(1, round(0.1 * tests))

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from smith.analysis import clues, curves
+from smith.analysis import curves
 from smith.analysis.traces import Trace
 from smith.metrics import quantity
 from smith.schedules import Constant
@@ -77,13 +77,11 @@ def _mean(values: np.ndarray) -> np.ndarray:
 
 
 def rise(name: str, start: float, end: float) -> Measure:
-    """Returns the measure: how much a quantity rises between two places, by a straight line; a loss as in `clues`."""
+    """Returns the measure: how much a quantity rises between two places (see `curves.rise`), a loss in logarithms."""
 
     def measure(trace: Trace) -> np.ndarray:
-        if name != "test_accuracy":
-            return clues.rise(*trace.lines[name], start, end)
         place, values = trace.between(name, start, end)
-        return (end - start) * curves.slope(place, values)
+        return curves.rise(place, values if name == "test_accuracy" else np.log(values), start, end)
 
     return measure
 

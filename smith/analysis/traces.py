@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from smith.analysis.curves import EDGE
+from smith.analysis.curves import between
 from smith.analysis.seeds import Line, guess, padded
 from smith.run import Run
 from smith.schedules import RangeTest
@@ -34,7 +34,7 @@ class Trace:
     def between(self, name: str, start: float, end: float) -> Line:
         """Returns the tests of a quantity at places from `start` to `end`, these included."""
         place, values = self.lines[name]
-        there = (place >= start - EDGE) & (place <= end + EDGE)
+        there = between(place, start, end)
         return place[there], values[..., there]
 
     def rate(self, place: np.ndarray) -> np.ndarray:

@@ -4,7 +4,7 @@ import contextlib
 import dataclasses
 import itertools
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -27,23 +27,30 @@ Names = Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="
 Folder = Annotated[Path, tyro.conf.arg(metavar="FOLDER")]
 
 
-def number(option: str, most: int, zero: str = "0") -> tyro.constructors.PrimitiveConstructorSpec[int]:
-    """Returns how an option is read that takes a whole number. zero: another word for 0."""
+Option = tyro.constructors.PrimitiveConstructorSpec[Any]
 
-    def read(words: list[str]) -> int:
-        if words[0] == zero:
-            return 0
+
+def _option(read: Callable[[list[str]], Any], metavar: str, *kinds: type) -> Option:
+    """Returns how an option of one word is read."""
+    typed = {"is_instance": lambda value: isinstance(value, kinds), "str_from_instance": lambda value: [str(value)]}
+    return tyro.constructors.PrimitiveConstructorSpec(nargs=1, metavar=metavar, instance_from_str=read, **typed)
+
+
+def number(option: str, most: int, zero: str = "0", *, least: int = 0, kind: type = int) -> Option:
+    """Returns how an option is read that takes a number, whole unless `kind` is float. zero: another word for 0."""
+
+    def read(words: list[str]) -> float:
         with contextlib.suppress(ValueError):
-            if 0 <= int(words[0]) <= most:
-                return int(words[0])
-        asked = "a whole number from 0" if zero == "0" else f"{zero}, or a whole number from 1"
+            if least <= (value := kind("0" if words[0] == zero else words[0])) <= most:
+                return value
+        whole = "a whole number" if kind is int else "a number"
+        asked = f"{whole} from {least}" if zero == "0" else f"{zero}, or {whole} from 1"
         raise UserError(f"{option} {words[0]}: give {asked} to {most:,}")
 
-    typed = {"is_instance": lambda value: isinstance(value, int), "str_from_instance": lambda value: [str(value)]}
-    return tyro.constructors.PrimitiveConstructorSpec(nargs=1, metavar="N", instance_from_str=read, **typed)
+    return _option(read, "N", int, kind)
 
 
-def choice(option: str, *known: str) -> tyro.constructors.PrimitiveConstructorSpec[str]:
+def choice(option: str, *known: str) -> Option:
     """Returns how an option is read that takes one of these words."""
 
     def read(words: list[str]) -> str:
@@ -51,9 +58,7 @@ def choice(option: str, *known: str) -> tyro.constructors.PrimitiveConstructorSp
             return words[0]
         raise unknown(option, words[0], known)
 
-    typed = {"is_instance": lambda value: isinstance(value, str), "str_from_instance": lambda value: [value]}
-    metavar = f"{{{','.join(known)}}}"
-    return tyro.constructors.PrimitiveConstructorSpec(nargs=1, metavar=metavar, instance_from_str=read, **typed)
+    return _option(read, f"{{{','.join(known)}}}", str)
 
 
 ScaleName = Annotated[str, choice("--scale", *scales.SCALES)]

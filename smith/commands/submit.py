@@ -11,6 +11,7 @@ from smith.train.engines import ENGINES, NOTICE
 
 Engine = Annotated[str, choice("--engine", *ENGINES)]
 Count = Annotated[int, number("--workers", 10_000)]
+Gpus = Annotated[float, number("--gpus", 1_000, kind=float)]
 Cpus = Annotated[int, number("--cpus", 1_000)]
 
 
@@ -28,7 +29,7 @@ class Submit(Training):
     time: str = "4h"  # after which Slurm starts a worker again, from its checkpoint; at least 5m
     partition: str = ""  # of Slurm
     address: str = ""  # of a Ray cluster; without it, one on this machine
-    gpus: float = 0  # GPUs of a worker; with Ray it may be a part of one
+    gpus: Gpus = 0  # GPUs of a worker; with Ray it may be a part of one
     cpus: Cpus = 0  # cores of a worker
 
     def __call__(self) -> None:
@@ -39,7 +40,7 @@ class Submit(Training):
             raise UserError(f"--time {self.time}: give at least 5m; a worker needs {NOTICE} s to stop")
         if not self.workers:
             raise UserError("--workers 0: give at least 1")
-        if self.gpus < 0 or (self.engine != "ray" and self.gpus % 1):
+        if self.engine != "ray" and self.gpus % 1:
             raise UserError(f"--gpus {self.gpus:g}: give a whole number from 0; with --engine ray also a part of one")
         if self.cluster:
             raise UserError(
@@ -51,12 +52,12 @@ class Submit(Training):
         if not (left := len(jobs.missing(planned, store))):
             return print(f"nothing to train: {len(planned)} runs were there")
         folder, workers = store.folder / "workers", min(self.workers, left)
-        words, watch = self.arguments(self.names), f"smith status {' '.join(self.names)} --scale {store.scale.name}"
-        watch = f"what they say is in {folder}; {watch} --seeds {seeds} --watch says how far they are"
+        status = f"smith status {' '.join(self.names)} --scale {store.scale.name} --seeds {seeds} --watch"
+        words, said = self.arguments(self.names), f"what they say is in {folder}; {status} says how far they are"
         if self.engine == "ray":
-            print(f"{left} runs for {workers} workers; {watch}", flush=True)
+            print(f"{left} runs for {workers} workers; {said}", flush=True)
             return engines.submit_to_ray(words, workers, folder, self.address, self.gpus, self.cpus)
         resources = {"timeout_min": round(limit / 60), "gpus_per_node": int(self.gpus), "cpus_per_task": self.cpus}
         slurm = {"slurm_partition": self.partition, "slurm_signal_delay_s": NOTICE}
         started = engines.submit(words, workers, self.engine, folder, **resources, **slurm)
-        print(f"{left} runs for {len(started)} workers: {', '.join(job.job_id for job in started)}\n{watch}")
+        print(f"{left} runs for {len(started)} workers: {', '.join(job.job_id for job in started)}\n{said}")

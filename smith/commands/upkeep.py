@@ -8,7 +8,7 @@ from typing import Annotated
 import tyro
 
 from smith import experiments
-from smith.commands.options import Drawing, Folder, Halted, Names, Results, Seeds, jobs_of
+from smith.commands.options import Drawing, Folder, Halted, Names, Results, Seeds, jobs_of, number
 from smith.data import default_data_dir
 from smith.errors import UserError
 
@@ -86,12 +86,10 @@ class Prepare:
 
     name: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="NAME")] = ""
     source: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="FOLDER")] = Path()
-    jpeg: int | None = None  # keep JPEG files of this quality, from 1 to 95, instead of pixels
+    jpeg: Annotated[int, number("--jpeg", 95, least=1)] = 0  # keep JPEG files of this quality, 1 to 95, not pixels
     data_dir: Folder = field(default_factory=default_data_dir)  # where the datasets are
 
     def __call__(self) -> None:
-        if self.jpeg is not None and not 1 <= self.jpeg <= 95:
-            raise UserError(f"--jpeg {self.jpeg}: the quality is from 1 to 95")
         if self.source == Path():
             raise UserError("name a dataset and the folder that has its images: smith prepare imagenet FOLDER")
         from rich.progress import Progress
@@ -109,4 +107,4 @@ class Prepare:
             def said(split: str, done: int, count: int) -> None:
                 bars.update(tasks[split], completed=done, total=count)
 
-            print(shards.prepare(self.source, self.data_dir / self.name, info.image_shape[0], said, self.jpeg))
+            print(shards.prepare(self.source, self.data_dir / self.name, info.image_shape[0], said, self.jpeg or None))

@@ -8,7 +8,7 @@ import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -18,6 +18,7 @@ from smith.errors import UserError
 
 NAMES = {"train": "train", "test": "val"}  # ImageNet's validation set is what everybody tests on
 KINDS = (".jpeg", ".jpg", ".png")
+Taken = tuple[Arrays, dict[str, str]]  # images with their labels; what is wrong with files that are none, by name
 
 
 class Listing(NamedTuple):
@@ -27,12 +28,10 @@ class Listing(NamedTuple):
     names: list[str]
     labels: np.ndarray
 
-    def take(self, some: slice, side: int) -> tuple[Arrays, dict[str, str]]:
+    def take(self, some: slice, side: int) -> Taken:
         """Returns some of the images, (N, side, side, 3), and what is wrong with files that are none, by name."""
         names = self.names[some]
-        images, broken = decoded([self.folder / name for name in names], side)
-        good = [k for k in range(len(names)) if k not in broken]
-        return Arrays(images[good], self.labels[some][good]), {names[k]: why for k, why in broken.items()}
+        return taken([self.folder / name for name in names], self.labels[some], names, side)
 
 
 def read(folder: Path, split: str, side: int) -> Arrays:
@@ -71,7 +70,14 @@ def listed(folder: Path, split: str) -> Listing:
     return Listing(folder, names, np.array([number[name] for name in named], np.int32))
 
 
-def decoded(files: Sequence[Path | BinaryIO], side: int) -> tuple[np.ndarray, dict[int, str]]:
+def taken(files: Sequence[Path | bytes], labels: np.ndarray, names: Sequence[str], side: int) -> Taken:
+    """Returns the images of files with their labels, and what is wrong with those that are none, by name."""
+    images, broken = decoded(files, side)
+    good = [k for k in range(len(files)) if k not in broken]
+    return Arrays(images[good], labels[good]), {names[k]: why for k, why in broken.items()}
+
+
+def decoded(files: Sequence[Path | bytes], side: int) -> tuple[np.ndarray, dict[int, str]]:
     """Returns images (N, side, side, 3) uint8, decoded on all cores, and what is wrong with those that are none.
 
     An image of another size is resized to the square, as the author's were, whatever its shape (bilinear, with
@@ -112,10 +118,10 @@ def broken_files(broken: Mapping[str, str], count: int) -> str:
     return f"{len(broken)} of {count} files can not be read: {_some(named)}"
 
 
-def _decoded(file: Path | BinaryIO, side: int) -> np.ndarray:
+def _decoded(file: Path | bytes, side: int) -> np.ndarray:
     from PIL import Image
 
-    with Image.open(file) as image:
+    with Image.open(io.BytesIO(file) if isinstance(file, bytes) else file) as image:
         rgb = image.convert("RGB")
     return np.asarray(rgb if rgb.size == (side, side) else rgb.resize((side, side), Image.Resampling.BILINEAR))
 

@@ -7,10 +7,9 @@ whole one: the same command goes on with it.
 """
 
 import hashlib
-import io
 import json
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -62,14 +61,10 @@ class Jpegs(Shards):
         self.shape = (len(self._records), side, side, 3)
 
     def __getitem__(self, rows: np.ndarray) -> np.ndarray:
-        found, broken = _decoded(self._records.__getitems__([int(row) for row in rows]), self.shape[1])
+        found, broken = folders.decoded(self._records.__getitems__([int(row) for row in rows]), self.shape[1])
         if broken:
             raise UserError(f"image {rows[min(broken)]} of a prepared dataset is damaged: prepare it again")
         return found
-
-
-def _decoded(files: Sequence[bytes], side: int) -> tuple[np.ndarray, dict[int, str]]:
-    return folders.decoded([io.BytesIO(file) for file in files], side)
 
 
 def read(folder: Path, split: str, side: int) -> Arrays:
@@ -182,7 +177,7 @@ def _write_jpegs(path: Path, images: np.ndarray, quality: int) -> np.ndarray:
     for file in files:
         writer.write(file)
     writer.close()
-    return _decoded(files, images.shape[1])[0]
+    return folders.decoded(files, images.shape[1])[0]
 
 
 def _images(folder: Path, split: str, k: int, jpeg: int | None) -> Path:

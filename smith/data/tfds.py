@@ -5,7 +5,6 @@ prepared it does not. Both are imported where they are used, because that takes 
 """
 
 import contextlib
-import io
 import logging
 import os
 import sys
@@ -68,13 +67,11 @@ class Records(NamedTuple):
     source: Any
     names: list[str]
 
-    def take(self, some: slice, side: int) -> tuple[Arrays, dict[str, str]]:
+    def take(self, some: slice, side: int) -> folders.Taken:
         """Returns some of the images, as `folders.Listing.take` does."""
         records = self.source.__getitems__([*range(len(self.names))[some]])
-        images, broken = folders.decoded([io.BytesIO(record["image"]) for record in records], side)
-        good = [k for k in range(len(records)) if k not in broken]
-        labels = np.array([records[k]["label"] for k in good], np.int32)
-        return Arrays(images[good], labels), {self.names[some][k]: why for k, why in broken.items()}
+        labels = np.array([record["label"] for record in records], np.int32)
+        return folders.taken([record["image"] for record in records], labels, self.names[some], side)
 
 
 def prepared(folder: Path) -> dict[str, Records] | None:

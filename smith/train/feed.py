@@ -20,7 +20,6 @@ from smith.train import devices, step
 from smith.train.step import Problem
 
 AHEAD = 2  # batches that are read before they are asked for, each in a thread
-FOREVER = 2**31
 
 # What a step needs: images on the device; (2, N) their orders and where it begins there, or None if they are the batch.
 Batch = tuple[Problem, Array | None, int]
@@ -85,10 +84,8 @@ class Datasets:
 
 def batches(problem: Problem | Streamed, key: Array, batch_size: int) -> Callable[[int], Batch]:
     """Returns what gives an iteration's batch. key: of the order of the images."""
-    if isinstance(problem, Streamed):
-        return _Ahead(problem, key, batch_size)
     at = places(key, len(problem.train_labels), batch_size)
-    return lambda t: (problem, *at(t))
+    return _Ahead(problem, at, batch_size) if isinstance(problem, Streamed) else lambda t: (problem, *at(t))
 
 
 def places(key: Array, n: int, batch_size: int) -> Callable[[int], tuple[Array, int]]:
@@ -97,7 +94,7 @@ def places(key: Array, n: int, batch_size: int) -> Callable[[int], tuple[Array, 
     The training set of n images is shuffled for every epoch and read without a gap: a batch may end one epoch and begin
     the next. The order depends on the key and the epoch alone.
     """
-    orders = functools.lru_cache(1)(lambda epoch: step.orders(key, epoch, n))
+    orders = functools.lru_cache(2)(lambda epoch: step.orders(key, epoch, n))
 
     def at(iteration: int) -> tuple[Array, int]:
         epoch, first = divmod(iteration * batch_size, n)
@@ -121,9 +118,8 @@ def _put_rows(split: Arrays, rows: np.ndarray, layout: Any) -> tuple[Array, Arra
 class _Ahead:
     """Gives batches that Grain reads, in threads of its own, and puts on the device while that is busy with others."""
 
-    def __init__(self, problem: Streamed, key: Array, batch_size: int) -> None:
-        self._problem, self._batch_size, self._n = problem, batch_size, len(problem.train_labels)
-        self._rows = functools.lru_cache(2)(lambda epoch: np.ravel(step.orders(key, epoch, self._n)))
+    def __init__(self, problem: Streamed, at: Callable[[int], tuple[Array, int]], batch_size: int) -> None:
+        self._problem, self._at, self._batch_size = problem, at, batch_size
         self._layout = devices.layout(batch_size)  # asked here: Grain's threads have no devices set
         self._next, self._coming = -1, iter(())
 
@@ -131,13 +127,13 @@ class _Ahead:
         if iteration != self._next:
             import grain  # takes a second
 
-            batches = grain.MapDataset.range(iteration, FOREVER).map(self._read)
+            batches = grain.MapDataset.range(iteration, 2**31).map(self._read)
             self._coming = iter(batches.to_iter_dataset(grain.ReadOptions(AHEAD, AHEAD)))
         self._next = iteration + 1
         return next(self._coming), None, 0
 
     def _read(self, iteration: int) -> Problem:
-        epoch, first = divmod(iteration * self._batch_size, self._n)
-        rows = self._rows(epoch)[first : first + self._batch_size]
+        orders, first = self._at(iteration)
+        rows = np.ravel(orders)[first : first + self._batch_size]  # JAX keeps the copy that it makes for NumPy
         images, labels = _put_rows(self._problem.train, rows, self._layout)
         return replace(self._problem.problem, train_images=images, train_labels=labels)

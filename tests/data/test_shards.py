@@ -107,16 +107,13 @@ def test_jpeg_files_are_decoded_as_they_are_asked_for(source, as_jpeg):
         np.testing.assert_array_equal(found.labels, expected.labels)
         whole = found.images[np.arange(len(rows))]
         np.testing.assert_allclose(found.images.mean, whole.mean(axis=0), rtol=1e-12)
-        shards_of = [whole[k : k + shards.SIZE] for k in range(0, len(whole), shards.SIZE)]
-        labels = [found.labels[k : k + shards.SIZE] for k in range(0, len(whole), shards.SIZE)]
-        digests = [Arrays(*both).sha256 for both in zip(shards_of, labels, strict=True)]
+        size, ends = shards.SIZE, range(0, len(whole), shards.SIZE)
+        digests = [Arrays(whole[k : k + size], found.labels[k : k + size]).sha256 for k in ends]
         assert found.sha256 == hashlib.sha256("".join(digests).encode()).hexdigest()
 
 
 def test_training_on_jpeg_files(as_jpeg):
-    run = Run(
-        "small-shards", "shallow3", 16, crop=16, length=iterations(4), lr=Constant(0.01), test_every=iterations(2)
-    )
+    run = Run("small-shards", "shallow3", 16, crop=16, length=iterations(4), lr=0.01, test_every=iterations(2))
     problem = feed.put("small-shards", **{split: select(Selection("small-shards"), split, as_jpeg) for split in SPLITS})
     rows = [point.row for point in train(run, 0, problem) if point.row]
     assert len(rows) == 2 and all(np.isfinite(row["test_loss"]) for row in rows)
@@ -145,11 +142,12 @@ def test_jpeg_files_that_are_not_whole_are_told_and_made_again(source, as_jpeg):
     assert type(select(Selection("small-shards"), "train", as_jpeg).images) is shards.Shards
 
 
-@pytest.mark.parametrize("quality", ["0", "101"])
+@pytest.mark.parametrize("quality", ["0", "101", "x"])
 def test_a_quality_that_jpeg_has_not_is_refused(source, tmp_path, capsys, quality):
     with pytest.raises(SystemExit) as ended:
         main(["prepare", "small-shards", str(source), "--jpeg", quality, "--data-dir", str(tmp_path)])
-    assert ended.value.code == 2 and "the quality is from 1 to 95" in capsys.readouterr().err
+    assert ended.value.code == 2
+    assert capsys.readouterr().err == f"smith: --jpeg {quality}: give a whole number from 1 to 95\n"
 
 
 def test_a_preparation_that_was_interrupted_goes_on(source, prepared, monkeypatch):
@@ -171,15 +169,14 @@ def test_a_preparation_that_was_interrupted_goes_on(source, prepared, monkeypatc
 
 def test_tfds_own_imagenet_is_prepared_too(source, prepared, tmp_path, capsys):
     """Its records as TFDS writes them, images of any size and one that is broken; the order is TFDS's own."""
-    sources = {"train": folders.listed(source, "train"), "validation": folders.listed(source, "test")}
-    tfds_server.write_imagenet(sources, tmp_path / "tfds", broken="train/n1/03.JPEG")
+    tfds_server.write_imagenet(source, tmp_path / "tfds", broken="train/n1/03.JPEG")
     args = ["prepare", "small-shards", str(tmp_path / "tfds" / "imagenet2012"), "--data-dir", str(tmp_path / "other")]
     with pytest.raises(SystemExit):
         main(args)
     assert "1 of 72 files can not be read: imagenet2012/5.1.0 train 43 (no image)" in capsys.readouterr().err
     for place in ("tfds", "other"):
         shutil.rmtree(tmp_path / place)
-    tfds_server.write_imagenet(sources, tmp_path / "tfds")
+    tfds_server.write_imagenet(source, tmp_path / "tfds")
     main(args)
     assert "72 images of 20 x 20 pixels" in capsys.readouterr().out
     for split, count in (("train", 60), ("test", 12)):
@@ -190,8 +187,7 @@ def test_tfds_own_imagenet_is_prepared_too(source, prepared, tmp_path, capsys):
 
 
 def test_tfds_imagenet_in_another_format_says_so(source, tmp_path):
-    sources = {"train": folders.listed(source, "train"), "validation": folders.listed(source, "test")}
-    tfds_server.write_imagenet(sources, tmp_path / "tfds")
+    tfds_server.write_imagenet(source, tmp_path / "tfds")
     facts = next((tmp_path / "tfds").glob("*/*/dataset_info.json"))
     facts.write_text(facts.read_text().replace("array_record", "tfrecord"))
     with pytest.raises(UserError, match=r"can not read .*imagenet2012/5.1.0 .*file_format='array_record'") as told:

@@ -1,4 +1,4 @@
-"""Workers that an engine starts: submitit's own, on this machine."""
+"""Workers that an engine starts: submitit's own and Ray's, on this machine."""
 
 import contextlib
 import importlib.util

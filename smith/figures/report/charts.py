@@ -30,7 +30,8 @@ def chart(view: View) -> dict[str, Any]:
     for trace in data:
         places += [trace["x"]] if trace["x"] not in places else []
         trace["x"] = places.index(trace["x"])
-    hover = {"value": _value(view), "place": "" if view.across else f"<br>{shown(view.x.label)} %{{x:.5~g}}"}
+    along = {"value": "y", "place": f"<br>{shown(view.x.label)} %{{x:.5~g}}"}
+    hover = {"value": "x", "place": ""} if view.across else along
     return {"data": data, "layout": layout, "places": places, "hover": hover}
 
 
@@ -89,7 +90,9 @@ def _trace(view: View, series: Series, points: Line, layer: str, who: str, **sty
     if view.across:
         x, y = y, x + (ASIDE if layer == "published" else -ASIDE)
     spread = {"published": series.published_spread, "mean": series.spread}.get(layer)
-    error = {} if spread is None else {f"error_{_value(view)}": {"type": "data", "array": rounded(spread)}}
+    error = (
+        {} if spread is None else {"error_x" if view.across else "error_y": {"type": "data", "array": rounded(spread)}}
+    )
     colour = 6 if view.points and layer == "published" else series.colour
     said = " ".join(filter(None, (f"<b>{shown(series.name)}</b>", who)))
     return {
@@ -101,10 +104,6 @@ def _trace(view: View, series: Series, points: Line, layer: str, who: str, **sty
         **error,
         **style,
     }
-
-
-def _value(view: View) -> str:
-    return "x" if view.across else "y"
 
 
 def _marks(view: View, series: Series, x: np.ndarray, symbol: str, texts: list[str]) -> list[Trace]:
