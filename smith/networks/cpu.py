@@ -16,7 +16,7 @@ import ctypes
 import mmap
 import os
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial, reduce, wraps
 from pathlib import Path
 from typing import Any
@@ -93,17 +93,51 @@ def keep_freed_memory() -> bool:
 tricks: Any = jax.make_user_context(default_value=False)
 
 
-def faster(double: Callable[..., Any]) -> Callable[..., Any]:
-    """Decorates a plain layer: inside `tricks` it does what its double does, which takes the same arguments."""
+def faster(double: Callable[..., Any], where: Callable[..., bool] | None = None) -> Callable[..., Any]:
+    """Decorates a plain layer: inside `tricks` it does what its double does, which takes the same arguments.
+
+    where: says of these arguments whether the double is faster; None if it always is
+    """
 
     def decorate(plain: Callable[..., Any]) -> Callable[..., Any]:
         @wraps(plain)
         def layer(*arrays: Array, **settings: Any) -> Any:
-            return (double if tricks.value else plain)(*arrays, **settings)
+            chosen = tricks.value and (where is None or where(*arrays, **settings))
+            return (double if chosen else plain)(*arrays, **settings)
 
         return layer
 
     return decorate
+
+
+# Convolutions
+
+
+def is_small(x: Array, kernel: Array, *, padding: Any, strides: Sequence[int] = (1, 1)) -> bool:
+    """Says whether a convolution has a kernel of one pixel, or gives an image of fewer pixels than its kernel has.
+
+    XLA exchanges image and kernel of the latter, forward or in the gradient, and then has no library to compute it.
+    """
+    rows, columns = kernel.shape[:2]
+    pixels = np.prod([-(-side // stride) for side, stride in zip(x.shape[1:3], strides, strict=True)])
+    return rows * columns == 1 or bool(pixels < rows * columns)
+
+
+def convolve_by_product(x: Array, kernel: Array, *, padding: Any, strides: Sequence[int] = (1, 1)) -> Array:
+    """The double of `smith.networks.layers.convolve` where `is_small`: a product with the pixels under each weight."""
+    rows, columns, channels, filters = kernel.shape
+    sides = x.shape[1:3]
+    pads = lax.padtype_to_pads(sides, (rows, columns), strides, padding) if isinstance(padding, str) else padding
+    x = jnp.pad(x, ((0, 0), *pads, (0, 0)))
+    down, across = strides
+    height, width = (x.shape[1] - rows) // down + 1, (x.shape[2] - columns) // across + 1
+    moved = [
+        x[:, i : i + (height - 1) * down + 1 : down, j : j + (width - 1) * across + 1 : across]
+        for i in range(rows)
+        for j in range(columns)
+    ]
+    patches = jnp.concatenate(moved, axis=-1).reshape(-1, rows * columns * channels)
+    return (patches @ kernel.reshape(-1, filters)).reshape(len(x), height, width, filters)
 
 
 # Batch normalisation

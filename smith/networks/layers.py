@@ -82,6 +82,7 @@ class Conv(nnx.Conv):
         return self.add_bias(self.convolve(x))
 
 
+@cpu.faster(cpu.convolve_by_product, where=cpu.is_small)
 def convolve(x: jax.Array, kernel: jax.Array, *, padding: Any, strides: Any = (1, 1)) -> jax.Array:
     """x: (batch, height, width, inputs); kernel: (rows, columns, inputs, outputs); padding, strides: as in `Conv`.
 

@@ -118,6 +118,36 @@ def test_lenet_s_convolutions_with_the_batch_last_are_the_plain_ones():
     assert relative(fast, plain) < 2e-6
 
 
+SMALL = [  # images, kernel, stride, padding: smaller images than kernels, before or after the stride, and 1 x 1 kernels
+    ((3, 4, 4, 5), (5, 5, 5, 6), 1, "SAME"),
+    ((3, 1, 2, 5), (1, 7, 5, 6), 1, "SAME"),
+    ((3, 4, 5, 5), (3, 3, 5, 6), 2, "VALID"),
+    ((3, 5, 4, 5), (3, 3, 5, 6), 2, ((1, 1), (0, 1))),
+    ((3, 9, 8, 5), (1, 1, 5, 6), 2, "SAME"),
+]
+
+
+@pytest.mark.parametrize("images, kernel, stride, padding", SMALL)
+def test_a_small_convolution_as_a_product_is_the_plain_one(images, kernel, stride, padding):
+    arguments = draw(1, images), draw(2, kernel, 0.2)
+    layer = partial(layers.convolve, padding=padding, strides=(stride, stride))
+    plain, fast = (value_and_pullback(layer, *arguments, fast=fast) for fast in (False, True))
+    assert relative(fast, plain) < 2e-6
+
+
+def test_which_convolutions_are_products():
+    """Those that XLA would compute itself, or transpose for nothing; none of the large ones."""
+
+    def products(images, kernel, padding, stride=1):
+        layer = partial(layers.convolve, padding=padding, strides=(stride, stride))
+        with tricks(True):
+            return "dot_general" in str(jax.make_jaxpr(layer)(np.zeros(images), np.zeros(kernel)))
+
+    assert all(products(images, kernel, padding, stride) for images, kernel, stride, padding in SMALL)
+    assert not products((3, 8, 8, 5), (5, 5, 5, 6), "SAME")
+    assert not products((3, 6, 6, 5), (3, 3, 5, 6), "SAME", 2)
+
+
 # Fillers
 
 
