@@ -7,7 +7,6 @@ of 100 cases. A part is
 
 - supported, if Student's 95 % confidence interval of the mean effect lies above that value;
 - contradicted, if the interval lies below it, at a level corrected for the number of parts;
-- not asked, if there can be no result of it, which the verdict then leaves out and says so;
 - open otherwise.
 
 Where the seeds' effects take few values, at most half as many as there are seeds, that interval says nothing (of equal
@@ -20,7 +19,7 @@ decide nothing.
 
 Multiplicity: that all parts must be supported needs no correction (an intersection-union test: a claim that is false
 passes with a probability of at most 2.5 %); that one contradicted part is enough does, and gets Bonferroni's. Claims
-are not corrected for one another: if in each of sixteen one effect were exactly at its value and the others far above,
+are not corrected for one another: if in each of seventeen one effect were exactly at its value, the others far above,
 one table in three would call at least one of them true by chance. How often a part is supported by chance, and how
 often if the published curves are right, is simulated: docs/error_rates.md.
 
@@ -39,7 +38,7 @@ from smith.analysis.places import Experiments, Place, published, run_at
 from smith.analysis.traces import stacked, trace
 from smith.store import Store
 
-State = Literal["supported", "contradicted", "open", "not asked"]
+State = Literal["supported", "contradicted", "open"]
 WORDS = {  # scale: what a claim is that holds, that fails, that is open
     "paper": ("reproduced", "not reproduced", "inconclusive"),
     "mini": ("holds", "fails", "open"),
@@ -59,7 +58,6 @@ class Part:
       choose a setting; not a number where there is none
     above: what the effect must exceed
     unit: the effect's unit
-    missing: why there can be no result, if there can be none
     """
 
     what: str
@@ -67,7 +65,6 @@ class Part:
     statistic: Statistic
     above: float = 0.0
     unit: str = ""
-    missing: str = ""
 
 
 @dataclass(frozen=True)
@@ -98,7 +95,7 @@ class Finding:
     mean, low, high: of the effect over seeds, with the 95 % interval; not a number where there are too few seeds or, of
       the interval, too few values
     published: the effect of the paper's own curves; not a number where they do not show what it needs
-    reason: why it is open or not asked, if results are missing or are not to be decided from
+    reason: why it is open, if results are missing or are not to be decided from
     """
 
     part: Part
@@ -121,19 +118,9 @@ class Decision:
     findings: tuple[Finding, ...]
 
     @property
-    def asked(self) -> list[Finding]:
-        """The findings that the verdict follows from."""
-        return [finding for finding in self.findings if finding.state != "not asked"]
-
-    @property
-    def left_out(self) -> list[str]:
-        """What the verdict leaves out, and why."""
-        return [f"{f.part.what}: {f.reason}" for f in self.findings if f.state == "not asked"]
-
-    @property
     def reasons(self) -> list[str]:
         """Why the claim is not decided: each reason once."""
-        return list(dict.fromkeys(finding.reason for finding in self.asked if finding.reason))
+        return list(dict.fromkeys(finding.reason for finding in self.findings if finding.reason))
 
     @property
     def there(self) -> list[Finding]:
@@ -143,7 +130,7 @@ class Decision:
     @property
     def seeds(self) -> int:
         """The least number of seeds that a part has an effect of."""
-        return min((len(finding.effects) for finding in self.asked), default=0)
+        return min((len(finding.effects) for finding in self.findings), default=0)
 
 
 # --- of numbers: arrays (..., seeds), so that a simulation decides many at once ---
@@ -192,17 +179,14 @@ def _by_signs(sample: np.ndarray, bar: float, level: float) -> np.ndarray:
 
 def decide(claim: Claim, experiments: Experiments, store: Store) -> Decision:
     """Returns the verdict on a claim from the results of one scale."""
-    parts = sum(not part.missing for part in claim.parts)
-    findings = tuple(_find(part, experiments, store, parts) for part in claim.parts)
-    states = {finding.state for finding in findings} - {"not asked"}
+    findings = tuple(_find(part, experiments, store, len(claim.parts)) for part in claim.parts)
+    states = {finding.state for finding in findings}
     holds, fails, undecided = WORDS.get(store.scale.name, WORDS["paper"])
     verdict = fails if "contradicted" in states else holds if states == {"supported"} else undecided
     return Decision(claim, store.scale.name, verdict, findings)
 
 
 def _find(part: Part, experiments: Experiments, store: Store, parts: int) -> Finding:
-    if part.missing:
-        return Finding(part, "not asked", {}, np.nan, np.nan, np.nan, np.nan, part.missing)
     seeds, found = _traces(part, experiments, store)
     values = _effect(part, found) if seeds else np.empty(0)
     values = np.full(len(seeds), values) if values.ndim == 0 else values

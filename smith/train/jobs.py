@@ -21,6 +21,7 @@ from smith.train import checkpoints, devices, hosts, settings, stopping, timing
 from smith.train.checkpoints import Checkpoint, DamagedCheckpoint, Keeper
 from smith.train.places import Job, Places
 from smith.train.progress import Display
+from smith.train.queue import Queue
 from smith.train.stopping import Deadline
 
 if TYPE_CHECKING:
@@ -129,9 +130,10 @@ def _attempt_all(todo: Sequence[Job], owner: "Owner", stop_on_divergence: bool) 
     """Attempts each job, and again those that are busy. Returns how they went, and which one halted the rest."""
     count, halted, told = Counter[str](), "", 0
     while todo:
-        busy = []
-        for job in todo:
+        busy, queue = [], Queue(todo)
+        for job in queue:
             status = "left" if halted else owner.attempt(job)
+            queue.saw(job, status)
             if status == "busy":
                 busy.append(job)
             if status == "diverged" and stop_on_divergence:

@@ -106,9 +106,6 @@ def part(statistic: Statistic = last, above: float = 0.0, **places: Place) -> Pa
     return Part("it is more", places or {"one": ONE}, statistic, above, "unit")
 
 
-GONE = Part("it is more", {}, last, missing="no data of it")
-
-
 def verdict(store: Store, *parts: Part) -> Decision:
     claim = Claim("C00", "It is.", "nowhere", ("fig09a",), parts or (part(),), "Because.")
     return decide(claim, EXPERIMENTS, store)
@@ -208,13 +205,6 @@ def test_contradiction_is_corrected_for_the_number_of_parts_and_support_is_not()
     assert states(verdict(found, part(less))) == ["contradicted"]
     assert states(verdict(found, part(less), sure, sure, sure)) == ["open", *["supported"] * 3]
     assert states(verdict(found, part(), sure, sure, sure)) == ["supported"] * 4
-
-
-def test_a_part_that_can_have_no_result_is_not_asked_and_named():
-    decision = verdict(shelf(effects(*UP)), part(), GONE)
-    assert (decision.verdict, states(decision)) == ("reproduced", ["supported", "not asked"])
-    assert decision.left_out == ["it is more: no data of it"] and decision.reasons == [] and decision.seeds == 4
-    assert verdict(shelf(effects(*DOWN)), part(), GONE).verdict == "not reproduced"
 
 
 # --- the paper's own effect ---

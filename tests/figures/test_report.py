@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from smith.analysis.places import curve
-from smith.analysis.verdicts import Claim, Finding, Part
+from smith.analysis.verdicts import Claim, Decision, Finding, Part
 from smith.errors import UserError
 from smith.figure import Figure, Panel
 from smith.figures import plot, report
@@ -30,8 +30,8 @@ def better(traces) -> float:
 
 
 PLACES = {"a": curve("fig09a", "WD=1e-3"), "b": curve("fig09a", "WD=1e-2")}
-PARTS = (Part("a ends higher", PLACES, better, 0.1, "points"), Part("nobody knows", {}, better, missing="no data"))
-CLAIM = Claim("C07", "Small weight decays are <better> & best.", "Remark 0", ("fig09a", "fig16a"), PARTS, "Because.")
+PART = Part("a ends higher", PLACES, better, 0.1, "points")
+CLAIM = Claim("C07", "Small weight decays are <better> & best.", "Remark 0", ("fig09a", "fig16a"), (PART,), "Because.")
 
 
 class Parsed(html.parser.HTMLParser):
@@ -320,7 +320,7 @@ def test_a_claim_that_holds_says_its_numbers(written, decided, shelf):
         "✓ supported",
     ):
         assert text in pages["claims.html"].text, text
-    for text in ("Left out: nobody knows: no data", "– not asked", "Because.", "Remark 0", "fig16a (not here)"):
+    for text in ("Because.", "Remark 0", "fig16a (not here)"):
         assert text in pages["claims.html"].text, text
     assert shelf.line.startswith(
         f"{shelf.root}/report/index.html: at the paper's scale: reproduced 1, not reproduced 0, "
@@ -336,16 +336,22 @@ def test_a_claim_that_fails_or_is_open_says_so_on_every_page(more, seeds, text, 
 
 
 def test_the_picture_of_a_finding_has_all_marks_in_order():
-    finding = Finding(PARTS[0], "open", {0: 0.2, 1: 0.4}, 0.3, 0.15, 0.45, 0.5, "")
+    finding = Finding(PART, "open", {0: 0.2, 1: 0.4}, 0.3, 0.15, 0.45, 0.5, "")
     at = claims.places(finding)
     assert at["bar"] == claims.EDGE < at["low"] < at["seeds"][0] < at["mean"] < at["seeds"][1] < at["high"]
     assert at["high"] < at["published"] == claims.WIDTH - claims.EDGE
-    one = claims.places(Finding(PARTS[0], "open", {0: 0.1}, 0.1, np.nan, np.nan, np.nan, ""))
+    one = claims.places(Finding(PART, "open", {0: 0.1}, 0.1, np.nan, np.nan, np.nan, ""))
     assert one == {"bar": claims.EDGE, "mean": claims.EDGE, "seeds": [claims.EDGE]}
-    assert claims.places(Finding(PARTS[0], "open", {}, np.nan, np.nan, np.nan, np.nan, "")) == {}
+    assert claims.places(Finding(PART, "open", {}, np.nan, np.nan, np.nan, np.nan, "")) == {}
 
 
 # --- the README ---
+
+
+def test_a_claim_of_which_a_part_has_no_result_says_so():
+    there, gone = (Finding(PART, "open", effects, 0.2, np.nan, np.nan, 0.5) for effects in ({0: 0.2}, {}))
+    table = claims.markdown([[Decision(CLAIM, "paper", "inconclusive", (there, gone))]])
+    assert table.endswith("| ○ inconclusive (1 of 2 parts, 1 seed)<br>0.2 |")
 
 
 def update(path: Path, shelf, experiment, *scales: str) -> bool:
@@ -359,7 +365,7 @@ def test_the_readme_gets_the_verdicts(shelf, experiment, decided):
     decided(0.2)
     assert update(path, shelf, experiment, "paper", "mini")
     text = path.read_text()
-    row = f"| C07 | {CLAIM.says} | ✓ reproduced (1 of 2 parts, 4 seeds)<br>0.202 [0.199, 0.204] | ○ open, no result |"
+    row = f"| C07 | {CLAIM.says} | ✓ reproduced (4 seeds)<br>0.202 [0.199, 0.204] | ○ open, no result |"
     assert row in text.splitlines() and "before" not in text
     assert text.startswith("# Title\n\n<!-- claims -->\n| |") and text.endswith("<!-- /claims -->\n\nthe rest\n")
     inode = path.stat().st_ino

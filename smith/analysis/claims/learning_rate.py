@@ -1,7 +1,5 @@
 """The claims on learning rates and policies: underfitting, range tests, super-convergence."""
 
-import numpy as np
-
 from smith.analysis.claims.shared import IMAGES, OCTAVES, RATIO, alone, compared, divergence, policies
 from smith.analysis.measures import accuracy, final_loss, mean_loss, rate_of_minimum, rise
 from smith.analysis.verdicts import Claim, Part
@@ -127,30 +125,48 @@ C06 = Claim(
         ),
         policies("cifar10", "wide-32", ("1cycle 0.1-1/45", "CM 0.95-0.85", "100"), ("steps from 0.1", "800")),
     ),
-    "The two places where the paper compares an eighth of the length on data that all have; figure 16 is ImageNet. "
+    "The two places where the paper compares an eighth of the length on data that all have; C17 asks it of ImageNet. "
     '"More" is any difference above zero.',
 )
 
 
 C16 = Claim(
     "C16",
-    "MNIST, CIFAR-10, CIFAR-100 and ImageNet, with all their networks, train faster with large learning rates.",
+    "MNIST, CIFAR-10 and CIFAR-100, with all their networks, train faster with large learning rates.",
     "Section 5",
-    ("table2", "fig16a", "fig16b"),
+    ("table2",),
     (
         policies("mnist", "lenet", ("1cycle 0.02-0.2/40", "CM 0.95-0.8", "85"), ("inverse from 0.01", "85")),
         policies("cifar10", "wide-32", ("1cycle 0.1-1/45", "CM 0.95-0.85", "100"), ("steps from 0.1", "100")),
         policies("cifar10", "densenet-40", ("1cycle 0.1-4/45", "CM 0.9-0.85", "100"), ("steps from 0.1", "100")),
         policies("cifar100", "resnet-56", ("1cycle 0.09-0.9/45", "CM 0.95-0.85", "100"), ("steps from 0.005", "100")),
+    ),
+    "Faster is a higher accuracy after the same number of epochs, by any difference. Table 1's shallow3 is left out: "
+    "the paper shows that it gains nothing from a cyclical rate. The paper says it of ImageNet too: C17 asks that, "
+    "because few have the data.",
+)
+
+
+C17 = Claim(
+    "C17",
+    "ImageNet too: 1cycle with very large learning rates reaches more in 20 epochs than the usual schedule in over a "
+    "hundred.",
+    "Sections 4.1 and 5",
+    ("fig16a", "fig16b"),
+    (
         Part(
-            "resnet-50 and inception-resnet-v2 on ImageNet",
-            {},
-            lambda runs: np.array(np.nan),
+            "resnet-50: higher final accuracy after 200,000 iterations than the usual schedule's after 1,340,000",
+            *compared(accuracy, "fig16a", "1cycle LR=0.1-1, WD=1e-5", "Original; LR=0.1, WD=1e-4"),
             unit=IMAGES,
-            missing="few have ImageNet; figure 16 shows its curves",
+        ),
+        Part(
+            "inception-resnet-v2: higher final accuracy after 220,000 iterations than the usual schedule's after "
+            "1,150,000",
+            *compared(accuracy, "fig16b", "1cycle LR=0.1-1, WD=3e-6", "Original; LR=0.1, WD=1e-4"),
+            unit=IMAGES,
         ),
     ),
-    "Faster is a higher accuracy after the same number of epochs, by any difference. ImageNet is not asked: the "
-    "verdict is on MNIST, CIFAR-10 and CIFAR-100. Table 1's shallow3 is left out, of which the paper shows that it "
-    "gains nothing from a cyclical rate.",
+    "What C06 and C16 say of ImageNet, as figure 16 shows it, each network with the larger of the weight decays that "
+    "1cycle had. It was no part of them before, but left out, and was written when eight seeds in miniature had shown "
+    "that 1cycle learns little there; the published curves alone say what is asked.",
 )

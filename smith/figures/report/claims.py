@@ -13,7 +13,7 @@ from smith.figures.report import words
 SYMBOLS = {word: symbol for words in WORDS.values() for word, symbol in zip(words, "✓✗○", strict=True)}
 AT = {"paper": "at the paper's scale", "mini": "in miniature"}
 Decisions = Sequence[Decision]  # on one claim, at one scale after the other
-STATES = {"supported": "✓", "contradicted": "✗", "open": "○", "not asked": "–"}
+STATES = {"supported": "✓", "contradicted": "✗", "open": "○"}
 BEGIN, END = "<!-- claims -->", "<!-- /claims -->"
 WIDTH, EDGE = 320, 12  # of a picture, and of what stays free on either side
 
