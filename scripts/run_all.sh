@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
-# Runs every experiment and draws every figure, from nothing: environment, data, training, figures.
+# Trains every figure and table of the paper and draws it, from nothing: environment, data, training, figures.
 #
 #   scripts/run_all.sh [smoke|mini|paper] [options of `smith run`]
 #
 # Folders in the options are taken from where you stand; without them results/ and drawn/ of the repository are used.
-# The figures of the results that are here already are drawn first. What is trained is not trained again, so the same
-# command goes on after an interruption; with `--results-dir FOLDER` everything is trained anew.
+# What the results that are here already show comes first: every figure, and the report with the verdicts on the claims.
+# What is trained is not trained again, so the same command goes on after an interruption; with `--results-dir FOLDER`
+# everything is trained anew. `smith run beyond` trains the experiments that go beyond the paper.
 set -euo pipefail
 here=$PWD
 cd "$(dirname "$0")/.."
@@ -32,6 +33,7 @@ venv=${VENV:-.venv}
 export PATH="$PWD/$venv/bin:$PATH"
 case $venv in /*) export PATH="$venv/bin:$PATH" ;; esac
 smith draw all --scale "$scale"
+smith report
 
 # TensorFlow is installed only if TFDS has to prepare a dataset.
 if ! smith data ${data[@]+"${data[@]}"} >/dev/null 2>&1; then
@@ -39,4 +41,4 @@ if ! smith data ${data[@]+"${data[@]}"} >/dev/null 2>&1; then
     python -m pip install --quiet --disable-pip-version-check -r requirements-prepare.txt || true
     smith data ${data[@]+"${data[@]}"} || echo "run_all: going on with the data there are" >&2
 fi
-smith run all --scale "$scale" ${options[@]+"${options[@]}"}
+smith run paper --scale "$scale" ${options[@]+"${options[@]}"}

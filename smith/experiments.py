@@ -19,6 +19,7 @@ from smith.errors import UserError, unknown
 from smith.figure import Figure, Table
 
 FOLDER = Path(__file__).resolve().parent.parent / "experiments"
+GROUPS = {"all": (False, True), "paper": (False,), "beyond": (True,)}  # whether they have claims of their own
 
 
 @dataclass(frozen=True)
@@ -41,15 +42,16 @@ _running: dict[Path, Experiment] = {}  # of files that run as a program, which a
 def find(names: Sequence[str]) -> list[Experiment]:
     """Returns experiments by name or by the path of their file; "all" are those of the folder experiments/.
 
-    Those with claims of their own, which go beyond the paper, come last.
+    Of these "paper" are the paper's own, and "beyond" those with claims of their own, which come last in "all".
 
     Raises:
       UserError: no name, an unknown one, a file that can not be loaded, or two experiments of one name.
     """
     every = [found for path in sorted(FOLDER.glob("[!_]*.py")) for found in _load(path)]
     known = _by_name(sorted(every, key=lambda one: bool(one.claims)))
+    groups = {name: [one for one in known.values() if bool(one.claims) in kinds] for name, kinds in GROUPS.items()}
     if not names:
-        raise UserError(f"name an experiment, several, the path of a file, or all: {' '.join(known)}")
+        raise UserError(f"name experiments, paths of files, or {', '.join(groups)}: {' '.join(known)}")
     chosen: list[Experiment] = []
     for name in names:
         if name.endswith(".py"):
@@ -58,10 +60,10 @@ def find(names: Sequence[str]) -> list[Experiment]:
             if not (found := _load(Path(name).resolve())):
                 raise UserError(f"{name}: an experiment has a FIGURE or a TABLE, made by smith.Figure or smith.Table")
             chosen += found
-        elif name != "all" and name not in known:
-            raise unknown("experiment", name, [*known, "all"])
+        elif name not in {*known, *groups}:
+            raise unknown("experiment", name, [*known, *groups])
         else:
-            chosen += known.values() if name == "all" else [known[name]]
+            chosen += groups[name] if name in groups else [known[name]]
     _by_name([*known.values(), *chosen])
     return list(_by_name(chosen).values())
 

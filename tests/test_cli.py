@@ -72,7 +72,7 @@ READ_RESULTS = ("status", "verify", "pack", "report", "draw fig14", "fidelity fi
         ("run fig77", "unknown experiment 'fig77': did you mean 'fig07'?"),
         ("draw fig9", "did you mean 'fig09'?"),
         ("run fig14 fig99", "unknown experiment 'fig99'"),
-        ("run", "name an experiment, several, the path of a file, or all: fig01 "),
+        ("run", "name experiments, paths of files, or all, paper, beyond: fig01 "),
         ("run fig14 --seeds -2", "--seeds -2: give a whole number from 0 to 1,000"),
         ("run all --seeds 1000000", "--seeds 1000000: give a whole number from 0 to 1,000"),
         ("calibrate fig09 --seeds abc", "--seeds abc: give a whole number"),

@@ -92,6 +92,12 @@ def each(expected, count: int) -> list:
     return expected if isinstance(expected, list) else [expected] * count
 
 
+def test_the_papers_experiments_and_those_beyond_it_are_all():
+    paper, beyond = ([one.name for one in experiments.find([group])] for group in ("paper", "beyond"))
+    assert list(ALL) == paper + beyond and {"fig16", "table2", "speed"} <= {*paper}
+    assert beyond == ["decays", "momenta", "schedules", "sharpness", "suggestions", "variants"]
+
+
 # --- what is trained ---
 
 

@@ -116,11 +116,12 @@ def test_run_all_takes_folders_from_where_one_stands(tmp_path):
     subprocess.run([script, *words], cwd=tmp_path / "my work", env=environment, check=True)
     here = tmp_path / "my work"
     folders = f"--results-dir {here}/mine --figures-dir {here}/../figures --data-dir /data"
-    _, draw, data, install, again, run = (tmp_path / "log").read_text().splitlines()
-    assert draw == "smith draw all --scale smoke" and data == again == "smith data --data-dir /data"
-    assert install.startswith("python -m pip install") and run == f"smith run all --scale smoke {folders} --seeds 2"
+    _, draw, report, data, install, again, run = (tmp_path / "log").read_text().splitlines()
+    assert draw == "smith draw all --scale smoke" and report == "smith report"
+    assert data == again == "smith data --data-dir /data"
+    assert install.startswith("python -m pip install") and run == f"smith run paper --scale smoke {folders} --seeds 2"
     subprocess.run([script], cwd=tmp_path, env=environment | {"PREPARED": "yes"}, check=True)
-    assert (tmp_path / "log").read_text().splitlines()[-2:] == ["smith data", "smith run all --scale mini"]
+    assert (tmp_path / "log").read_text().splitlines()[-2:] == ["smith data", "smith run paper --scale mini"]
 
 
 @pytest.mark.parametrize("script", ["setup.sh", "run_all.sh", "test.sh"])

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from smith.experiments import Experiment
     from smith.train.jobs import Job, Summary
 
-WHICH = "figures and tables such as fig07 table1, files such as mine.py, or all"
+WHICH = "figures and tables such as fig07 table1, files such as mine.py, or paper, beyond (it), or all"
 Names = Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="NAME", help=WHICH)]
 Folder = Annotated[Path, tyro.conf.arg(metavar="FOLDER")]
 
