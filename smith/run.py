@@ -51,7 +51,7 @@ class Run:
     classes: how many of the dataset's classes are used, the first ones; None for all of them
     image_side: the images' height and width in pixels, shrunk by the mean over squares; None for the dataset's own
     start: where the parameters and the optimizer's state come from; None for a fresh initialisation
-    width, init, ghost_batch_size, memory: see `smith.networks.Options`
+    width, init, ghost_batch_size, memory, precision: see `smith.networks.Options`
     crop: side of the square, in pixels, that is cut out of each image: anywhere in training, from its middle in tests
     mirror: whether each training image is mirrored or not at random
     metrics: what each test measures beside its loss and its accuracy (see `smith.metrics`)
@@ -84,6 +84,7 @@ class Run:
     memory: float = 1.0
     give_up: float | None = None
     crop: int | None = None
+    precision: Literal["float32", "bfloat16"] = "float32"
 
     def __post_init__(self) -> None:
         for name in ("lr", "momentum", "weight_decay"):
@@ -156,7 +157,7 @@ class Run:
     @property
     def options(self) -> Options:
         """What the run changes in its network."""
-        return Options(self.width, self.init, self.ghost_batch_size, self.memory, self.image_shape)
+        return Options(self.width, self.init, self.ghost_batch_size, self.memory, self.image_shape, self.precision)
 
     def schedules(self) -> tuple[Schedule, Schedule, Schedule]:
         """Returns the schedules of learning rate, momentum and weight decay."""
@@ -242,6 +243,8 @@ def _mistakes_of_the_network(run: Run, network: NetworkInfo) -> Iterator[tuple[A
     network.check_images(run.network, run.image_shape)
     if run.init not in (known := ("xavier", "msra", None)):
         raise unknown("init", str(run.init), map(str, known))
+    if run.precision not in (known := ("float32", "bfloat16")):
+        raise unknown("precision", str(run.precision), known)
     for field, most in {"width": 100, "memory": math.inf}.items():
         wrong = not 0 < getattr(run, field) <= most or math.isinf(getattr(run, field))
         yield wrong, f"{field} {getattr(run, field)}: give a number above 0{' and at most 100' * (most == 100)}"

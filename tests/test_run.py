@@ -243,6 +243,7 @@ assert not slow, slow
         ({"network": "resnet-60000002"}, ["unknown network"]),
         ({"lr": "0.1"}, ["lr '0.1': give a number or a schedule"]),
         ({"init": "he"}, ["init", "he"]),
+        ({"precision": "float16"}, ["precision", "float16", "bfloat16"]),
         ({"length": iterations(97)}, ["97 iterations of 512 images", "less than one epoch", "epochs"]),
         ({"batch_size": 0}, ["batch size 0"]),
         ({"batch_size": 10**6}, ["batch size 1000000", "50000"]),

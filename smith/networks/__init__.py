@@ -110,6 +110,7 @@ def apply(
     train: bool,
     key: jax.Array | None = None,
     fast_cpu: bool = False,
+    precision: str = "float32",
 ) -> tuple[jax.Array, Tree]:
     """Runs a network. Pure, so it can be jitted and differentiated.
 
@@ -120,6 +121,7 @@ def apply(
       key: for layers that draw random numbers in training.
       fast_cpu: whether a CPU takes its faster layers (see `smith.networks.cpu`). They have no forward-mode derivative
         (`jax.jvp`, a Hessian-vector product); without it every layer has.
+      precision: see `Options`.
 
     Returns (logits, rest): (batch, classes) float32 and the state after the call.
     """
@@ -127,10 +129,23 @@ def apply(
 
     from smith.networks import cpu
 
+    lowers = precision != "float32"
+    if lowers:
+        params, images = _lowered(params, rest, precision), images.astype(precision)
     module = nnx.merge(graphdef, params, rest)
     with cpu.tricks(fast_cpu):
         logits = module(images, train=train, key=key)
-    return logits, _split(module)[2]
+    return logits.astype("float32") if lowers else logits, _split(module)[2]
+
+
+def _lowered(params: Tree, rest: Tree, precision: str) -> Tree:
+    """Returns the parameters in another precision, but for those of layers with batch statistics."""
+    if any(not isinstance(value, dict) for value in rest.values()):
+        return params
+    return {
+        name: _lowered(value, rest.get(name, {}), precision) if isinstance(value, dict) else value.astype(precision)
+        for name, value in params.items()
+    }
 
 
 def _split(module: nnx.Module) -> tuple[nnx.GraphDef, Tree, Tree]:

@@ -37,18 +37,18 @@ class BatchNorm(nnx.Module):
             return self._train(x)
         weight = jnp.maximum(self.weight[...], 1e-30)  # before the first step it is 0, and so are the sums, as in Caffe
         gain = self.scale[...] * lax.rsqrt(self.variance[...] / weight + self.epsilon)
-        return x * gain + (self.bias[...] - gain * self.mean[...] / weight)
+        return (x * gain + (self.bias[...] - gain * self.mean[...] / weight)).astype(x.dtype)
 
     def _train(self, x: Array) -> Array:
         groups, left = divmod(len(x), self.ghost_batch_size or len(x))
         assert groups and not left, f"ghost batches of {self.ghost_batch_size} do not divide {len(x)} images"
-        grouped = x.reshape(groups, -1, x.shape[-1])
+        grouped = x.reshape(groups, -1, x.shape[-1]).astype(jnp.promote_types(x.dtype, jnp.float32))
         y, mean, variance = normalise(grouped, self.scale[...], self.bias[...], epsilon=self.epsilon)
         pixels = grouped.shape[1]
         self._add(self.mean, mean.mean((0, 1)))
         self._add(self.variance, variance.mean((0, 1)) * (pixels / (pixels - 1)))
         self._add(self.weight, jnp.ones(()))
-        return y.reshape(x.shape)
+        return y.reshape(x.shape).astype(x.dtype)
 
     def _add(self, sums: nnx.BatchStat, new: Array) -> None:
         sums[...] = self.keep * sums[...] + new

@@ -245,14 +245,14 @@ def _sum_windows(x: Array, axis: int, window: int, stride: int) -> Array:
 @jax.custom_vjp
 def lrn_within_channel(x: Array) -> Array:
     """The double of `smith.networks.layers.lrn_within_channel`. Its gradient saves x only."""
-    return x * _power(lrn_scale(x))
+    return (x * _power(lrn_scale(x))).astype(x.dtype)
 
 
 def _lrn_backward(x: Array, dy: Array) -> tuple[Array]:
     # With s the scale: dx = dy s^-beta - 2 (alpha / size^2) beta x * (sum over the window of dy x s^(-beta - 1)).
     scale = lrn_scale(x)
     direct = dy * _power(scale)
-    return (direct - windows.LRN_FACTOR * x * windows.sum_around(direct * x / scale),)
+    return ((direct - windows.LRN_FACTOR * x * windows.sum_around(direct * x / scale)).astype(x.dtype),)
 
 
 lrn_within_channel.defvjp(lambda x: (lrn_within_channel(x), x), _lrn_backward)

@@ -127,7 +127,7 @@ def lrn_within_channel(x: jax.Array) -> jax.Array:
     The mean is of x^2 over the 3 x 3 pixels around each pixel, zeros outside, always divided by 9.
     x: (batch, height, width, channels). Returns the same shape.
     """
-    return x * lrn_scale(x) ** -LRN_BETA
+    return (x * lrn_scale(x) ** -LRN_BETA).astype(x.dtype)
 
 
 def dropout(x: jax.Array, key: jax.Array | None) -> jax.Array:

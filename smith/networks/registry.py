@@ -23,6 +23,7 @@ class Options:
     memory: how many iterations BatchNorm's averages remember, as a multiple of the author's: 0.1 for a run a tenth as
       long
     image_shape: (height, width, channels) of the images; None for the network's own
+    precision: in what layers compute, but for BatchNorm; parameters, statistics and the loss are always float32
     """
 
     width: float = 1.0
@@ -30,6 +31,7 @@ class Options:
     ghost_batch_size: int | None = None
     memory: float = 1.0
     image_shape: tuple[int, ...] | None = None
+    precision: Literal["float32", "bfloat16"] = "float32"
 
     def widen(self, channels: int) -> int:
         """Returns the number of channels at this width, at least 1."""

@@ -40,7 +40,8 @@ def sum_around(x: jax.Array) -> jax.Array:
 
 
 def lrn_scale(x: jax.Array) -> jax.Array:
-    """Returns by what to the power of LRN_BETA local response normalisation divides each pixel."""
+    """Returns by what to the power of LRN_BETA local response normalisation divides each pixel, in float32 at least."""
+    x = x.astype(jnp.promote_types(x.dtype, jnp.float32))
     return 1 + (LRN_ALPHA / LRN_SIZE**2) * sum_around(jnp.square(x))
 
 

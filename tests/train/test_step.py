@@ -121,6 +121,29 @@ def test_only_a_cpu_cuts_a_batch_and_not_one_of_a_network_with_batch_statistics(
     assert len(calls) == 1
 
 
+@pytest.mark.parametrize("network", ["lenet", "shallow3", "resnet-8", "densenet-7"])
+def test_bfloat16_is_for_products_and_activations_alone(network):
+    """Batch statistics, gradients, what the solver remembers and the loss stay float32, and are about the same."""
+    run = Run("mnist" if network == "lenet" else "cifar10", network, 8, iterations(2), 0.1, width=1 / 8)
+    images, labels = np.random.default_rng(0).normal(size=(8, *run.image_shape)).astype(np.float32), jnp.arange(8)
+    found = []
+    for precision in ("float32", "bfloat16"):
+        program = step.program_of(run.replace(precision=precision))
+        state = step.init(program, keys_of(0).init)
+
+        def gradient(params, program=program, state=state):
+            return step.gradient(params, state.rest, program, images, labels, keys_of(0).noise)
+
+        loss, rest, grads = found_now = jax.jit(gradient)(state.params)
+        assert {leaf.dtype for leaf in jax.tree.leaves((loss, rest, grads))} == {jnp.dtype("float32")}
+        lines = [line for line in str(jax.make_jaxpr(gradient)(state.params)).splitlines() if "dot_general[" in line]
+        assert lines and all(("bf16[" in line) == (precision == "bfloat16") for line in lines)
+        found.append(jax.tree.map(np.asarray, found_now))
+    norms = [np.array([np.linalg.norm(leaf) for leaf in jax.tree.leaves(grads)]) for _, _, grads in found]
+    assert abs(found[0][0] / found[1][0] - 1) < 0.01
+    assert 1e-5 < np.linalg.norm(norms[1] - norms[0]) / np.linalg.norm(norms[0]) < 0.1
+
+
 def test_every_part_of_a_batch_draws_its_own_noise(program, mnist, monkeypatch):
     keys = []
 
