@@ -1,7 +1,6 @@
 """How long runs take: measured while they are trained, and estimated from what was measured before."""
 
 import contextlib
-import statistics
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
@@ -116,7 +115,7 @@ def estimate(
     Args:
       now: the pace of a run that is under way.
       count: counts the FLOP of an image, for networks without a result.
-      assumed: the FLOP/s that those are taken to reach; 0 for as many as the others do.
+      assumed: the FLOP/s that those are taken to reach; 0 for the most that another does, as small ones reach few.
     """
     compiling, seconds, programs = compile_seconds(store), 0.0, set()
     rates: dict[tuple[str, float], tuple[float, Run]] = {}  # images/s, tests included, and a run that had that rate
@@ -129,7 +128,7 @@ def estimate(
         kind = run.network, run.width
         if kind not in rates and count:
             speeds = [rate * count(known) for rate, known in rates.values()] or [0.0]
-            rates[kind] = (assumed or statistics.fmean(speeds)) / count(run), run
+            rates[kind] = (assumed or max(speeds)) / count(run), run
         if not rates.get(kind, (0.0,))[0]:
             return None
         seconds += (run.iterations - run.first_iteration) * run.batch_size / rates[kind][0]
