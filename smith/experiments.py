@@ -19,7 +19,6 @@ from smith.errors import UserError, unknown
 from smith.figure import Figure, Table
 
 FOLDER = Path(__file__).resolve().parent.parent / "experiments"
-GROUPS = {"all": (False, True), "paper": (False,), "beyond": (True,)}  # whether they have claims of their own
 
 
 @dataclass(frozen=True)
@@ -49,7 +48,8 @@ def find(names: Sequence[str]) -> list[Experiment]:
     """
     every = [found for path in sorted(FOLDER.glob("[!_]*.py")) for found in _load(path)]
     known = _by_name(sorted(every, key=lambda one: bool(one.claims)))
-    groups = {name: [one for one in known.values() if bool(one.claims) in kinds] for name, kinds in GROUPS.items()}
+    paper, beyond = ([one for one in known.values() if bool(one.claims) == own] for own in (False, True))
+    groups = {"all": [*known.values()], "paper": paper, "beyond": beyond}
     if not names:
         raise UserError(f"name experiments, paths of files, or {', '.join(groups)}: {' '.join(known)}")
     chosen: list[Experiment] = []

@@ -131,11 +131,8 @@ def convolve_by_product(x: Array, kernel: Array, *, padding: Any, strides: Seque
     x = jnp.pad(x, ((0, 0), *pads, (0, 0)))
     down, across = strides
     height, width = (x.shape[1] - rows) // down + 1, (x.shape[2] - columns) // across + 1
-    moved = [
-        x[:, i : i + (height - 1) * down + 1 : down, j : j + (width - 1) * across + 1 : across]
-        for i in range(rows)
-        for j in range(columns)
-    ]
+    x = x[:, : (height - 1) * down + rows, : (width - 1) * across + columns]  # the rest is under no weight
+    moved = [part for row in gather(x, HEIGHT, rows, down, 0) for part in gather(row, WIDTH, columns, across, 0)]
     patches = jnp.concatenate(moved, axis=-1).reshape(-1, rows * columns * channels)
     return (patches @ kernel.reshape(-1, filters)).reshape(len(x), height, width, filters)
 
