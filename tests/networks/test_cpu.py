@@ -1,9 +1,11 @@
 """The settings of a process that computes on a CPU, and what keeps XLA from computing too often there."""
 
 import os
+import re
 import subprocess
 import sys
 from importlib.metadata import version
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -100,6 +102,12 @@ def test_the_flags_that_xla_knows():
 
 def test_freed_memory_can_be_kept_with_glibc():
     assert cpu.keep_freed_memory() == (sys.platform == "linux" and "glibc" in os.confstr("CS_GNU_LIBC_VERSION"))
+
+
+@pytest.mark.skipif(not Path("/sys/kernel/mm/transparent_hugepage").exists(), reason="the kernel has no huge pages")
+def test_the_heap_is_advised_to_have_huge_pages():
+    flags = re.findall(r"\[heap\]$.*?^VmFlags: (.*?)$", Path("/proc/self/smaps").read_text(), re.MULTILINE | re.DOTALL)
+    assert any("hg" in line.split() for line in flags) == cpu.keep_freed_memory()
 
 
 def test_tricks_are_for_what_is_traced_inside_them():
