@@ -1,7 +1,8 @@
 """Fixtures: small made-up datasets in the place where the program looks for its caches, and small runs on them.
 
 Every process of a test run (scripts/test.sh starts one a core) computes on one thread, and all share one cache of
-compiled programs, which stays for the next test run.
+compiled programs, which stays for the next test run. XLA spends no time on making these fast, which is two fifths of
+what a test costs; XLA_FLAGS=--xla_backend_optimization_level=3 tests programs as users have them.
 """
 
 import os
@@ -13,6 +14,8 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", os.path.abspath(".pytest_cache/d/xla"))  # --cache-clear removes it
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
+if "xla_backend_optimization_level" not in os.environ.get("XLA_FLAGS", ""):
+    os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_backend_optimization_level=0".strip()
 os.environ |= {"NPROC": "1", "OPENBLAS_NUM_THREADS": "1"} if "PYTEST_XDIST_WORKER" in os.environ else {}
 
 import filelock

@@ -98,7 +98,7 @@ def test_the_command_trains_on_all_devices_and_its_result_says_so(tmp_path, data
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mine.py").write_text(
         "from smith import Constant, Figure, Panel, Run, iterations\n"
-        "RUN = Run('mnist', 'lenet', 16, iterations(4), lr=Constant(0.01), width=1 / 4)\n"
+        "RUN = Run('mnist', 'lenet', 16, iterations(4), lr=Constant(0.01), width=1 / 4, test_images=100)\n"
         "FIGURE = Figure('mine', 'Mine', panels=(Panel('a', {'one': RUN}),))\n"
     )
     options = ["--scale", "paper", "--seeds", "1", "--data-dir", str(data_dir), "--no-draw"]
