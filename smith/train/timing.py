@@ -117,9 +117,10 @@ def estimate(
       count: counts the FLOP of an image, for networks without a result.
       assumed: the FLOP/s that those are taken to reach; 0 for the most that another does, as small ones reach few.
     """
-    compiling, seconds, programs = compile_seconds(store), 0.0, set()
+    seconds, programs, compiling = 0.0, set(), dict[tuple[str, float, int], float]()
     rates: dict[tuple[str, float], tuple[float, Run]] = {}  # images/s, tests included, and a run that had that rate
     for run, measured, done in _measured(store):
+        compiling[program(run)] = measured.get("compile_seconds", 0.0)
         if measured.get("seconds"):
             rates[run.network, run.width] = done * run.batch_size / measured["seconds"], run
     if now and (kind := (now.run.network, now.run.width)) not in rates:
