@@ -108,20 +108,21 @@ def submit_to_ray(words: Sequence[str], workers: int, folder: Path, address: str
         if at := re.fullmatch(r"(?:ray://)?(.+):(\d+)", address):  # Ray itself ends the process where nobody answers
             socket.create_connection((at[1], int(at[2])), timeout=10).close()
         ray.init(address or "local", include_dashboard=None if address else False, logging_level="ERROR")
-        here = ray.cluster_resources()
-        if not address and (short := [f"{n:g} {kind}" for kind, n in needs.items() if n > here.get(kind, 0)]):
+        has = ray.cluster_resources()
+        if not address and (short := [f"{n:g} {kind}" for kind, n in needs.items() if n > has.get(kind, 0)]):
             raise UserError(f"this machine has no {' and '.join(short)} for a worker: ask for less")
         work = ray.remote(num_cpus=needs["CPU"], num_gpus=gpus, max_retries=-1)(_work)
-        ray.get([work.remote(words, os.getcwd(), folder / f"ray-{k}.log", share) for k in range(workers)])
+        here = Path.cwd()  # a cluster's processes have a folder of their own
+        ray.get([work.remote(words, here, here / folder / f"ray-{k}.log", share) for k in range(workers)])
+    except ray.exceptions.RayTaskError as error:  # is of the cause's class too
+        raise UserError(f"{error.cause}; what the workers said is in {folder}") from error
     except (OSError, ValueError) as error:
         raise UserError(f"--address {address}: no Ray cluster is to be had there ({error})") from error
-    except ray.exceptions.RayTaskError as error:
-        raise UserError(f"{error.cause}; what the workers said is in {folder}") from error
     finally:
         ray.shutdown()
 
 
-def _work(words: Sequence[str], place: str, log: Path, environment: dict[str, str]) -> None:
+def _work(words: Sequence[str], place: Path, log: Path, environment: dict[str, str]) -> None:
     """Does a worker's work, again if a signal ended it. Raises RuntimeError if it ends badly by itself."""
     command = [sys.executable, "-m", "smith", *words]
     for _ in range(RESTARTS):

@@ -105,10 +105,22 @@ def on_ray(tmp_path, data_dir, monkeypatch):
     return start
 
 
+@pytest.fixture
+def cluster(tmp_path_factory):
+    """The address of a Ray cluster that was started in another folder."""
+    pytest.importorskip("ray")
+    words = [sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--port", "6397", "--num-cpus", "2"]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([search_path(), *sys.path])}
+    subprocess.run(words, cwd=tmp_path_factory.mktemp("cluster"), env=environment, check=True, capture_output=True)
+    yield "127.0.0.1:6397"
+    subprocess.run([*words[:3], "stop", "--force"], env=environment, check=True, capture_output=True)
+
+
 @pytest.mark.slow
-def test_runs_are_trained_once_on_ray_though_workers_are_killed(on_ray):
+@pytest.mark.parametrize("elsewhere", [False, True])
+def test_runs_are_trained_once_on_ray_though_workers_are_killed(on_ray, elsewhere, request):
     runs = [SMALL_RUN.replace(lr=0.001 * k, length=iterations(100)) for k in range(1, 21)]
-    command = on_ray(runs, 2)
+    command = on_ray(runs, 2, *(["--address", request.getfixturevalue("cluster")] if elsewhere else []))
     until(lambda: len(results()) >= 2, 200)
     found = subprocess.run(["pgrep", "-f", "smith run mine.py"], capture_output=True, text=True).stdout.split()
     assert len(found) == 2
