@@ -9,6 +9,8 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+from unittest.mock import MagicMock
 
 import pytest
 import submitit  # noqa: F401  # here, so that its log goes where it stays open
@@ -105,22 +107,10 @@ def on_ray(tmp_path, data_dir, monkeypatch):
     return start
 
 
-@pytest.fixture
-def cluster(tmp_path_factory):
-    """The address of a Ray cluster that was started in another folder."""
-    pytest.importorskip("ray")
-    words = [sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--port", "6397", "--num-cpus", "2"]
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join([search_path(), *sys.path])}
-    subprocess.run(words, cwd=tmp_path_factory.mktemp("cluster"), env=environment, check=True, capture_output=True)
-    yield "127.0.0.1:6397"
-    subprocess.run([*words[:3], "stop", "--force"], env=environment, check=True, capture_output=True)
-
-
 @pytest.mark.slow
-@pytest.mark.parametrize("elsewhere", [False, True])
-def test_runs_are_trained_once_on_ray_though_workers_are_killed(on_ray, elsewhere, request):
+def test_runs_are_trained_once_on_ray_though_workers_are_killed(on_ray):
     runs = [SMALL_RUN.replace(lr=0.001 * k, length=iterations(100)) for k in range(1, 21)]
-    command = on_ray(runs, 2, *(["--address", request.getfixturevalue("cluster")] if elsewhere else []))
+    command = on_ray(runs, 2)
     until(lambda: len(results()) >= 2, 200)
     found = subprocess.run(["pgrep", "-f", "smith run mine.py"], capture_output=True, text=True).stdout.split()
     assert len(found) == 2
@@ -145,6 +135,21 @@ def test_runs_are_trained_once_on_ray_though_workers_are_killed(on_ray, elsewher
 def test_what_ray_can_not_do_is_one_line(on_ray, more, line):
     out, err = on_ray([SMALL_RUN], 1, *more).communicate(timeout=300)
     assert line in err and "Traceback" not in err, err
+
+
+def test_a_cluster_may_have_been_started_in_another_folder(monkeypatch, tmp_path):
+    """A stand-in for Ray: its processes begin in a folder of their own."""
+    ray, (here, elsewhere) = MagicMock(), (tmp_path / "here", tmp_path / "elsewhere")
+    for folder in (here, elsewhere):
+        folder.mkdir()
+    ray.exceptions.RayTaskError = KeyError
+    ray.cluster_resources.return_value = {"CPU": 8}
+    ray.remote = lambda **_: lambda work: SimpleNamespace(remote=lambda *arguments: lambda: work(*arguments))
+    ray.get = lambda tasks: (os.chdir(elsewhere), [task() for task in tasks])
+    monkeypatch.setitem(sys.modules, "ray", ray)
+    monkeypatch.chdir(here)
+    engines.submit_to_ray(["--version"], 2, Path("workers"), "", 0, 0)
+    assert sorted(path.name for path in (here / "workers").iterdir()) == ["ray-0.log", "ray-1.log"]
 
 
 def test_there_has_to_be_a_ray(monkeypatch, tmp_path):
