@@ -14,8 +14,6 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", os.path.abspath(".pytest_cache/d/xla"))  # --cache-clear removes it
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
-if "xla_backend_optimization_level" not in os.environ.get("XLA_FLAGS", ""):
-    os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_backend_optimization_level=0".strip()
 os.environ |= {"NPROC": "1", "OPENBLAS_NUM_THREADS": "1"} if "PYTEST_XDIST_WORKER" in os.environ else {}
 
 import filelock
@@ -30,6 +28,7 @@ from smith.networks import cpu
 from smith.run import Run
 
 cpu.LIBRARIES["xla_cpu_experimental_onednn_custom_call"] = "false"  # its programs can not be kept from test to test
+cpu.LIBRARIES["xla_backend_optimization_level"] = "0"
 cpu.prepare_process()
 jax.config.update("jax_num_cpu_devices", 4)  # one computes, as elsewhere, where a test does not ask for more
 hypothesis.settings.register_profile("default", deadline=None)  # the first example compiles

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from smith.train.loop import Point
     from smith.train.places import Job
 
+Measured = tuple[Run, dict[str, float], int]  # see `measured`
 AHEAD = 3  # iterations that are under way or begin before the next point
 
 
@@ -117,12 +118,12 @@ def estimate(
       count: counts the FLOP of an image, for networks without a result.
       assumed: the FLOP/s that those are taken to reach; 0 for the most that another does, as small ones reach few.
     """
-    seconds, programs, compiling = 0.0, set(), dict[tuple[str, float, int], float]()
+    past = list(measured(store))
+    compiling, seconds, programs = compile_seconds(past), 0.0, set()
     rates: dict[tuple[str, float], tuple[float, Run]] = {}  # images/s, tests included, and a run that had that rate
-    for run, measured, done in _measured(store):
-        compiling[program(run)] = measured.get("compile_seconds", 0.0)
-        if measured.get("seconds"):
-            rates[run.network, run.width] = done * run.batch_size / measured["seconds"], run
+    for run, took, done in past:
+        if took.get("seconds"):
+            rates[run.network, run.width] = done * run.batch_size / took["seconds"], run
     if now and (kind := (now.run.network, now.run.width)) not in rates:
         rates[kind] = now.run.batch_size / now.seconds, now.run
     for run in (job.run for job in jobs):
@@ -137,9 +138,9 @@ def estimate(
     return seconds + sum(compiling.get(found, 0.0) for found in programs)
 
 
-def compile_seconds(store: Store) -> dict[tuple[str, float, int], float]:
-    """Returns how long each program took to its first iteration."""
-    return {program(run): measured.get("compile_seconds", 0.0) for run, measured, _ in _measured(store)}
+def compile_seconds(past: Iterable[Measured]) -> dict[tuple[str, float, int], float]:
+    """Returns how long each program took to its first iteration. past: what `measured` yields."""
+    return {program(run): took.get("compile_seconds", 0.0) for run, took, _ in past}
 
 
 def program(run: Run) -> tuple[str, float, int]:
@@ -147,7 +148,7 @@ def program(run: Run) -> tuple[str, float, int]:
     return run.network, run.width, run.batch_size
 
 
-def _measured(store: Store) -> Iterator[tuple[Run, dict[str, float], int]]:
+def measured(store: Store) -> Iterator[Measured]:
     """Yields each result's run, the seconds it took by kind, and its iterations: the newest last."""
     for result in sorted(store.all(), key=lambda result: result.facts.get("date", "")):
         with contextlib.suppress(UserError):  # foreign
