@@ -21,6 +21,7 @@ from smith.train.stopping import Deadline
 if TYPE_CHECKING:
     from smith.analysis.verdicts import Claim
     from smith.train.jobs import Job
+    from smith.train.timing import Past
 
 ReportedScale = Annotated[str, choice("--scale", *scales.SCALES, "all")]
 OnDivergence = Annotated[str, choice("--on-divergence", "record", "stop")]
@@ -38,6 +39,7 @@ class List(Drawing):
     def __call__(self) -> None:
         from rich.table import Table
 
+        from smith.train import timing
         from smith.train.progress import console
 
         store, every = self.store(), {}
@@ -47,11 +49,12 @@ class List(Drawing):
         for column in ("name", "panels", "what it shows", "done", "time left"):
             right = column in ("done", "time left")
             grid.add_column(column, justify="right" if right else "left", no_wrap=column != "what it shows")
+        known = timing.past(store)
         for one in experiments.find(self.names):
             planned = jobs_of([one], store, seeds)
             every |= dict.fromkeys(planned)
-            grid.add_row(one.name, one.shows.letters, one.shows.title, *_left(planned, store))
-        grid.add_row("all", "", "each run counted once", *_left(list(every), store), style="bold")
+            grid.add_row(one.name, one.shows.letters, one.shows.title, *_left(planned, store, known))
+        grid.add_row("all", "", "each run counted once", *_left(list(every), store, known), style="bold")
         if "~" in "".join(map(str, grid.columns[-1].cells)):
             grid.caption, grid.caption_justify = GUESSED, "left"
         console(sys.stdout).print(grid)
@@ -62,7 +65,7 @@ GPU = 1e13  # FLOP/s
 GUESSED = "~ for a GPU that reaches 10 TFLOP/s, which is a guess: there is no result of some network that says more"
 
 
-def _left(planned: "Sequence[Job]", store: Store) -> tuple[str, str]:
+def _left(planned: "Sequence[Job]", store: Store, known: "Past") -> tuple[str, str]:
     """Returns how many jobs are done, and how long the others will take by what results of the scale took.
 
     At the paper's scale a network without a result is taken for one on a GPU.
@@ -70,10 +73,10 @@ def _left(planned: "Sequence[Job]", store: Store) -> tuple[str, str]:
     from smith.train import jobs, timing
 
     todo, guess = jobs.missing(planned, store), ""
-    time = timing.estimate(todo, store)
+    time = timing.estimate(todo, known)
     if time is None and store.scale.name == "paper":
         os.environ["JAX_PLATFORMS"] = "cpu"  # FLOP are counted, and nothing is computed
-        time, guess = timing.estimate(todo, store, count=timing.flops, assumed=GPU), "~"
+        time, guess = timing.estimate(todo, known, count=timing.flops, assumed=GPU), "~"
     return f"{len(planned) - len(todo)}/{len(planned)}", "not known" if time is None else guess + duration(time)
 
 

@@ -196,7 +196,7 @@ class Owner:
     missing: dict[str, tuple[str, int]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self._compiling = timing.compile_seconds(timing.measured(self.store))
+        self._compiling = timing.past(self.store).compiling
 
     def attempt(self, job: Job) -> str:
         """Trains a job and writes its result, unless another process does.

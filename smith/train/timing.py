@@ -2,8 +2,8 @@
 
 import contextlib
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import TYPE_CHECKING, NamedTuple
 
 from smith import disk
 from smith.errors import UserError
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from smith.train.loop import Point
     from smith.train.places import Job
 
-Measured = tuple[Run, dict[str, float], int]  # see `measured`
 AHEAD = 3  # iterations that are under way or begin before the next point
 
 
@@ -88,7 +87,8 @@ class Series:
         """
         new = self._there() - self._before
         left = [job for job, name in self._names.items() if job in todo and name not in new]
-        seconds, spent = (estimate(jobs, self._store, now, flops) for jobs in (left, self._names.keys() - {*left}))
+        known = past(self._store)
+        seconds, spent = (estimate(jobs, known, now, flops) for jobs in (left, self._names.keys() - {*left}))
         if seconds and spent:
             seconds *= (time.perf_counter() - self._began) / spent  # several processes, or a busier machine
         return Ahead(len(self._names) - len(left), len(self._names), seconds)
@@ -104,43 +104,30 @@ def flops(run: Run) -> float:
     return step.flops(run.network, run.class_count, Options(width=run.width, image_shape=run.image_shape))
 
 
-def estimate(
-    jobs: "Iterable[Job]",
-    store: Store,
-    now: Pace | None = None,
-    count: Callable[[Run], float] | None = None,
-    assumed: float = 0.0,
-) -> float | None:
-    """Returns how many seconds the jobs will take, by what the store's newest results took. None if that is unknown.
+class Past(NamedTuple):
+    """What a store's results took, the newest of each kind.
 
-    Args:
-      now: the pace of a run that is under way.
-      count: counts the FLOP of an image, for networks without a result.
-      assumed: the FLOP/s that those are taken to reach; 0 for the most that another does, as small ones reach few.
+    rates: network and width -> images/s, tests included, and a run that had that rate
+    compiling: what decides how long a run compiles -> seconds to its first iteration
     """
-    past = list(measured(store))
-    compiling, seconds, programs = compile_seconds(past), 0.0, set()
-    rates: dict[tuple[str, float], tuple[float, Run]] = {}  # images/s, tests included, and a run that had that rate
-    for run, took, done in past:
-        if took.get("seconds"):
-            rates[run.network, run.width] = done * run.batch_size / took["seconds"], run
-    if now and (kind := (now.run.network, now.run.width)) not in rates:
-        rates[kind] = now.run.batch_size / now.seconds, now.run
-    for run in (job.run for job in jobs):
-        kind = run.network, run.width
-        if kind not in rates and count:
-            speeds = [rate * count(known) for rate, known in rates.values()] or [0.0]
-            rates[kind] = (assumed or max(speeds)) / count(run), run
-        if not rates.get(kind, (0.0,))[0]:
-            return None
-        seconds += (run.iterations - run.first_iteration) * run.batch_size / rates[kind][0]
-        programs.add(program(run))
-    return seconds + sum(compiling.get(found, 0.0) for found in programs)
+
+    rates: dict[tuple[str, float], tuple[float, Run]]
+    compiling: dict[tuple[str, float, int], float]
 
 
-def compile_seconds(past: Iterable[Measured]) -> dict[tuple[str, float, int], float]:
-    """Returns how long each program took to its first iteration. past: what `measured` yields."""
-    return {program(run): took.get("compile_seconds", 0.0) for run, took, _ in past}
+def past(store: Store) -> Past:
+    """Returns what the results in a store took."""
+    found, newest = Past({}, {}), {}
+    for result in sorted(store.all(), key=lambda result: result.facts.get("date", ""), reverse=True):
+        newest.setdefault(result.description, result)
+    for result in newest.values():
+        with contextlib.suppress(UserError):  # foreign
+            run, facts = result.run, result.facts
+            found.compiling.setdefault(program(run), float(facts.get("compile_seconds", 0)))
+            if seconds := float(facts.get("seconds", 0)):
+                done = int(result["iteration"][-1]) - run.first_iteration
+                found.rates.setdefault((run.network, run.width), (done * run.batch_size / seconds, run))
+    return found
 
 
 def program(run: Run) -> tuple[str, float, int]:
@@ -148,9 +135,30 @@ def program(run: Run) -> tuple[str, float, int]:
     return run.network, run.width, run.batch_size
 
 
-def measured(store: Store) -> Iterator[Measured]:
-    """Yields each result's run, the seconds it took by kind, and its iterations: the newest last."""
-    for result in sorted(store.all(), key=lambda result: result.facts.get("date", "")):
-        with contextlib.suppress(UserError):  # foreign
-            kinds = {name: float(value) for name, value in result.facts.items() if name.endswith("seconds")}
-            yield result.run, kinds, int(result["iteration"][-1]) - result.run.first_iteration
+def estimate(
+    jobs: "Iterable[Job]",
+    known: Past,
+    now: Pace | None = None,
+    count: Callable[[Run], float] | None = None,
+    assumed: float = 0.0,
+) -> float | None:
+    """Returns how many seconds the jobs will take, by what is known of others. None if that does not say.
+
+    Args:
+      now: the pace of a run that is under way.
+      count: counts the FLOP of an image, for networks without a result.
+      assumed: the FLOP/s that those are taken to reach; 0 for the most that another does, as small ones reach few.
+    """
+    rates, seconds, programs = dict(known.rates), 0.0, set()
+    if now and (kind := (now.run.network, now.run.width)) not in rates:
+        rates[kind] = now.run.batch_size / now.seconds, now.run
+    for run in (job.run for job in jobs):
+        kind = run.network, run.width
+        if kind not in rates and count:
+            speeds = [rate * count(other) for rate, other in rates.values()] or [0.0]
+            rates[kind] = (assumed or max(speeds)) / count(run), run
+        if not rates.get(kind, (0.0,))[0]:
+            return None
+        seconds += (run.iterations - run.first_iteration) * run.batch_size / rates[kind][0]
+        programs.add(program(run))
+    return seconds + sum(known.compiling.get(found, 0.0) for found in programs)

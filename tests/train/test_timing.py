@@ -79,13 +79,13 @@ def keep(store: Store, run: Run, seed: int, **facts: str) -> None:
 
 def test_an_estimate_is_made_from_the_newest_results_of_the_network(store):
     jobs = [Job(SMALL_RUN.replace(length=iterations(120)), seed) for seed in (1, 2)]
-    assert timing.estimate(jobs, store) is None
-    assert timing.estimate([], store) == 0
+    assert timing.estimate(jobs, timing.past(store)) is None
+    assert timing.estimate([], timing.past(store)) == 0
     keep(store, SMALL_RUN, 0, date="2026-01-02", seconds="6", compile_seconds="5")  # 12 iterations
     keep(store, SMALL_RUN, 3, date="2026-01-01", seconds="99", compile_seconds="99")
-    assert timing.estimate(jobs, store) == pytest.approx(2 * 60 + 5)
+    assert timing.estimate(jobs, timing.past(store)) == pytest.approx(2 * 60 + 5)
     wide = SMALL_RUN.replace(network="shallow3", data="cifar10")
-    assert timing.estimate([*jobs, Job(wide, 0)], store) is None
+    assert timing.estimate([*jobs, Job(wide, 0)], timing.past(store)) is None
 
 
 def test_what_is_not_measured_is_estimated_by_its_arithmetic(store):
@@ -93,7 +93,7 @@ def test_what_is_not_measured_is_estimated_by_its_arithmetic(store):
     job, cost = Job(SMALL_RUN.replace(network="shallow3", data="cifar10"), 0), {"lenet": 1e6, "shallow3": 5e6}
 
     def estimate(*now: Pace, **more) -> float | None:
-        return timing.estimate([job], store, *now, count=lambda run: cost[run.network], **more)
+        return timing.estimate([job], timing.past(store), *now, count=lambda run: cost[run.network], **more)
 
     images = 12 * 16
     assert estimate() is None
@@ -129,4 +129,4 @@ def test_results_that_say_nothing_of_time_or_are_foreign_are_no_matter(store):
     assert found
     foreign = results.Result(found.description.replace("lenet", "nobodys"), 0, "done", found.columns, {"seconds": "1"})
     store.add(foreign)
-    assert timing.estimate([Job(SMALL_RUN, 1)], store) is None
+    assert timing.estimate([Job(SMALL_RUN, 1)], timing.past(store)) is None
