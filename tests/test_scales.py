@@ -96,14 +96,8 @@ def test_what_tells_two_runs_of_one_miniature_apart_is_what_tells_the_papers_apa
 
 def test_a_miniature_scales_everything_with_a_time_in_proportion():
     cut = THIRD.apply(DEEP)
-    assert (cut.network, cut.width, cut.train_images, cut.test_images, cut.image_side) == (
-        "resnet-8",
-        0.5,
-        2_500,
-        2_000,
-        16,
-    )
-    assert (cut.batch_size, cut.ghost_batch_size) == (64, 16)
+    assert (cut.network, cut.width, cut.batch_size, cut.ghost_batch_size) == ("resnet-8", 0.5, 64, 16)
+    assert (cut.train_images, cut.test_images, cut.image_side) == (2_500, 2_000, 16)
     assert cut.iterations == 1_250  # 32 epochs of 2,500 / 64
     half = 42 * 1_250 // 96
     assert cut.lr == OneCycle(0.08, 0.8, iterations(half))

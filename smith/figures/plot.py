@@ -196,7 +196,7 @@ def _frame(axis: "Axes", view: View) -> None:
     axis.set_xlabel(x.label)
     axis.set_ylabel(textwrap.fill(y.label, 26) if view.companion else y.label)
     for which, described in (("x", x), ("y", y)):
-        if described.log:
+        if described.log and (described.range or np.isfinite(getattr(axis.dataLim, f"minpos{which}"))):
             getattr(axis, f"set_{which}scale")("log")
         if described.range:
             getattr(axis, f"set_{which}lim")(*described.range)
@@ -205,7 +205,7 @@ def _frame(axis: "Axes", view: View) -> None:
             names = [name if named else "" for name in described.ticks.values()]
             getattr(axis, f"set_{which}ticks")(list(described.ticks), names)
             getattr(axis, f"set_{which}ticks")([], minor=True)
-        elif described.log:
+        elif getattr(axis, f"get_{which}scale")() == "log":
             _log_ticks(getattr(axis, f"{which}axis"), getattr(axis, f"get_{which}lim")())
 
 

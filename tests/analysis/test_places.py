@@ -27,17 +27,14 @@ def own(panel: str, name: str, **changes: float) -> tuple[np.ndarray, np.ndarray
     return published.curves(Panel("a", {}, published=Published(panel, **changes)))[name]
 
 
-def test_every_place_of_a_claim_is_a_run_of_the_protocol_in_a_panel_that_the_claim_names():
+def test_every_place_of_a_claim_is_a_run_of_the_protocol_in_a_panel_that_the_claim_names_and_that_is_there():
+    names = {f"{e.name}{letter}" for e in EXPERIMENTS for letter in e.letters or [""]}
+    assert names >= {panel for claim in CLAIMS.values() for panel in claim.panels}
     runs = {experiment.name: experiment.runs() for experiment in EXPERIMENTS}
     for claim in CLAIMS.values():
         for place in (place for part in claim.parts for place in part.curves.values()):
             assert run_at(EXPERIMENTS, place) in runs[place.experiment]
             assert f"{place.experiment}{place.panel}" in claim.panels, claim.name
-
-
-def test_every_panel_of_a_claim_is_there():
-    names = {f"{e.name}{letter}" for e in EXPERIMENTS for letter in e.letters or [""]}
-    assert names >= {panel for claim in CLAIMS.values() for panel in claim.panels}
 
 
 @pytest.mark.parametrize(

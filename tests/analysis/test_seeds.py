@@ -12,18 +12,9 @@ RUN = Run("cifar10", "shallow3", 100, iterations(1_000), lr=RangeTest(0, 0.01), 
 X = np.arange(200, 1_001, 200)
 
 
-@pytest.mark.parametrize(
-    ("column", "value"),
-    [
-        ("test_loss", np.log(10)),
-        ("train_loss", np.log(10)),
-        ("test_accuracy", 0.1),
-        ("test_error", 0.9),
-        ("loss_gap", 0),
-    ],
-)  # fmt: skip
-def test_guessing(column, value):
-    assert guess(RUN, column) == pytest.approx(value)
+def test_guessing():
+    chance = {"test_loss": np.log(10), "train_loss": np.log(10), "test_accuracy": 0.1, "test_error": 0.9, "loss_gap": 0}
+    assert {column: guess(RUN, column) for column in chance} == pytest.approx(chance)
     assert guess(RUN.replace(data="cifar100", network="resnet-8"), "test_accuracy") == 0.01
 
 
@@ -37,10 +28,10 @@ def test_a_run_that_diverged_counts_as_guessing_to_its_planned_end():
     x, y = padded(found, "test_loss")
     assert x.tolist() == X.tolist()
     assert y == pytest.approx([2, 1, *3 * [np.log(10)]])
-    assert padded(found, "test_accuracy")[1] == pytest.approx(
-        [0.5, 0.5, 0.1, 0.1, 0.1]
-    )  # 0.5 at the last test counts not
+    assert padded(found, "test_accuracy")[1] == pytest.approx([0.5, 0.5, 0.1, 0.1, 0.1])  # not the last test's 0.5
     assert padded(found, "test_loss", "learning_rate")[0] == pytest.approx(X / 1e5)
+    x, y = padded(result(RUN, [NAN], X[:1]), "test_loss")  # it died at its first test
+    assert x.tolist() == X.tolist() and y == pytest.approx(5 * [np.log(10)])
 
 
 def test_the_first_test_that_is_not_finite_is_where_it_died_or_else_the_last():
@@ -49,11 +40,6 @@ def test_the_first_test_that_is_not_finite_is_where_it_died_or_else_the_last():
     parameters = result(RUN, [2, NAN, NAN], X[:3])
     finite = type(parameters)(parameters.description, 0, "diverged", {**parameters.columns, "test_loss": np.ones(3)})
     assert padded(finite, "test_loss")[1] == pytest.approx([1, 1, *3 * [np.log(10)]])
-
-
-def test_a_run_that_died_at_its_first_test_is_guessing_throughout():
-    x, y = padded(result(RUN, [NAN], X[:1]), "test_loss")
-    assert x.tolist() == X.tolist() and y == pytest.approx(5 * [np.log(10)])
 
 
 def test_a_training_loss_that_a_snapshots_first_test_does_not_have_is_left_out():

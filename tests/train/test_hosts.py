@@ -5,13 +5,18 @@ import socket
 
 import pytest
 from processes import ALWAYS, Place
-from small import FAMILY, SMALL_RUN
+from small import SMALL_RUN
 
 from smith.errors import UserError
-from smith.run import iterations
-from smith.store import results
-from smith.train import hosts
+from smith.run import Snapshot, iterations
+from smith.scales import SCALES
+from smith.store import Store
+from smith.train import hosts, jobs
+from smith.train.places import Job
+from smith.train.progress import Display
 
+NARROW = SMALL_RUN.replace(width=1 / 8, train_images=500)
+FAMILY = (NARROW, NARROW.replace(weight_decay=1e-2, start=Snapshot(NARROW, at=iterations(5))))
 LONG = SMALL_RUN.replace(length=iterations(150))
 
 
@@ -24,20 +29,18 @@ def start_both(place: Place, *runs, **options) -> list:
     return [place.start(*runs, more=(*more, "--cluster", f"{k}/2@{address}"), **options) for k in (0, 1)]
 
 
-def rows(place: Place) -> dict[str, dict]:
-    return {path.name: results.read(path).columns for path in place.results.rglob("*.parquet")}
-
-
-def test_two_processes_train_what_one_does(place, undisturbed):
-    leader, follower = start_both(place, *FAMILY)
+def test_two_processes_train_what_one_does(place, data_dir):
+    leader, follower = start_both(place, *FAMILY, more=["--no-draw"])
     assert (leader.wait(), follower.wait()) == (0, 0), leader.err + follower.err
     assert "2 runs trained" in leader.out and "trained" not in follower.out
-    assert place.files() == undisturbed.files()
-    expected = rows(undisturbed)
-    for name, columns in rows(place).items():
-        for column, values in columns.items():
-            assert values == pytest.approx(expected[name][column], rel=1e-5, nan_ok=True)
-    assert {results.read(path).facts["device_count"] for path in place.results.rglob("*.parquet")} == {"2"}
+    alone, together = (Store(folder, SCALES["paper"]) for folder in (place.root / "alone", place.results))
+    jobs.execute([Job(run, 0) for run in FAMILY], alone, data_dir, Display(quiet=True))
+    assert sorted(path.suffix for path in together.folder.iterdir()) == [".parquet"] * 2
+    for run in FAMILY:
+        expected, found = (store.find(run, 0) for store in (alone, together))
+        assert found.facts["device_count"] == "2"
+        for column, values in found.columns.items():
+            assert values == pytest.approx(expected[column], rel=1e-5, nan_ok=True)
 
 
 @pytest.mark.slow
@@ -52,7 +55,8 @@ def test_a_signal_to_the_leader_stops_both_and_the_run_goes_on_from_its_checkpoi
     assert "goes on from its checkpoint at iteration" in leader.err
 
 
-@pytest.mark.parametrize("victim", [pytest.param(0, marks=pytest.mark.slow), 1])
+@pytest.mark.slow
+@pytest.mark.parametrize("victim", [0, 1])
 def test_a_process_that_dies_ends_the_other_within_a_minute(place, victim):
     both = start_both(place, LONG, slow=[0.05], more=ALWAYS, often=[])
     both[0].reaches(place.checkpoints)

@@ -1,6 +1,7 @@
 """The loop: the same seed gives the same bytes, whether interrupted or not; order, rows, tests, divergence."""
 
 import math
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -120,7 +121,7 @@ def used(at, n: int, batch_size: int, iterations) -> np.ndarray:
     return np.stack(found)
 
 
-@pytest.mark.parametrize(("n", "batch_size"), [(50, 16), (50, 49), (50, 50), (48, 16), (50, 1), (7, 3)])
+@pytest.mark.parametrize(("n", "batch_size"), [(50, 16), (50, 50), (48, 16), (7, 3)])
 def test_every_image_is_used_once_in_every_epoch(n, batch_size):
     count = -(-3 * n // batch_size)
     indices = used(places(jax.random.key(0), n, batch_size), n, batch_size, range(count)).reshape(-1)
@@ -152,7 +153,7 @@ def test_there_is_a_point_after_every_iteration_before_every_batch_of_a_test_and
 def test_a_test_in_batches_is_a_test_of_all(run, mnist, monkeypatch):
     whole = rows_of(train(run.replace(test_images=150), 0, mnist))
     monkeypatch.setattr(loop, "EVALUATION_BATCH", 64)
-    for images in (None, 150, 10_000):
+    for images in (None, 10_000):
         found = rows_of(train(run.replace(test_images=images), 0, mnist))
         np.testing.assert_allclose(table(found), table(whole), rtol=1e-5)
 
@@ -215,11 +216,13 @@ def test_parameters_that_are_not_finite_are_divergence_though_the_losses_look_we
 # Solvers and metrics.
 
 
-RATES = {"nesterov": 1e-4, "sgd": 1e-4, "adamw": 3e-3, "muon": 3e-3, "schedule-free-sgd": 1e-3,
-         "schedule-free-adamw": 3e-3}  # fmt: skip
+RATES = [("sgd", 1e-4), ("muon", 3e-3), ("schedule-free-adamw", 3e-3)]
+SLOW_RATES = [("nesterov", 1e-4), ("adamw", 3e-3), ("schedule-free-sgd", 1e-3)]
 
 
-@pytest.mark.parametrize(("name", "lr"), RATES.items())
+@pytest.mark.parametrize(
+    ("name", "lr"), [*RATES, *(pytest.param(*rate, marks=pytest.mark.slow) for rate in SLOW_RATES)]
+)
 def test_every_solver_learns_what_can_be_learnt(name, lr):
     """A narrow shallow3 on images of two colours."""
     random = np.random.default_rng(0)
@@ -234,28 +237,30 @@ def test_every_solver_learns_what_can_be_learnt(name, lr):
 
 
 def test_a_schedule_free_run_tests_its_average_with_batch_statistics_of_it():
-    run = Run("cifar10", "resnet-8", 8, iterations(9), 0.05, solver="schedule-free-sgd", ghost_batch_size=4, width=0.25,
-              test_every=iterations(3), test_images=100)  # fmt: skip
-    problem = problem_of("cifar10", 40, 100)
+    run = Run("cifar10", "resnet-8", 8, iterations(6), 0.05, solver="schedule-free-sgd", ghost_batch_size=4, width=0.25,
+              test_every=iterations(3), test_images=20)  # fmt: skip
+    problem = problem_of("cifar10", 40, 20)
     resumed_everywhere(run, problem)
     *_, last = train(run, 0, problem)
     program, state = step.program_of(run), last.state
+    network = jax.jit(partial(networks.apply, program.graphdef), static_argnames="train")
     params = jax.tree.map(lambda y, z: (y - 0.1 * z) / 0.9, state.params, state.opt_state.z)
-    _, _, rest = networks.create(run.network, jax.random.key(0), 10, run.options)
+    rest = step.init(program, jax.random.key(0)).rest
     for at in range(0, 40, 8):
         images = problem.preprocess(problem.train_images[at : at + 8])
-        rest = networks.apply(program.graphdef, params, rest, images, train=True)[1]
+        rest = network(params, rest, images, train=True)[1]
     test = problem.preprocess(problem.test_images)
-    logits = networks.apply(program.graphdef, params, rest, test, train=False)[0]
+    logits = network(params, rest, test, train=False)[0]
     loss = optax.softmax_cross_entropy_with_integer_labels(logits, problem.test_labels).mean()
     assert last.row and last.row["test_loss"] == pytest.approx(float(loss), rel=1e-4)
 
 
-def test_the_sharpness_is_the_largest_eigenvalue_of_the_hessian():
+def test_the_sharpness_is_the_largest_eigenvalue_of_the_hessian(monkeypatch):
     """Of a network so narrow that the whole Hessian can be had."""
-    run = Run("mnist", "lenet", 40, iterations(30), 0.02, test_every=iterations(30), test_images=10, width=0.02,
+    monkeypatch.setattr(step, "PROBE", 128)
+    run = Run("mnist", "lenet", 20, iterations(30), 0.02, test_every=iterations(30), test_images=10, width=0.008,
               metrics=("sharpness",))  # fmt: skip
-    few = problem_of("mnist", 100, 10)
+    few = problem_of("mnist", 50, 10)
     *_, last = train(run, 0, few)
     program, (flat, restore) = step.program_of(run), jax.flatten_util.ravel_pytree(last.state.params)
     images, labels = few.preprocess(few.train_images), few.train_labels
@@ -263,7 +268,7 @@ def test_the_sharpness_is_the_largest_eigenvalue_of_the_hessian():
     def loss(vector):
         logits, _ = networks.apply(program.graphdef, restore(vector), last.state.rest, images, train=True)
         each = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
-        return (2 * each.sum() + each[:40].sum()) / 240  # 6 batches of 40, round the end
+        return (2 * each.sum() + each[:20].sum()) / 120  # 6 batches of 20, round the end
 
     row = jax.jit(lambda vector: jax.jvp(jax.grad(loss), (flat,), (vector,))[1])
     values = np.linalg.eigvalsh([row(one) for one in np.eye(flat.size, dtype=np.float32)])

@@ -5,6 +5,7 @@ import re
 import jax
 import numpy as np
 import pytest
+from processes import EXPERIMENT
 from small import SMALL_RUN, problem_of
 
 from smith.cli import main
@@ -16,7 +17,7 @@ from smith.store import results
 from smith.train import devices, feed, step
 from smith.train.loop import Point, train
 
-BASE = SMALL_RUN.replace(length=iterations(6), test_every=iterations(3), width=1 / 4, test_images=None)
+BASE = SMALL_RUN.replace(length=iterations(6), test_every=iterations(3), width=1 / 8, test_images=None)
 RUNS = {
     "lenet": BASE,
     "dropout": BASE.replace(network="shallow3", data="cifar10", mirror=True),
@@ -28,7 +29,7 @@ RUNS = {
         network="imagenet-resnet-26", data="cifar10", lr=Constant(1e-5), length=iterations(1), test_every=iterations(1)
     ),
 }
-FAST = ("dropout", "a ghost batch a device", "a ghost batch over two")
+FAST = ("dropout", "a ghost batch over two")
 NAMES = [name if name in FAST else pytest.param(name, marks=pytest.mark.slow) for name in RUNS]
 GATHERING = r"\b(all-gather|all-to-all|collective-permute)(-start)?\("
 
@@ -59,7 +60,7 @@ def test_four_devices_measure_what_one_does(name):
         assert shared == pytest.approx(alone, rel=1e-5, nan_ok=True)
 
 
-@pytest.mark.parametrize("name", ["dropout", "a ghost batch a device"])
+@pytest.mark.parametrize("name", [pytest.param("dropout", marks=pytest.mark.slow), "a ghost batch a device"])
 def test_the_images_are_divided_and_stay_where_they_are(name):
     text = compiled(RUNS[name])
     assert "all-reduce" in text
@@ -96,11 +97,7 @@ def test_streamed_batches_are_put_on_the_devices_that_need_them():
 
 def test_the_command_trains_on_all_devices_and_its_result_says_so(tmp_path, data_dir, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "mine.py").write_text(
-        "from smith import Constant, Figure, Panel, Run, iterations\n"
-        "RUN = Run('mnist', 'lenet', 16, iterations(4), lr=Constant(0.01), width=1 / 4, test_images=100)\n"
-        "FIGURE = Figure('mine', 'Mine', panels=(Panel('a', {'one': RUN}),))\n"
-    )
+    (tmp_path / "mine.py").write_text(EXPERIMENT.format([BASE.replace(test_images=100).to_json()]))
     options = ["--scale", "paper", "--seeds", "1", "--data-dir", str(data_dir), "--no-draw"]
     with pytest.raises(SystemExit, match="2"):
         main(["run", "mine.py", *options, "--devices", "3"])

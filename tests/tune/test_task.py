@@ -74,7 +74,7 @@ def test_tokens_and_a_label_for_each_place_work_as_they_are(tmp_path):
     assert result["test_accuracy"][-1] == 1
 
 
-@pytest.mark.parametrize("optimizer", [optax.lion, optax.sgd, functools.partial(optax.adamw, b2=0.99), "adamw"])
+@pytest.mark.parametrize("optimizer", [optax.lion, functools.partial(optax.adamw, b2=0.99)])
 def test_any_optimizer_of_optax_trains(optimizer, tmp_path):
     one = task(tmp_path, linear(), optimizer=optimizer)
     (result,) = one.train({"": one.run(epochs(2), lr=0.01, weight_decay=1e-4)})[""]
