@@ -86,6 +86,7 @@ def test_the_page_of_the_recipe_runs(folder, capsys):
     assert Path("lr.png").is_file() and Path("my_task/index.html").is_file()
 
 
+@pytest.mark.slow
 def test_the_notebook_of_the_recipe_runs_from_nothing_to_a_comparison(folder, capsys):
     pytest.importorskip("matplotlib").use("agg")
     names: dict = {"__name__": "__main__"}

@@ -29,7 +29,7 @@ def kept(file: Path, make: Callable[[], Arrays], check: Check) -> Arrays:
         with disk.waiting(file.with_suffix(".lock")):
             if (arrays := _read(file, check)) is None:
                 arrays = in_order(*make())
-                _write(file, *arrays)
+                write(file, *arrays)
     return arrays
 
 
@@ -69,7 +69,7 @@ def _read(file: Path, check: Check) -> Arrays | None:
     print(f"{file}: damaged ({damage}): set aside, and made again", file=sys.stderr, flush=True)
 
 
-def _write(file: Path, images: np.ndarray, labels: np.ndarray) -> None:
+def write(file: Path, images: np.ndarray, labels: np.ndarray) -> None:
     """Writes the cache. Without it the next start is slower, so a failure is told, not raised."""
     try:
         file.parent.mkdir(parents=True, exist_ok=True)

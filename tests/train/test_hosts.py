@@ -29,6 +29,7 @@ def start_both(place: Place, *runs, **options) -> list:
     return [place.start(*runs, more=(*more, "--cluster", f"{k}/2@{address}"), **options) for k in (0, 1)]
 
 
+@pytest.mark.slow
 def test_two_processes_train_what_one_does(place, data_dir):
     leader, follower = start_both(place, *FAMILY, more=["--no-draw"])
     assert (leader.wait(), follower.wait()) == (0, 0), leader.err + follower.err

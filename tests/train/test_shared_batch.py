@@ -29,7 +29,7 @@ RUNS = {
         network="imagenet-resnet-26", data="cifar10", lr=Constant(1e-5), length=iterations(1), test_every=iterations(1)
     ),
 }
-FAST = ("dropout", "a ghost batch over two")
+FAST = ("dropout",)
 NAMES = [name if name in FAST else pytest.param(name, marks=pytest.mark.slow) for name in RUNS]
 GATHERING = r"\b(all-gather|all-to-all|collective-permute)(-start)?\("
 
