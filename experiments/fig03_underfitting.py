@@ -10,7 +10,7 @@ Assumed: the batch size and the size of the two drops, which the paper does not 
 """
 
 from experiments.bases import INCEPTION, RESNET50, SHALLOW3
-from smith import Figure, Multistep, Panel, Published, iterations, sweep
+from smith import Figure, Multistep, Panel, iterations, sweep
 from smith.cli import run_experiment
 
 BASE = SHALLOW3.replace(length=iterations(60_000), weight_decay=4e-3)
@@ -22,7 +22,7 @@ FIGURE = Figure(
     "Underfitting: a test loss that keeps falling",
     panels=(
         Panel("a", sweep(BASE, "LR={}", lr=RATES), ylim=(0.5, 1.6)),
-        Panel("b", LARGE, ylim=(1.9, 6.5), published=Published("fig03b")),  # drawn at its own iteration
+        Panel("b", LARGE, ylim=(1.9, 6.5), published="fig03b"),  # drawn at its own iteration
     ),
     assumed={"batch_size": (256, 512, 1024), "lr.factor": (0.1, 0.316)},
     first_test_drawn_at_0=True,

@@ -26,18 +26,6 @@ PAPER = Path(__file__).resolve().parent / "analysis" / "paper"  # the published 
 
 
 @dataclass(frozen=True)
-class Published:
-    """Where the paper's own curves of a panel are: "fig09a" for PAPER/fig09a.csv.
-
-    shift, factor: what is added to x, in iterations, and what x is multiplied by, to make it the true one
-    """
-
-    panel: str
-    shift: float = 0.0
-    factor: float = 1.0
-
-
-@dataclass(frozen=True)
 class Panel:
     """A panel of curves.
 
@@ -49,8 +37,9 @@ class Panel:
     ylim, xlim: the paper's ranges, in the paper's iterations; xlim is where the runs are, if not given
     title: what the panel shows; the settings that its runs share, if not given
     log: whether the vertical axis is logarithmic; if not given, where a loss is shown
-    x_factor: what the paper's printed x has to be multiplied by
-    published: the paper's curves; if not given, those of the figure's name and the panel's letter, where there are any
+    x_factor, x_shift: what the paper's printed x has to be multiplied by, and what has to be added then, in iterations
+    published: where the paper's curves are, "fig09a" for PAPER/fig09a.csv; if not given, where the figure's name and
+      the panel's letter say, if there are any
 
     Raises UserError: an unknown quantity.
     """
@@ -64,7 +53,8 @@ class Panel:
     title: str = ""
     log: bool | None = None
     x_factor: float = 1.0
-    published: Published | None = None
+    x_shift: float = 0.0
+    published: str = ""
 
     def __post_init__(self) -> None:
         _fill(self, title=settings(self.runs()), log=_loss(self.ys), xlim=_extent(self.x, self.runs()))
@@ -242,8 +232,8 @@ class Figure:
         if not isinstance(panel, Panel) or panel.published or not (PAPER / f"{name}.csv").exists():
             return panel
         shifted = self.first_test_drawn_at_0 and panel.x == "iteration"
-        shift = next(run.count(run.test_every) for run in panel.runs()) if shifted else 0
-        return replace(panel, published=Published(name, shift, panel.x_factor))
+        shift = next(run.count(run.test_every) for run in panel.runs()) if shifted else panel.x_shift
+        return replace(panel, published=name, x_shift=shift)
 
     @property
     def letters(self) -> str:

@@ -4,7 +4,7 @@
 
 from smith.data import Arrays, dataset
 from smith.errors import UserError
-from smith.figure import Figure, Finals, Panel, Published, Row, Sketch, Table
+from smith.figure import Figure, Finals, Panel, Row, Sketch, Table
 from smith.frames import results
 from smith.legends import sweep
 from smith.lengths import Length, epochs, iterations

@@ -181,10 +181,10 @@ def test_the_same_range_test_is_run_at_several_lengths_with_as_many_tests():
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_published_curves_have_the_names_and_the_axes_of_ours(name):
     panel = PUBLISHED[name]
-    theirs, source = published.curves(panel), panel.published
+    theirs = published.curves(panel)
     assert theirs.keys() == {curve for curve, *_ in panel.series()}
     first = 200 if panel.x == "iteration" and name not in DRAWN_AS_IT_IS else 0
-    assert (source.panel, source.shift, source.factor) == (name, *SCALED.get(name, (first, 1)))
+    assert (panel.published, panel.x_shift, panel.x_factor) == (name, *SCALED.get(name, (first, 1)))
     assert panel.log == (panel.y not in ("test_accuracy",)) and panel.xlim and panel.ylim
     for curve, _, run in panel.series() if panel.x == "iteration" else ():
         left = run.iterations - theirs[curve][0][-1]  # figure 5a's points are means over several tests

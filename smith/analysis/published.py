@@ -14,17 +14,16 @@ Line = tuple[np.ndarray, np.ndarray]  # x and y, both (points,)
 
 def curves(panel: Panel) -> dict[str, Line]:
     """Returns the published (x, y) of every series of a panel, x corrected as the panel says; none if it has none."""
-    source = panel.published
-    if not source:
+    if not panel.published:
         return {}
     points: dict[str, list[tuple[float, float]]] = {}
-    with (PAPER / f"{source.panel}.csv").open(newline="") as file:
+    with (PAPER / f"{panel.published}.csv").open(newline="") as file:
         for row in csv.DictReader(file):
             points.setdefault(row["series"], []).append((float(row["x"]), float(row["y"])))
     found = {}
     for name, pairs in points.items():
         x, y = np.array(pairs).T
-        found[name] = (x * source.factor + source.shift, y)
+        found[name] = (x * panel.x_factor + panel.x_shift, y)
     return found
 
 

@@ -10,7 +10,7 @@ from smith import experiments
 from smith.analysis import calibration
 from smith.analysis.calibration import Score, choice, with_value
 from smith.errors import UserError
-from smith.figure import Assumption, Figure, Panel, Published
+from smith.figure import Assumption, Figure, Panel
 from smith.run import Run, Snapshot, iterations
 from smith.schedules import Multistep, RangeTest
 from smith.store import Store
@@ -33,7 +33,7 @@ ASSUMED = [(f, a) for f in EXPERIMENTS if isinstance(f, Figure) for a in f.assum
 
 
 def figure(run: Run, assumed=MOMENTA, **changes) -> Figure:
-    panel = Panel("a", **{"curves": {"A": run}, "published": Published("mine")} | changes)
+    panel = Panel("a", **{"curves": {"A": run}, "published": "mine"} | changes)
     return Figure("mine", "Made up", panels=(panel,), assumed=assumed)
 
 

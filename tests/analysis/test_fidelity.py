@@ -11,7 +11,7 @@ from made_up import NAN, Values, publish, result, store
 from smith import experiments
 from smith.analysis import fidelity, published
 from smith.analysis.fidelity import CurveFit, PanelFit
-from smith.figure import Figure, Panel, Published, Sketch
+from smith.figure import Figure, Panel, Sketch
 from smith.run import Run, iterations
 from smith.schedules import RangeTest
 
@@ -28,7 +28,7 @@ def falling(level: float) -> np.ndarray:
 
 
 def figure(**changes) -> Figure:
-    panel = Panel("a", **{"curves": RUNS, "published": Published("mine"), "xlim": (0, 1_000)} | changes)
+    panel = Panel("a", **{"curves": RUNS, "published": "mine", "xlim": (0, 1_000)} | changes)
     return Figure("mine", "Made up", panels=(panel,))
 
 

@@ -9,7 +9,7 @@ from smith.analysis.claims import CLAIMS
 from smith.analysis.places import Place, curve, row, run_at
 from smith.analysis.places import published as published_at
 from smith.analysis.traces import Trace
-from smith.figure import Panel, Published, Table
+from smith.figure import Panel, Table
 from smith.run import iterations
 from smith.schedules import Constant, Scaled
 
@@ -24,7 +24,7 @@ def theirs(place: Place) -> Trace:
 
 
 def own(panel: str, name: str, **changes: float) -> tuple[np.ndarray, np.ndarray]:
-    return published.curves(Panel("a", {}, published=Published(panel, **changes)))[name]
+    return published.curves(Panel("a", {}, published=panel, **changes))[name]
 
 
 def test_every_place_of_a_claim_is_a_run_of_the_protocol_in_a_panel_that_the_claim_names_and_that_is_there():
@@ -58,7 +58,7 @@ def test_a_row_of_a_table_is_its_published_mean(experiment: Table):
 def test_a_published_curve_has_what_the_panels_of_its_axis_show():
     found = theirs(curve("fig09a", "WD=1e-3"))
     assert set(found.lines) == {"test_loss", "test_accuracy"}
-    x, loss = own("fig09a", "WD=1e-3", shift=200)
+    x, loss = own("fig09a", "WD=1e-3", x_shift=200)
     np.testing.assert_allclose(found.lines["test_loss"], (x / 16_000, loss))
     assert found.lines["test_accuracy"][1][-1] == pytest.approx(own("fig09b", "WD=1e-3")[1][-1])
 
