@@ -164,9 +164,9 @@ def load(name: str, split: Split, data_dir: Path) -> Arrays:
     if info.streamed:
         return make()
     file = cache_file(name, split, folder)
-    arrays = cache.kept(file, make, functools.partial(info.check, split))
+    arrays, found = cache.kept(file, make, functools.partial(info.check, split))
     pinned = info.sha256[SPLITS.index(split)] if info.sha256 else None
-    if pinned and (found := arrays.sha256) != pinned and not file.with_name("made-up").exists():
+    if pinned and found != pinned and not file.with_name("made-up").exists():
         advice = f"delete {file} and {folder / name}, or register your own data under a name of their own"
         raise UserError(f"{name} {split} is not the published one (sha256 {found[:12]}, not {pinned[:12]}): {advice}")
     return arrays

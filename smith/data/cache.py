@@ -20,17 +20,17 @@ from smith.errors import UserError
 Check = Callable[[np.ndarray, np.ndarray], None]  # raises ValueError if the arrays are not what they should be
 
 
-def kept(file: Path, make: Callable[[], Arrays], check: Check) -> Arrays:
-    """Returns what the cache holds, or else what `make` returns, in order, and then writes the cache.
+def kept(file: Path, make: Callable[[], Arrays], check: Check) -> tuple[Arrays, str]:
+    """Returns what the cache holds, or else what `make` returns, in order, and its SHA-256; then writes the cache.
 
     One process makes it while the others wait. A damaged cache is set aside. Raises UserError if it can not be opened.
     """
-    if (arrays := _read(file, check)) is None:
+    if (found := _read(file, check)) is None:
         with disk.waiting(file.with_suffix(".lock")):
-            if (arrays := _read(file, check)) is None:
+            if (found := _read(file, check)) is None:
                 arrays = in_order(*make())
-                write(file, *arrays)
-    return arrays
+                found = arrays, write(file, *arrays)
+    return found
 
 
 def in_order(images: np.ndarray, labels: np.ndarray) -> Arrays:
@@ -47,8 +47,8 @@ def in_order(images: np.ndarray, labels: np.ndarray) -> Arrays:
     return Arrays(images[order], labels[order].astype(np.int32))
 
 
-def _read(file: Path, check: Check) -> Arrays | None:
-    """Returns the arrays, or None. A cache without a digest was written elsewhere, in whatever order."""
+def _read(file: Path, check: Check) -> tuple[Arrays, str] | None:
+    """Returns the arrays and their SHA-256, or None. A cache without one was written elsewhere, in whatever order."""
     try:
         packed = file.read_bytes()
     except (FileNotFoundError, NotADirectoryError):
@@ -57,11 +57,12 @@ def _read(file: Path, check: Check) -> Arrays | None:
         raise UserError(f"can not read {file}: {error.strerror}; make it readable, or delete it") from error
     try:
         with np.load(io.BytesIO(packed), allow_pickle=False) as content:
-            images, labels, digest = content["images"], content["labels"], str(content.get("sha256", ""))
-        check(images, labels)
-        if digest not in ("", Arrays(images, labels).sha256):
+            arrays, said = Arrays(content["images"], content["labels"]), str(content.get("sha256", ""))
+        check(*arrays)
+        arrays = arrays if said else in_order(*arrays)
+        if said not in ("", digest := arrays.sha256):
             raise ValueError("sha256 differs")
-        return Arrays(images, labels.astype(np.int32)) if digest else in_order(images, labels)
+        return arrays, digest
     except Exception as error:  # zipfile, zlib and NumPy raise some ten kinds for bytes that they can not read
         damage = str(error) or type(error).__name__
     with contextlib.suppress(OSError):
@@ -69,12 +70,14 @@ def _read(file: Path, check: Check) -> Arrays | None:
     print(f"{file}: damaged ({damage}): set aside, and made again", file=sys.stderr, flush=True)
 
 
-def write(file: Path, images: np.ndarray, labels: np.ndarray) -> None:
-    """Writes the cache. Without it the next start is slower, so a failure is told, not raised."""
+def write(file: Path, images: np.ndarray, labels: np.ndarray) -> str:
+    """Writes the cache, and returns the SHA-256. Without a cache the next start is slower: a failure is only told."""
+    digest = Arrays(images, labels).sha256
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         disk.sweep(file.parent)
         with disk.whole(file) as part, part.open("wb") as stream:
-            np.savez(stream, images=images, labels=labels, sha256=np.array(Arrays(images, labels).sha256))
+            np.savez(stream, images=images, labels=labels, sha256=np.array(digest))
     except OSError as error:
         print(f"{file}: not written ({error.strerror or error}); decoded again next time", file=sys.stderr, flush=True)
+    return digest
