@@ -43,9 +43,7 @@ class Submit(Training):
         if self.engine != "ray" and self.gpus % 1:
             raise UserError(f"--gpus {self.gpus:g}: give a whole number from 0; with --engine ray also a part of one")
         if self.cluster:
-            raise UserError(
-                "--cluster is for the processes of one run: leave it out, workers share runs and not batches"
-            )
+            raise UserError("--cluster is for the processes of one run: leave it out, workers share runs, not batches")
         self.times()
         seeds = self.seeds or store.scale.trained
         planned = jobs_of(found, store, seeds)

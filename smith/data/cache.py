@@ -48,7 +48,10 @@ def in_order(images: np.ndarray, labels: np.ndarray) -> Arrays:
 
 
 def _read(file: Path, check: Check) -> tuple[Arrays, str] | None:
-    """Returns the arrays and their SHA-256, or None. A cache without one was written elsewhere, in whatever order."""
+    """Returns the arrays and their SHA-256, or None.
+
+    A cache without one was written elsewhere, in whatever order. An earlier version had labels of a byte.
+    """
     try:
         packed = file.read_bytes()
     except (FileNotFoundError, NotADirectoryError):
@@ -59,8 +62,10 @@ def _read(file: Path, check: Check) -> tuple[Arrays, str] | None:
         with np.load(io.BytesIO(packed), allow_pickle=False) as content:
             arrays, said = Arrays(content["images"], content["labels"]), str(content.get("sha256", ""))
         check(*arrays)
-        arrays = arrays if said else in_order(*arrays)
-        if said not in ("", digest := arrays.sha256):
+        if not said or arrays.labels.dtype != np.int32:
+            arrays = in_order(*arrays)
+            return arrays, arrays.sha256
+        if said != (digest := arrays.sha256):
             raise ValueError("sha256 differs")
         return arrays, digest
     except Exception as error:  # zipfile, zlib and NumPy raise some ten kinds for bytes that they can not read

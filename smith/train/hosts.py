@@ -25,9 +25,7 @@ if TYPE_CHECKING:
 
 # Seconds without a sign of life after which a process counts as dead; and for taking leave of the others.
 TIMEOUTS: dict[str, Any] = {"heartbeat_timeout_seconds": 30, "shutdown_timeout_seconds": 30}
-LEAST = (
-    4  # iterations from the word to stop to the stop; a follower may be 3 further than the leader (see `loop.train`)
-)
+LEAST = 4  # iterations from the word to stop to the stop: a follower may be 3 further than the leader is
 
 _told = itertools.count()  # numbers of the runs that were told, or heard of
 

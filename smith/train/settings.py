@@ -15,9 +15,7 @@ NEEDED = {  # setting: (its value, why)
     "jax_debug_nans": (False, "divergence is a result"),
     "jax_debug_infs": (False, "divergence is a result"),
 }
-SAID = (
-    r"(JAX|XLA|NVIDIA)_(?!.*(DIR|CACHE|PATH))\w+"  # environment variables that are recorded; paths are nobody's affair
-)
+SAID = r"(JAX|XLA|NVIDIA)_(?!.*(DIR|CACHE|PATH))\w+"  # environment variables that are recorded, but for paths
 
 
 def prepare() -> None:

@@ -163,9 +163,7 @@ def range_test(
       UserError: an unknown name, a range that does not grow, and what `Run` raises.
     """
     if name not in ("lr", "momentum", "weight_decay"):
-        raise UserError(
-            f"a range test of {name!r}: name lr, momentum or weight_decay; tune.batch_size compares batches"
-        )
+        raise UserError(f"a range test of {name!r}: name lr, momentum or weight_decay; tune.batch_size is for batches")
     if scale not in (None, "exponential", "linear"):
         raise unknown("scale", str(scale), ("exponential", "linear"))
     if not all(isinstance(value, int | float) and 0 <= value < np.inf for value in (start, stop)):

@@ -142,8 +142,9 @@ def members(file: Path) -> dict[str, np.ndarray]:
         return dict(content)
 
 
-def test_a_cache_without_a_digest_was_written_elsewhere_and_is_put_in_order(cached, tmp_path):
-    np.savez(cached, images=PIXELS, labels=(LABELS % 256).astype(np.uint8))
+@pytest.mark.parametrize("said", [{}, {"sha256": np.array("of labels of a byte")}], ids=["elsewhere", "before"])
+def test_a_cache_that_was_written_elsewhere_or_by_an_earlier_version_is_put_in_order(said, cached, tmp_path):
+    np.savez(cached, images=PIXELS, labels=(LABELS % 256).astype(np.uint8), **said)
     assert same(load("own", "train", tmp_path), in_order(PIXELS, LABELS % 256)) and CALLS == []
 
 

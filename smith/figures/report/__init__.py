@@ -65,9 +65,7 @@ def update_readme(
     """
     among = [store for store in stores if store.scale.name in verdicts.WORDS]
     if not among:
-        raise UserError(
-            f"--readme shows the scales {' and '.join(verdicts.WORDS)}: choose one of them, or leave it out"
-        )
+        raise UserError(f"--readme shows the scales {' and '.join(verdicts.WORDS)}: choose one, or leave it out")
     try:
         old = path.read_bytes().decode("utf-8")
     except (FileNotFoundError, UnicodeDecodeError) as error:
