@@ -65,6 +65,14 @@ def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
+def elsewhere(tmp_path: Path, data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder to work in, and made-up data where the program looks for data."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("TFDS_DATA_DIR", str(data_dir))
+    return tmp_path
+
+
+@pytest.fixture
 def small_run() -> Run:
     return SMALL_RUN
 

@@ -1,6 +1,9 @@
 """Small made-up datasets, and a small run on one of them."""
 
+from typing import Any
+
 import numpy as np
+import pytest
 
 from smith.data import DATASETS, Arrays, Split
 from smith.run import Run, Snapshot, iterations
@@ -33,3 +36,8 @@ def made_up(name: str, split: Split, count: int) -> Arrays:
 def problem_of(name: str, train_images: int, test_images: int) -> Problem:
     """Returns a made-up dataset of so many images."""
     return Problem.put(name, made_up(name, "train", train_images), made_up(name, "test", test_images))
+
+
+def slow(*cases: Any) -> list[Any]:
+    """Returns cases of a parametrised test, one value or a tuple each, that are run with --slow only."""
+    return [pytest.param(*(one if isinstance(one, tuple) else (one,)), marks=pytest.mark.slow) for one in cases]

@@ -46,14 +46,6 @@ def shortened(text: str) -> str:
     return text
 
 
-@pytest.fixture
-def folder(tmp_path, data_dir, monkeypatch) -> Path:
-    """An empty folder to work in, and made-up data where the program looks for data."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("TFDS_DATA_DIR", str(data_dir))
-    return tmp_path
-
-
 def test_the_examples_of_all_registries_train_and_are_drawn(tmp_path):
     parts = blocks("extending.md")
     assert len(parts) == 7  # five registries, the experiment, and its claim
@@ -69,7 +61,7 @@ def test_the_examples_of_all_registries_train_and_are_drawn(tmp_path):
     assert {path.name for path in (tmp_path / "drawn" / "smoke").glob("stripes.*")} >= {"stripes.png", "stripes.svg"}
 
 
-def test_the_notebook_runs_from_top_to_bottom(folder, monkeypatch):
+def test_the_notebook_runs_from_top_to_bottom(elsewhere, monkeypatch):
     """Also where MPLBACKEND names a notebook's backend."""
     monkeypatch.setenv("MPLBACKEND", "module://a_backend_that_is_not_here")
     names: dict = {"Image": lambda path: Path(path).read_bytes()}
@@ -78,7 +70,7 @@ def test_the_notebook_runs_from_top_to_bottom(folder, monkeypatch):
     assert set(names["frame"]["figure"]) == {"fig14"} and len(names["frame"]["curve"].unique()) == 6
 
 
-def test_the_page_of_the_recipe_runs(folder, capsys):
+def test_the_page_of_the_recipe_runs(elsewhere, capsys):
     (block,) = blocks("recipe.md")
     assert 'budget="1m"' in block
     exec(shortened(block), {"__name__": "page"})
@@ -87,7 +79,7 @@ def test_the_page_of_the_recipe_runs(folder, capsys):
 
 
 @pytest.mark.slow
-def test_the_notebook_of_the_recipe_runs_from_nothing_to_a_comparison(folder, capsys):
+def test_the_notebook_of_the_recipe_runs_from_nothing_to_a_comparison(elsewhere, capsys):
     pytest.importorskip("matplotlib").use("agg")
     names: dict = {"__name__": "__main__"}
     for code in cells("recipe.ipynb"):

@@ -147,6 +147,17 @@ def test_figure_12_continues_its_first_curve_from_a_snapshot():
     assert len([run for run in EVERY_RUN if run.start]) == 4
 
 
+def test_experiments_share_the_runs_that_are_the_same():
+    assert PANELS["fig05a"].runs()[1] == PANELS["fig05b"].runs()[1]
+    assert PANELS["fig07a"].runs()[1] == PANELS["fig07c"].runs()[0]
+    assert PANELS["fig13c"].runs()[1] == PANELS["fig13d"].runs()[0]
+    for cyclical, constant in zip(PANELS["fig08b"].runs(), PANELS["fig06a"].runs(), strict=True):
+        assert cyclical != constant and cyclical.replace(momentum=0.95) == constant
+    widths, rows = FIGURES["fig02"].panels[1].runs(), {row.labels: row.run for row in ALL["table1"].shows.rows}
+    assert rows["shallow3", "0.005", "0.95"] == widths[3]
+    assert set(PANELS["fig15b"].runs()) & set(ALL["table2"].shows.runs())
+
+
 def test_the_tables_have_the_papers_numbers():
     one, two = ALL["table1"].shows, ALL["table2"].shows
     assert isinstance(one, Table) and isinstance(two, Table)

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from small import slow
 
 from smith import cli, experiments, scales
 from smith.figures import plot
@@ -37,14 +38,6 @@ def clone(request, tmp_path, data_dir, monkeypatch) -> Path:
     return tmp_path / "clone"
 
 
-@pytest.fixture
-def elsewhere(tmp_path, data_dir, monkeypatch) -> Path:
-    """An empty folder to work in, and made-up data where the program looks for data."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("TFDS_DATA_DIR", str(data_dir))
-    return tmp_path
-
-
 AUTHOR = ("-c", "user.name=test", "-c", "user.email=test@localhost")
 FURTHER = (  # what would take the place of something, if it were written where the repository keeps its own
     "smith draw fig14 --no-published",
@@ -54,7 +47,7 @@ FURTHER = (  # what would take the place of something, if it were written where 
 )
 
 
-@pytest.mark.parametrize("clone", ["fig14.parquet", pytest.param("*", marks=pytest.mark.slow)], indirect=True)
+@pytest.mark.parametrize("clone", ["fig14.parquet", *slow("*")], indirect=True)
 def test_the_commands_run_and_leave_a_clone_as_it_is(clone):
     lines = [line.partition("#")[0] for block in blocks("bash") for line in block.splitlines()]
     commands = [shlex.split(line) for line in (*lines, *FURTHER) if line.strip()]

@@ -1,6 +1,7 @@
 """Runs: to JSON and back, their keys, and the mistakes in them."""
 
 import json
+import math
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -229,18 +230,24 @@ assert not slow, slow
         ({"data": "cifar_10"}, ["dataset", "cifar_10", "'cifar10'"]),
         ({"network": "shalow3"}, ["network", "'shallow3'"]),
         ({"network": "resnet-57"}, ["resnet-57", "8, 14, 20", "resnet-56"]),
+        ({"network": "resnet-56-rely"}, ["'resnet-56-relu'"]),
         ({"network": "resnet-56", "ghost_batch_size": 100}, ["ghost batch size 100", "512"]),
+        ({"network": "resnet-56", "ghost_batch_size": 0}, ["ghost batch size 0"]),
         ({"network": "resnet-56", "ghost_batch_size": 12.8}, ["ghost batch size 12.8"]),
         ({"ghost_batch_size": 128}, ["shallow3", "no BatchNorm"]),
         ({"width": 0}, ["width 0"]),
+        ({"width": math.inf}, ["width inf"]),
         ({"width": 1e6}, ["width 1000000.0", "at most 100"]),
         ({"length": iterations(1e12)}, ["at most 16,777,216 iterations"]),
+        ({"length": epochs(1e300)}, ["at most 16,777,216 iterations"]),
+        ({"network": "resnet-60000002"}, ["unknown network"]),
         ({"lr": "0.1"}, ["lr '0.1': give a number or a schedule"]),
         ({"init": "he"}, ["init", "he"]),
         ({"precision": "float16"}, ["precision", "float16", "bfloat16"]),
         ({"length": iterations(97)}, ["97 iterations of 512 images", "less than one epoch", "epochs"]),
         ({"batch_size": 0}, ["batch size 0"]),
         ({"batch_size": 10**6}, ["batch size 1000000", "50000"]),
+        ({"batch_size": 1.5}, ["batch size 1.5"]),
         ({"length": 95}, ["length 95", "epochs(95)"]),
         ({"test_every": 1}, ["test_every 1", "iterations(1)"]),
         ({"start": Snapshot(RUN, 0.5)}, ["start 0.5", "epochs(0.5)"]),  # pyright: ignore
@@ -253,6 +260,7 @@ assert not slow, slow
         ({"momentum": CyclicalMomentum(0.95, 0.85, iterations(9_278))}, ["9278"]),
         ({"weight_decay": Join((Constant(0), Constant(1)), at=(1.0,))}, ["join"]),
         ({"start": Snapshot(RUN, epochs(95))}, ["snapshot", "9277"]),
+        ({"start": Snapshot(RUN, iterations(20_000))}, ["snapshot", "20000"]),
         ({"start": Snapshot(RUN.replace(length=epochs(50)), epochs(60))}, ["snapshot", "4882"]),
     ],
     ids=str,
@@ -271,6 +279,7 @@ def test_a_run_that_cannot_be_is_refused_in_one_line(change, words):
         "null",
         '{"type": "Run"}',
         '{"type": []}',
+        '{"type": "Constant", "value": 1}',
         '{"iterations": 1, "epochs": 2}',
         JSON.replace('"epochs":95', '"epochs":1e999'),
         JSON.replace('"epochs":95', '"hours":95'),
@@ -294,7 +303,7 @@ TREES = st.recursive(
 )
 
 
-@settings(max_examples=100)
+@settings(max_examples=200)
 @given(st.sampled_from(["", *json.loads(JSON)]), TREES)
 def test_any_json_is_a_run_or_refused(field, tree):
     text = json.dumps({**json.loads(JSON), field: tree} if field else tree)

@@ -101,6 +101,14 @@ ONE_CYCLE = OneCycle(base=0.08, peak=0.8, step_size=iterations(4_003))
 CYCLICAL = CyclicalMomentum(high=0.95, low=0.85, step_size=iterations(2_246))
 
 
+def test_the_iterations_of_the_protocol():
+    for schedule, total, expected in (
+        (ONE_CYCLE, 9_277, {200: 0.115973, 4_200: 0.76063, 8_000: 0.00119905, 8_200: 8e-05, 9_277: 8e-05}),
+        (CYCLICAL, 4_882, {2_400: 0.856857, 4_400: 0.945904, 4_600: 0.947596, 4_800: 0.943143}),
+    ):
+        assert [printed(at(schedule, total, t)) for t in expected] == [printed(value) for value in expected.values()]
+
+
 # --- lengths ---
 
 
@@ -187,7 +195,7 @@ ANY = st.one_of(SIMPLE, st.builds(lambda a, b: Join((a, b), at=(0.5,)), SIMPLE, 
 COUNTS = st.lists(st.integers(-10, 400_000), min_size=8, max_size=8)
 
 
-@settings(max_examples=20)
+@settings(max_examples=40)
 @given(ANY, TOTALS, COUNTS)
 def test_any_schedule_is_finite_keeps_its_last_value_and_is_vmapped_as_it_is_alone(schedule, total, counts):
     first, last, *past = values(schedule, total, [0, total, total + 1, 10 * total, -1])
@@ -197,7 +205,7 @@ def test_any_schedule_is_finite_keeps_its_last_value_and_is_vmapped_as_it_is_alo
     assert at(schedule, total, counts[0]) == pytest.approx(together[0], rel=1e-4, abs=1e-6)
 
 
-@settings(max_examples=20)
+@settings(max_examples=40)
 @given(BOUNDED, TOTALS, COUNTS)
 @example(ONE_CYCLE, 9_277, [0, 1, 4_002, 4_003, 4_004, 8_006, 8_007, 9_277])
 @example(CyclicalMomentum(1, 0.3, 0.25, rising=True), 4_003, list(range(4_003)))

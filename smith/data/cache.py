@@ -48,10 +48,7 @@ def in_order(images: np.ndarray, labels: np.ndarray) -> Arrays:
 
 
 def _read(file: Path, check: Check) -> tuple[Arrays, str] | None:
-    """Returns the arrays and their SHA-256, or None.
-
-    A cache without one was written elsewhere, in whatever order. An earlier version had labels of a byte.
-    """
+    """Returns the arrays and their SHA-256, or None."""
     try:
         packed = file.read_bytes()
     except (FileNotFoundError, NotADirectoryError):
@@ -62,7 +59,7 @@ def _read(file: Path, check: Check) -> tuple[Arrays, str] | None:
         with np.load(io.BytesIO(packed), allow_pickle=False) as content:
             arrays, said = Arrays(content["images"], content["labels"]), str(content.get("sha256", ""))
         check(*arrays)
-        if not said or arrays.labels.dtype != np.int32:
+        if not said or arrays.labels.dtype != np.int32:  # written elsewhere, or by an earlier version
             arrays = in_order(*arrays)
             return arrays, arrays.sha256
         if said != (digest := arrays.sha256):

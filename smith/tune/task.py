@@ -205,7 +205,9 @@ def _classes(splits: Mapping[Split, Arrays], outputs: jax.ShapeDtypeStruct) -> i
         raise UserError(f"{shapes}: cross-entropy needs a number for each class; or give a loss")
     low, high = (f([f(split.labels) for split in splits.values()]) for f in (np.min, np.max))
     if low < 0 or high >= outputs.shape[-1]:
-        raise UserError(f"labels {low} to {high}, {outputs.shape[-1]} outputs: count classes from 0, an output each")
+        raise UserError(
+            f"labels {low} to {high}, and {outputs.shape[-1]} outputs: count classes from 0, an output each"
+        )
     return outputs.shape[-1]
 
 

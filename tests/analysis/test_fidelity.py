@@ -65,13 +65,16 @@ def first(fit: PanelFit) -> CurveFit:
 # --- order ---
 
 
-@pytest.mark.parametrize(("levels", "tau"), [((3, 2, 1), -1), ((2, 1, 3), 1 / 3)])
+@pytest.mark.parametrize(("levels", "tau"), [((1, 2, 3), 1), ((3, 2, 1), -1), ((2, 1, 3), 1 / 3), ((2, 3, 1), -1 / 3)])
 def test_the_order_of_the_curves_at_their_end_is_kendalls_tau(levels, tau, compare):
     ours = {name: falling(level / 10) for name, level in zip(RUNS, levels, strict=True)}
     fit = compare(flat(A=1, B=2, C=3), ours, figure())
     assert (fit.panel, fit.quantity, fit.compared, fit.order) == ("a", "test_loss", 3, pytest.approx(tau))
-    one = compare(flat(A=1, B=2), {"A": falling(1)}, figure())
-    assert math.isnan(one.order) and one.compared == 1
+
+
+def test_the_order_of_one_curve_is_not_a_number(compare):
+    fit = compare(flat(A=1, B=2), {"A": falling(1)}, figure())
+    assert math.isnan(fit.order) and fit.compared == 1
 
 
 def test_range_tests_are_put_in_order_where_all_of_them_still_are(compare):
@@ -123,6 +126,11 @@ def test_published_iterations_are_scaled_to_a_shortened_run_and_rates_are_not(co
     assert (fit.points, fit.minimum) == (10, (10, 10)) and fit.rmse == pytest.approx(0, abs=1e-9)
     fit = first(compare({"A": (X / 1e5, np.ones(10)), **top}, {"A": np.ones(10)}, over_rates(), shorter=True, x=x))
     assert fit.points == 1  # ours ends at a rate of 0.001, the published begins there
+
+
+def test_points_at_the_upper_edge_are_left_out(compare):
+    fit = first(compare({"A": (X, [5, *[1] * 8, 5])}, {"A": np.full(10, 1.0)}, figure()))
+    assert (fit.points, fit.rmse, fit.final) == (8, 0, 0)
 
 
 def test_a_seed_that_diverged_counts_as_guessing_from_there_on(compare):

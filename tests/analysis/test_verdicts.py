@@ -22,7 +22,7 @@ ONE, OTHER = curve("fig09a", "WD=1e-3"), curve("fig09a", "WD=1e-2")
 # --- the interval ---
 
 
-@pytest.mark.parametrize("count", [2, 4, 12, 40])
+@pytest.mark.parametrize("count", [2, 3, 4, 9, 10, 12, 40])
 @pytest.mark.parametrize("level", [0.95, 0.9875])
 def test_the_interval_is_students_at_every_number_of_seeds(count: int, level: float):
     values = np.random.default_rng(count).normal(3, 2, (5, count))
@@ -52,8 +52,12 @@ def test_chance_is_taken_for_support_in_two_and_a_half_of_a_hundred_cases(count:
 
 
 def test_few_values_are_at_most_half_as_many_as_seeds():
-    few = few_values(np.array([[1, 1, 2, 2], [1, 1, 2, 3], [1, 1, 1, 1], [1, 1 + 1e-12, 2, 2]]))
-    assert few.tolist() == [1, 0, 1, 1]
+    assert few_values(np.array([[1, 1, 2, 2], [1, 1, 2, 3], [1, 1, 1, 1], [1, 1 + 1e-12, 2, 2]])).tolist() == [
+        1,
+        0,
+        1,
+        1,
+    ]
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from small import slow
 
 from smith.data import SPLITS, Arrays, Split, cache_file, load
 from smith.run import Run, iterations
@@ -39,7 +40,7 @@ def last_test(run: Run) -> dict[str, float]:
 
 
 SLOW = ("cifar100", "train")  # to read; its test images are in the same format
-KEYS = [pytest.param(*key, marks=pytest.mark.slow) if key == SLOW else key for key in PUBLISHED]
+KEYS = [*(key for key in PUBLISHED if key != SLOW), *slow(SLOW)]
 
 
 @pytest.mark.parametrize(("name", "split"), KEYS)

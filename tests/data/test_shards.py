@@ -132,7 +132,7 @@ def test_jpeg_files_that_are_not_whole_are_told_and_made_again(source, as_jpeg):
     assert type(select(Selection("small-shards"), "train", as_jpeg).images) is shards.Shards
 
 
-@pytest.mark.parametrize("quality", ["0", "x"])
+@pytest.mark.parametrize("quality", ["0", "101", "x"])
 def test_a_quality_that_jpeg_has_not_is_refused(source, tmp_path, capsys, quality):
     with pytest.raises(SystemExit) as ended:
         main(["prepare", "small-shards", str(source), "--jpeg", quality, "--data-dir", str(tmp_path)])

@@ -379,7 +379,9 @@ def test_the_readme_gets_the_verdicts(shelf, experiment, decided):
     assert not update(path, shelf, experiment, "paper", "mini") and path.stat().st_ino == inode
 
 
-@pytest.mark.parametrize("text", ["no marks", "<!-- /claims --><!-- claims -->"])
+@pytest.mark.parametrize(
+    "text", ["no marks", "<!-- /claims --><!-- claims -->", "<!-- claims -->" * 2 + "<!-- /claims -->"]
+)
 def test_a_readme_without_the_marks_is_refused_and_left_alone(shelf, experiment, text):
     path = shelf.root / "README.md"
     path.write_text(text)

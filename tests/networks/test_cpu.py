@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from caffe import relative
+from small import slow
 
 from smith.data import DATASETS
 from smith.networks import cpu
@@ -69,12 +70,8 @@ def test_a_flag_that_xla_does_not_know_is_left_out(monkeypatch):
     assert flags_after(monkeypatch, "--xla_dump_to=/tmp/x", known=False) == "--xla_dump_to=/tmp/x"
 
 
-def slow(network):
-    return pytest.param(network, marks=pytest.mark.slow)
-
-
 @pytest.mark.skipif(version("jax") < "0.12", reason="JAX has no oneDNN for a CPU before 0.12")
-@pytest.mark.parametrize("network", ["lenet", "shallow3", "resnet-8", *map(slow, ["resnet-8-relu", "densenet-10"])])
+@pytest.mark.parametrize("network", ["lenet", "shallow3", "resnet-8", *slow("resnet-8-relu", "densenet-10")])
 def test_onednn_gives_the_loss_and_the_gradient_of_xla_s_own_convolutions(network):
     """The other tests compute without it, because its programs can not be saved."""
     data = "mnist" if network == "lenet" else "cifar10"

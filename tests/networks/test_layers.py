@@ -15,7 +15,7 @@ from smith.networks.registry import Options
 from smith.networks.windows import pooled_size
 
 POOLS = [("max", 3, 2), ("max", 2, 2), ("average", 3, 2), ("average", 2, 2)]
-SHAPES = [(2, 7, 10, 2), (2, 1, 2, 3)]  # sides that no window divides; smaller than a window
+SHAPES = [(2, 16, 16, 3), (2, 7, 10, 2), (2, 1, 2, 3)]  # sides that no window divides; smaller than a window
 
 
 def draw(seed, shape, scale=1.0):
@@ -49,8 +49,15 @@ def test_pools_are_caffe_s(kind, window, stride, shape, fast):
     x = draw(1, shape)
     with tricks(fast):
         y = pool(kind, window, stride)(x)
+    assert y.shape[1:3] == tuple(pooled_size(side, window, stride) for side in shape[1:3])
     expected = numpy_pool(x.astype(np.float64), window, stride, np.max if kind == "max" else np.mean)
     np.testing.assert_allclose(y, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_caffe_rounds_the_size_of_a_pooled_image_up():
+    assert [pooled_size(size, 3, 2) for size in (32, 16, 8, 7)] == [16, 8, 4, 3]
+    assert pooled_size(24, 2, 2) == 12
+    assert [pooled_size(size, 3, 2) for size in (3, 2, 1)] == [1, 1, 1]  # where Caffe refuses the last
 
 
 @pytest.mark.parametrize("fast", [False, True])

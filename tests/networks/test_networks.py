@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from caffe import numpy_lrn, numpy_pool, relative
 from flax import nnx
+from small import slow
 
 from smith import networks
 from smith.networks import Options, densenet, inception
@@ -27,11 +28,6 @@ FEW |= {name: Options(width=1 / 16, ghost_batch_size=2) for name in LARGE}
 KEEP = {"resnet": 0.9, "relu": 0.999, "wide": 0.9, "densenet": 0.999}
 KEEP |= {"imagenet-resnet": 0.999, "inception-resnet-v2": 0.9}
 HASTILY = {"xla_backend_optimization_level": 0}  # compiles in half the time
-
-
-def slow(*names):
-    """Marks what takes long and is made of what the others are made of."""
-    return [pytest.param(name, marks=pytest.mark.slow) for name in names]
 
 
 # The protocol's layers
@@ -53,6 +49,26 @@ def blocks_of(name):
         widths = [16] * n + ([32] * n + [64] * n if family == "relu" else [64] * n + [256] * n)
     inputs = [16, *widths[:-1]]
     return [(i, o, 1 if i == o else 2) for i, o in zip(inputs, widths, strict=True)]
+
+
+def convolutions_of(name):
+    """Returns (side, inputs, outputs) of every convolution."""
+    family, depth = family_and_depth(name)
+    found, channels = [(3, 3, 16)], 16
+    if family == "densenet":
+        for block in range(3):
+            for _ in range((depth - 4) // 3):
+                found.append((3, channels, 12))
+                channels += 12
+            if block < 2:
+                found.append((1, channels, channels))
+        return found
+    for inputs, outputs, stride in blocks_of(name):
+        middle = inputs if family == "relu" else outputs
+        found += [(3, inputs, middle), (3, middle, middle)]
+        if stride == 2 and family != "relu":
+            found.append((2, inputs, outputs))
+    return found
 
 
 # The networks in NumPy
@@ -289,16 +305,10 @@ def cross_entropy(logits, labels):
 
 
 @pytest.mark.parametrize("name", PLAIN + DEEP)
-def test_the_registry_s_number_of_parameters_and_the_depth_of_the_name(name):
-    """wide-32's depth leaves the two projections out."""
-    params = shapes_of(name)
-    assert networks.info(name).parameters == sum(x.size for x in params.values())
-    assert all(x.dtype == jnp.float32 for x in params.values())
-    if name in DEEP:
-        family, depth = family_and_depth(name)
-        kernels = [path for path in params if path.endswith("kernel")]
-        assert len(kernels) == depth + 2 * (family == "wide")
-        assert sum("project" in path for path in kernels) == 2 * (family in ("resnet", "wide"))
+def test_the_registry_s_number_of_parameters(name):
+    params = shapes_of(name).values()
+    assert networks.info(name).parameters == sum(x.size for x in params)
+    assert all(x.dtype == jnp.float32 for x in params)
 
 
 def test_the_published_parameter_counts():
@@ -320,10 +330,29 @@ def test_the_published_parameter_counts_for_imagenet():
         assert sum(x.size for x in params.values()) == published
 
 
+@pytest.mark.parametrize("name, blocks", [
+    ("imagenet-resnet-14", [1, 1, 1, 1]), ("imagenet-resnet-26", [2, 2, 2, 2]), ("imagenet-resnet-50", [3, 4, 6, 3]),
+    ("imagenet-resnet-62", [3, 4, 10, 3]), ("inception-resnet-v2-32", [1, 2, 1]), ("inception-resnet-v2", [10, 20, 10]),
+])  # fmt: skip
+def test_the_blocks_of_the_large_networks(name, blocks):
+    """By the number of channels that they give; the depth is the longest way through convolutions and dense layer."""
+    ends = {
+        path.split("/")[0]: x.shape[-1]
+        for path, x in shapes_of(name).items()
+        if path.endswith(("conv3/conv/kernel", "up/kernel")) and not path.startswith("stem")
+    }
+    widths = [256, 512, 1024, 2048] if "imagenet" in name else [320, 1088, 2080]
+    assert [[*ends.values()].count(width) for width in widths] == blocks and len(ends) == sum(blocks)
+    depth = networks.registry.find(name)[1]
+    assert depth == (2 + 3 * sum(blocks) if "imagenet" in name else 8 + 3 + 3 + 2 + 4 * sum(blocks))
+
+
 @pytest.mark.parametrize("name, side, sides", [
-    ("imagenet-resnet-14", 230, [57, 57, 29, 15, 8]), ("imagenet-resnet-14", 32, [8, 8, 4, 2, 1]),
+    ("imagenet-resnet-14", 224, [56, 56, 28, 14, 7]), ("imagenet-resnet-14", 230, [57, 57, 29, 15, 8]),
+    ("imagenet-resnet-14", 32, [8, 8, 4, 2, 1]), ("imagenet-resnet-14", 1, [1, 1, 1, 1, 1]),
     ("inception-resnet-v2-32", 299, [35, 35, 17, 17, 17, 8, 8]), ("inception-resnet-v2-32", 75, [7, 7, 3, 3, 3, 1, 1]),
-    ("inception-resnet-v2-32", 32, [4, 4, 2, 2, 2, 1, 1]), ("inception-resnet-v2-32", 1, [1] * 7),
+    ("inception-resnet-v2-32", 230, [27, 27, 13, 13, 13, 6, 6]), ("inception-resnet-v2-32", 32, [4, 4, 2, 2, 2, 1, 1]),
+    ("inception-resnet-v2-32", 224, [26, 26, 12, 12, 12, 5, 5]), ("inception-resnet-v2-32", 1, [1] * 7),
 ])  # fmt: skip
 def test_the_sides_of_the_images_in_the_large_networks(name, side, sides):
     """After the stem and each block or reduction. The logits have the shape that they should for every size."""
@@ -345,14 +374,33 @@ def test_the_sides_of_the_images_in_the_large_networks(name, side, sides):
     assert found[-len(sides) :] == [(side, side) for side in sides]
 
 
+@pytest.mark.parametrize("name", DEEP + SMALL)
+def test_kernels_have_the_shapes_of_the_protocol_and_are_as_many_as_the_depth(name):
+    """wide-32's depth leaves the two projections out."""
+    kernels = {path: x.shape for path, x in shapes_of(name).items() if path.endswith("kernel")}
+    projections = [path for path in kernels if "project" in path]
+    family, depth = family_and_depth(name)
+    assert len(projections) == (2 if family in ("resnet", "wide") else 0)
+    assert len(kernels) - (len(projections) if family == "wide" else 0) == depth
+    del kernels["dense/kernel"]
+    assert sorted(kernels.values()) == sorted((side, side, i, o) for side, i, o in convolutions_of(name))
+
+
 def test_the_blocks_that_the_protocol_lists():
     blocks = [(16, 16, 1)] * 8 + [(16, 32, 2)] + [(32, 32, 1)] * 8 + [(32, 64, 2)] + [(64, 64, 1)] * 8
     assert blocks_of("resnet-56") == blocks and len(blocks) == 26
-    assert [shapes_of("densenet-40")[f"transition{k}/conv/kernel"].shape[2] for k in (1, 2)] == [160, 304]
+    assert [i for side, i, _ in convolutions_of("densenet-40") if side == 1] == [160, 304]
 
 
+@pytest.mark.parametrize("name", SMALL)
+def test_only_the_classifier_has_a_bias_besides_batch_norm(name):
+    biases = [path for path in shapes_of(name) if path.endswith("bias")]
+    assert [path for path in biases if "norm" not in path] == ["dense/bias"]
+
+
+@pytest.mark.parametrize("width", [0.5, 2.0])
 @pytest.mark.parametrize("name", SMALL + LARGE)
-def test_width_multiplies_the_channels(name, width=0.5):
+def test_width_multiplies_the_channels(name, width):
     normal, widened = shapes_of(name), shapes_of(name, options=Options(width=width))
     for path in (path for path in normal if path.endswith("kernel")):
         *sides, inputs, outputs = normal[path].shape

@@ -51,6 +51,10 @@ class Blocks(nnx.Module):
         return self.dense(x)
 
 
+def test_the_networks_of_the_paper():
+    assert [name for name in NETWORKS if name in PAPER] == PAPER
+
+
 def test_describing_imports_neither_jax_nor_flax():
     code = "from smith import networks; import sys; networks.info('resnet-20'); print(*sys.modules)"
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
@@ -70,7 +74,10 @@ def test_an_unknown_network_suggests_the_nearest():
     [
         ("resnet-9", "8, 14, 20, ..., as in resnet-56"),
         ("resnet-2", "8, 14, 20, ..., as in resnet-56"),
+        ("resnet-57-relu", "8, 14, 20, ..., as in resnet-56-relu"),
+        ("wide-33", "8, 14, 20, ..., as in wide-32"),
         ("densenet-4", "7, 10, 13, ..., as in densenet-40"),
+        ("imagenet-resnet-101", "14, 26, 38, ..., as in imagenet-resnet-50"),
         ("inception-resnet-v2-33", "32, 48, 64, ..., as in inception-resnet-v2"),
     ],
 )
@@ -103,8 +110,11 @@ def test_other_depths_share_the_description(name, known):
     "name, least, shallowest",
     [
         ("lenet", 8, "lenet"),
+        ("resnet-56", 8, "resnet-8"),
         ("resnet-56-relu", 9, "resnet-14-relu"),
+        ("densenet-40", 8, "densenet-10"),
         ("densenet-40", 0, "densenet-7"),
+        ("imagenet-resnet-50", 8, "imagenet-resnet-14"),
         ("inception-resnet-v2", 8, "inception-resnet-v2-32"),
         ("inception-resnet-v2-64", 33, "inception-resnet-v2-48"),
     ],
@@ -171,12 +181,9 @@ def test_most_networks_take_smaller_images_too():
     some = [("shallow3", (16, 24, 3)), ("resnet-8", (12, 8, 3)), ("densenet-7", (4, 4, 3))]
     for name, shape in [*some, ("imagenet-resnet-14", (230, 33, 3)), ("inception-resnet-v2-32", (75, 5, 3))]:
         networks.info(name).check_images(name, shape)
-
-        def logits(name=name, shape=shape):
-            network = networks.create(name, key(0), 10, Options(width=0.1, image_shape=shape))
-            return networks.apply(*network, jnp.ones((2, *shape)), train=False)[0]
-
-        assert jax.eval_shape(logits).shape == (2, 10)
+        graphdef, *state = networks.create(name, key(0), 10, Options(width=0.1, image_shape=shape))
+        logits = jax.eval_shape(lambda: networks.apply(graphdef, *state, jnp.ones((2, *shape)), train=False)[0])  # noqa: B023
+        assert logits.shape == (2, 10)
     some = [("shallow3", (12, 12, 3)), ("resnet-8", (32, 32, 1)), ("lenet", (32, 32, 1))]
     for name, shape in [*some, ("imagenet-resnet-50", (230, 230, 1))]:
         with pytest.raises(UserError, match=f"{name} does not take images of {' x '.join(map(str, shape))}"):
@@ -185,7 +192,7 @@ def test_most_networks_take_smaller_images_too():
 
 @pytest.mark.parametrize("name", PAPER)
 def test_the_multipliers_are_the_author_s_and_name_parameters_that_exist(name):
-    """As in Caffe's and the author's network files, by parameter; all others have 1. BatchNorm is declared."""
+    """As in Caffe's and the author's network files, by parameter; all others have 1."""
     deep = {"dense/bias": 2}
     rates = {
         "shallow3": {"conv1/bias": 2, "conv2/bias": 2, "dense/bias": 2},
@@ -202,10 +209,15 @@ def test_the_multipliers_are_the_author_s_and_name_parameters_that_exist(name):
     info = networks.info(name)
     assert {path: m for path, m in info.lr_multipliers.items() if m != 1} == rates
     assert info.decay_multipliers == decays
-    params, rest = jax.eval_shape(lambda: networks.create(name, key(0))[1:])
-    assert info.batch_norm == bool(jax.tree.leaves(rest)) == (name not in ("shallow3", "lenet"))
+    params = jax.eval_shape(lambda: networks.create(name, key(0))[1])
     known = {"/".join(str(k.key) for k in path) for path, _ in jax.tree.leaves_with_path(params)}
     assert all(fnmatch.filter(known, path) for path in [*info.lr_multipliers, *info.decay_multipliers])
+
+
+@pytest.mark.parametrize("name", PAPER)
+def test_a_network_with_batch_norm_says_so(name):
+    rest = jax.eval_shape(lambda: networks.create(name, key(0))[2])
+    assert networks.info(name).batch_norm == bool(jax.tree.leaves(rest)) == (name not in ("shallow3", "lenet"))
 
 
 @pytest.mark.parametrize("width, channels", [(1.0, 16), (0.01, 1), (0.1, 2), (0.36, 6), (1.3, 21), (0.5, 8)])

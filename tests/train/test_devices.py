@@ -20,6 +20,7 @@ CODE = "from smith.train import devices; devices.start(print); print('it goes on
     ("platforms", "words"),
     [
         ("", ["JAX says: no driver for this card", "it goes on"]),
+        ("cpu", ["it goes on"]),
         ("cuda", ["UserError: JAX does not start with JAX_PLATFORMS=cuda: no driver for this card; JAX_PLATFORMS=cpu"]),
         ("abacus", ["UserError: JAX does not start with JAX_PLATFORMS=abacus: ", "known", "JAX_PLATFORMS=cpu trains"]),
     ],

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from small import problem_of
+from small import problem_of, slow
 
 from smith import networks
 from smith.data import Arrays
@@ -220,9 +220,7 @@ RATES = [("sgd", 1e-4), ("muon", 3e-3), ("schedule-free-adamw", 3e-3)]
 SLOW_RATES = [("nesterov", 1e-4), ("adamw", 3e-3), ("schedule-free-sgd", 1e-3)]
 
 
-@pytest.mark.parametrize(
-    ("name", "lr"), [*RATES, *(pytest.param(*rate, marks=pytest.mark.slow) for rate in SLOW_RATES)]
-)
+@pytest.mark.parametrize(("name", "lr"), [*RATES, *slow(*SLOW_RATES)])
 def test_every_solver_learns_what_can_be_learnt(name, lr):
     """A narrow shallow3 on images of two colours."""
     random = np.random.default_rng(0)

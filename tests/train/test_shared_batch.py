@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import pytest
 from processes import EXPERIMENT
-from small import SMALL_RUN, problem_of
+from small import SMALL_RUN, problem_of, slow
 
 from smith.cli import main
 from smith.data import Arrays
@@ -30,7 +30,7 @@ RUNS = {
     ),
 }
 FAST = ("dropout",)
-NAMES = [name if name in FAST else pytest.param(name, marks=pytest.mark.slow) for name in RUNS]
+NAMES = [*FAST, *slow(*(name for name in RUNS if name not in FAST))]
 GATHERING = r"\b(all-gather|all-to-all|collective-permute)(-start)?\("
 
 
@@ -60,7 +60,7 @@ def test_four_devices_measure_what_one_does(name):
         assert shared == pytest.approx(alone, rel=1e-5, nan_ok=True)
 
 
-@pytest.mark.parametrize("name", [pytest.param("dropout", marks=pytest.mark.slow), "a ghost batch a device"])
+@pytest.mark.parametrize("name", ["a ghost batch a device", *slow("dropout")])
 def test_the_images_are_divided_and_stay_where_they_are(name):
     text = compiled(RUNS[name])
     assert "all-reduce" in text

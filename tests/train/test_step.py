@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from small import problem_of
+from small import problem_of, slow
 
 from smith import networks
 from smith.metrics import METRICS, metric
@@ -121,10 +121,7 @@ def test_only_a_cpu_cuts_a_batch_and_not_one_of_a_network_with_batch_statistics(
     assert len(calls) == 1
 
 
-SLOW = [pytest.param(network, marks=pytest.mark.slow) for network in ("shallow3", "densenet-7")]
-
-
-@pytest.mark.parametrize("network", ["lenet", "resnet-8", *SLOW])
+@pytest.mark.parametrize("network", ["lenet", "resnet-8", *slow("shallow3", "densenet-7")])
 def test_bfloat16_is_for_products_and_activations_alone(network):
     """Batch statistics, gradients, what the solver remembers and the loss stay float32, and are about the same."""
     run = Run("mnist" if network == "lenet" else "cifar10", network, 8, iterations(2), 0.1, width=1 / 8)

@@ -17,7 +17,8 @@ from smith.train.stopping import Deadline, Stopped
 
 LINE = "smith: stopped; finished results are kept, and the same command goes on from here\n"
 ROOT = Path(__file__).resolve().parents[2]
-BOTH = pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+EVERY = pytest.mark.parametrize(("number", "status"), [(number, 128 + number) for number in stopping.SIGNALS])
+BOTH = pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 
 PROGRAM = """
 import os, signal, subprocess, sys, time
@@ -73,14 +74,14 @@ def program() -> Iterator[Callable[[str], Program]]:
 # --- signals ---
 
 
-@pytest.mark.parametrize("number", stopping.SIGNALS)
-def test_a_signal_ends_the_program_at_once_with_one_line(program, number):
+@EVERY
+def test_a_signal_ends_the_program_at_once_with_one_line(program, number, status):
     ended = program("try:\n    ready()\n    time.sleep(20)\nfinally:\n    print('tidy', flush=True)").send(number)
-    assert ended[:3] == (128 + number, "tidy\n", LINE)
+    assert ended[:3] == (status, "tidy\n", LINE)
 
 
-@BOTH
-def test_a_run_in_hand_is_finished_first(program, number):
+@EVERY
+def test_a_run_in_hand_is_finished_first(program, number, status):
     body = """with stopping.run_in_hand():
     ready()
     while not stopping.Deadline().passed():
@@ -88,14 +89,18 @@ def test_a_run_in_hand_is_finished_first(program, number):
     time.sleep(0.1)
     print("kept", flush=True)
 print("not reached")"""
-    assert program(body).send(number)[:3] == (128 + number, "kept\n", LINE)
+    assert program(body).send(number)[:3] == (status, "kept\n", LINE)
 
 
 @BOTH
-def test_a_program_that_does_not_hear_ends_after_a_while(program, number):
+def test_a_program_that_does_not_hear_ends_after_a_while(program, number, status):
     """A run in hand that never asks stands for a long compilation."""
     ended = program("with stopping.run_in_hand():\n    ready()\n    time.sleep(20)").send(number)
-    assert ended[:3] == (128 + number, "", LINE) and 0.3 < ended[3]
+    assert ended[:3] == (status, "", LINE) and 0.3 < ended[3]
+
+
+def test_what_connections_and_batch_systems_send_is_heard():
+    assert {signal.SIGHUP, signal.SIGUSR1, signal.SIGTERM} <= {*stopping.SIGNALS}
 
 
 def test_nohup_keeps_its_word(program):
@@ -141,13 +146,11 @@ import tyro
 """
 
 
-AS_MODULE, AS_SCRIPT = ["-m", "smith"], ["-c", "from {} import {}; {}()".format(*ENTRY, ENTRY[1])]
-
-
+@BOTH
 @pytest.mark.parametrize(
-    ("start", "number"), [(AS_MODULE, signal.SIGINT), (AS_SCRIPT, signal.SIGTERM)], ids=["module", "script"]
+    "start", [["-m", "smith"], ["-c", "from {} import {}; {}()".format(*ENTRY, ENTRY[1])]], ids=["module", "script"]
 )
-def test_a_signal_while_the_command_is_imported_ends_it_with_one_line(start, number, tmp_path):
+def test_a_signal_while_the_command_is_imported_ends_it_with_one_line(start, number, status, tmp_path):
     """Here the import of a library that the command needs takes long."""
     (tmp_path / "tyro.py").write_text(SLOW_IMPORT.format(folder=str(tmp_path)))
     search = os.pathsep.join([str(tmp_path), str(ROOT)])
@@ -157,7 +160,7 @@ def test_a_signal_while_the_command_is_imported_ends_it_with_one_line(start, num
         assert process.stdout.readline() == "ready\n"
         process.send_signal(number)
         out, err = process.communicate(timeout=20)
-    assert (process.returncode, out, err) == (128 + number, "", LINE)
+    assert (process.returncode, out, err) == (status, "", LINE)
 
 
 def test_children_hear_signals_as_ever(program):

@@ -104,9 +104,9 @@ def test_a_run_of_the_paper_is_a_task_too(tmp_path, data_dir):
     ("changes", "says"),
     [
         ({"test": (X[:, :3], Y)}, "training examples of shape"),
-        ({"train": (X, Y + 1)}, "labels 0 to 3, 3 outputs"),
+        ({"train": (X, Y + 1)}, "labels 0 to 3, and 3 outputs"),
         ({"train": (X, Y.astype(float))}, "give a loss"),
-        ({"network": linear(1), "train": (X, Y)}, "labels 0 to 2, 1 outputs"),
+        ({"network": linear(1), "train": (X, Y)}, "labels 0 to 2, and 1 outputs"),
         ({"network": (lambda key, x: {}, lambda params, x: x)}, "no parameters"),
         ({"network": (lambda key, x: jnp.zeros((5, 5)), lambda p, x: x @ p)}, "does not take these data"),
         ({"network": jax.nn.relu}, "does not take these data"),
