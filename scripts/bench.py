@@ -54,6 +54,7 @@ BATCHES = {
     "densenet-40": [256],
 }
 BATCHES |= {f"mini/{name}": [64] for name in BATCHES}  # as `smith.scales` shrinks it
+ALL_KEPT = {"JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}  # as `smith.train.jobs.prepare` has it
 HYPER = 1e-5, 0.9, 5e-4  # learning rate: so small that the random images do not diverge; momentum; weight decay
 
 Side = Callable[[int], float]  # does so many iterations, and returns the last one's loss when they are done
@@ -308,7 +309,7 @@ def starts(name: str, work: str, batch: int) -> tuple[dict[str, Any], dict[str, 
             job = [name, work, str(batch), repr(time.time())]
             done = subprocess.run(
                 [sys.executable, __file__, "--start", *job],
-                env={**os.environ, "JAX_COMPILATION_CACHE_DIR": cache},
+                env={**os.environ, "JAX_COMPILATION_CACHE_DIR": cache, **ALL_KEPT},
                 capture_output=True,
                 text=True,
             )

@@ -2,7 +2,7 @@
 
 options.py       the options that several have, and how their values are read
 experiments.py   list run draw report fidelity calibrate
-submit.py        submit: workers under Slurm
+submit.py        submit: workers under Slurm, on Ray or on this machine
 upkeep.py        status verify pack data prepare
 tasks.py         range-test tune: a network of one's own
 """

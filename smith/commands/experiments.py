@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 
 from smith import disk, experiments, scales
-from smith.commands.options import Drawing, Folder, Names, ScaleName, Seeds, Training, choice, jobs_of, number
+from smith.commands.options import AnyScale, Drawing, Folder, Names, ScaleName, Seeds, Training, choice, jobs_of, number
 from smith.errors import UserError
 from smith.experiments import Experiment
 from smith.figure import Figure
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from smith.train.jobs import Job
     from smith.train.timing import Past
 
-ReportedScale = Annotated[str, choice("--scale", *scales.SCALES, "all")]
 OnDivergence = Annotated[str, choice("--on-divergence", "record", "stop")]
 Workers = Annotated[int, number("--workers", 4 * (os.cpu_count() or 1))]
 GALLERY = Path("figures")  # what the repository shows; written only where --figures-dir says so
@@ -159,7 +158,7 @@ class Report(Drawing):
     """
 
     names: Annotated[Names, tyro.conf.arg(help="files of your own experiments, to report beside the paper's")] = ()
-    scale: ReportedScale = "all"  # which results; all: every scale that has some, each by itself
+    scale: AnyScale = "all"  # which results; all: every scale that has some, each by itself
     report_dir: Folder = Path("report")  # where the report goes
     readme: bool = False  # put the verdicts into README.md and docs/results.md too, between their marks for claims
 

@@ -62,6 +62,7 @@ def choice(option: str, *known: str) -> Option:
 
 
 ScaleName = Annotated[str, choice("--scale", *scales.SCALES)]
+AnyScale = Annotated[str, choice("--scale", *scales.SCALES, "all")]
 RecipeName = Annotated[str, choice("--recipe", *RECIPES)]
 Seeds = Annotated[int, tyro.conf.arg(help="seeds per run; 0 for the scale's own number"), number("--seeds", 1_000)]
 Devices = Annotated[
@@ -96,14 +97,18 @@ class Results:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Drawing(Results):
+class Stored(Results):
     scale: ScaleName = "mini"  # how much of the paper's training is done
     recipe: RecipeName = "seeds"  # how the runs of a curve differ: the seed alone, or as the author's
-    figures_dir: Folder = Path("drawn")  # where what is drawn and compared goes
 
     def store(self) -> Store:
         """Returns the results of the scale."""
         return Store(self.results_dir, scales.named(self.scale), self.recipe)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Drawing(Stored):
+    figures_dir: Folder = Path("drawn")  # where what is drawn and compared goes
 
 
 @dataclass(frozen=True, kw_only=True)

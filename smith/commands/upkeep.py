@@ -1,36 +1,41 @@
 """The commands that look after results and data: `smith status`, `verify`, `pack`, `data` and `prepare`."""
 
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated
 
 import tyro
 
-from smith import experiments
-from smith.commands.options import Drawing, Folder, Halted, Names, Results, Seeds, jobs_of, number
+from smith import experiments, scales
+from smith.commands.options import AnyScale, Folder, Halted, Names, Results, Seeds, Stored, jobs_of, number
 from smith.data import default_data_dir
 from smith.errors import UserError
+from smith.store import Store
 
 
 @dataclass(frozen=True, kw_only=True)
-class Status(Drawing):
-    """Say what results there are at each scale, what is under way, and which files are damaged.
+class Status(Stored):
+    """Say what results there are, which of these experiments are complete, what is under way, and what is damaged.
 
     With --watch: how far the runs of these experiments are at one scale, every ten seconds until all are done.
     """
 
     names: Names = ("all",)
+    scale: AnyScale = "all"  # which results; all: those of every scale, with --watch those in miniature
     seeds: Seeds = 0
     watch: bool = False  # go on saying how far the runs are, whoever trains them
 
     def __call__(self) -> None:
         from smith.train import status
 
-        found, store = experiments.find(self.names), self.store()
-        if not self.watch:
-            return status.report(self.there(), [one.shows for one in found])
-        status.watch(store, jobs_of(found, store, self.seeds))
+        found = experiments.find(self.names)
+        if self.watch:
+            store = replace(self, scale="mini").store() if self.scale == "all" else self.store()
+            return status.watch(store, jobs_of(found, store, self.seeds))
+        chosen = scales.SCALES if self.scale == "all" else (self.scale,)
+        stores = [Store(self.there(), scales.named(name), self.recipe) for name in chosen]
+        status.report(stores, [one.shows for one in found], self.seeds or 1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +56,7 @@ class Verify(Results):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Pack(Drawing):
+class Pack(Stored):
     """Move a scale's results into one file per experiment, for keeping. They read back the same."""
 
     def __call__(self) -> None:

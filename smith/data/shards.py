@@ -102,7 +102,8 @@ def prepare(
 ) -> str:
     """Turns ImageNet, as folders or as TFDS has it, into shards, on all cores. Returns a line on what there is then.
 
-    Shards that are there are kept. Files that are no images are left out and named.
+    Shards that are there are kept, others of an earlier preparation removed. Files that are no images are left out and
+    named.
 
     Args:
       source: with train/CLASS/*.JPEG and val/CLASS/*.JPEG (see `smith.data.folders`), or that of imagenet2012 in TFDS
@@ -136,8 +137,16 @@ def prepare(
             raise UserError(f"{source}: {folders.broken_files(broken, files)}; at most 0.1 % may be")
         with disk.whole(folder / "index.json") as part:
             part.write_text(json.dumps(index, indent=1))
+        _remove_others(folder, {split: index[split]["shards"] for split in splits}, jpeg)
     left_out = f"; left out: {folders.broken_files(broken, files)}" if broken else ""
     return f"{folder}: {files - len(broken):,} images of {side} x {side} pixels{left_out}"
+
+
+def _remove_others(folder: Path, counts: dict[str, int], jpeg: int | None) -> None:
+    """Removes the shards of an earlier preparation, of the other kind or of more images."""
+    images = {_images(folder, split, k, jpeg) for split, count in counts.items() for k in range(count)}
+    for path in {*disk.matching(folder, "*-?????.*")} - images - {file.with_suffix(".npz") for file in images}:
+        disk.remove(path)
 
 
 def _shard(folder: Path, split: str, k: int, source: Source, side: int, jpeg: int | None) -> dict[str, np.ndarray]:

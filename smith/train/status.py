@@ -4,11 +4,12 @@ import datetime
 import sys
 import time
 from collections import deque
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from smith.lengths import duration
+from smith.run import Run
 from smith.scales import SCALES
 from smith.store import Store
 from smith.train import checkpoints
@@ -18,20 +19,24 @@ if TYPE_CHECKING:
     from smith.figure import Figure, Table
 
 
-def report(root: Path, figures: "Iterable[Figure | Table]") -> None:
-    """Prints a table of the results in a folder, and lines for what is special. Raises UserError if it is not there."""
+def report(stores: Sequence[Store], figures: "Iterable[Figure | Table]", seeds: int = 1) -> None:
+    """Prints a table of the results of several scales, and lines for what is special.
+
+    seeds: how many, from 0 on, a figure needs of each of its runs to be complete
+    """
     from rich.table import Table
 
     from smith.train.progress import console
 
     out, table = console(sys.stdout, soft_wrap=True), Table(box=None)
-    for column in ("scale", "results", "diverged", "seeds", "figures complete with one seed"):
+    complete_with = "one seed" if seeds == 1 else f"{seeds} seeds"
+    for column in ("scale", "results", "diverged", "seeds", f"figures complete with {complete_with}"):
         table.add_column(column)
     lines: list[str] = []
-    for store in _stores(root):
+    for store in stores:
         if found := store.all():
             counts = len(found), sum(result.status == "diverged" for result in found), len({r.seed for r in found})
-            complete = [f.name for f in figures if all(store.find(store.trained(run), 0) for run in f.runs())]
+            complete = [f.name for f in figures if all(_has(store, run, seeds) for run in f.runs())]
             table.add_row(store.scale.name, *map(str, counts), " ".join(complete) or "none")
         newest = {path.parent: path for path in Places(store.folder).saved()}
         lines += [f"begun: {folder.name}, {int(path.name)} iterations done" for folder, path in newest.items()]
@@ -41,9 +46,13 @@ def report(root: Path, figures: "Iterable[Figure | Table]") -> None:
     if table.row_count:
         out.print(table)
     elif not lines:
-        out.print(f"no results in {root}; smith run all trains them")
+        out.print(f"no results in {stores[0].root}; smith run all trains them")
     for line in lines:
         out.print(line)
+
+
+def _has(store: Store, run: Run, seeds: int) -> bool:
+    return {*range(seeds)} <= {result.seed for result in store.results(run)}
 
 
 def watch(store: Store, jobs: Collection[Job], seconds: float = 10.0) -> None:

@@ -93,7 +93,7 @@ class Comparison:
         return f"{self.best} is best with {runs}{also}"
 
     def plot(self, path: str | Path) -> None:
-        """Draws what each value comes to, every seed a dot, as PNG, SVG or PDF."""
+        """Draws what each value comes to, every seed a dot, as PNG or SVG."""
         from smith.tune.plots import draw_comparison
 
         draw_comparison(self, Path(path))

@@ -129,7 +129,7 @@ class RangeTestResult:
         return "; ".join(notes) or "the seeds agree on a place inside the range"
 
     def plot(self, path: str | Path) -> None:
-        """Draws the seeds, their mean, where they diverged, and the suggestion, as PNG, SVG or PDF."""
+        """Draws the seeds, their mean, where they diverged, and the suggestion, as PNG or SVG."""
         from smith.tune.plots import draw_range_test
 
         draw_range_test(self, Path(path))

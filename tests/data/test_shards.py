@@ -130,6 +130,7 @@ def test_jpeg_files_that_are_not_whole_are_told_and_made_again(source, as_jpeg):
     assert file.read_bytes() == whole
     shards.prepare(source, folder, SIDE, lambda *_: None)  # as pixels instead
     assert type(select(Selection("small-shards"), "train", as_jpeg).images) is shards.Shards
+    assert not [*folder.glob("*.array_record")]
 
 
 @pytest.mark.parametrize("quality", ["0", "101", "x"])

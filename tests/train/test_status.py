@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import pytest
 from small import SMALL_RUN
 
+from smith.cli import main
 from smith.figure import Figure, Panel
 from smith.scales import SCALES
 from smith.store import COLUMNS, Store, results
@@ -33,7 +34,7 @@ def root(tmp_path) -> Path:
 
 
 def said(root: Path, capsys) -> list[str]:
-    status.report(root, FIGURES)
+    status.report([Store(root, scale) for scale in SCALES.values()], FIGURES)
     return capsys.readouterr().out.splitlines()
 
 
@@ -49,6 +50,9 @@ def test_results_and_runs_under_way_are_told(root, capsys):
     assert row.split() == ["paper", "1", "0", "1", "one"]
     assert begun == f"begun: {OTHER.key}-seed1, 6 iterations done"
     assert status.verify(root) == (3, [])
+    main(["status", "fig14", "--scale", "paper", "--seeds", "2", "--results-dir", str(root)])
+    header, row, _ = capsys.readouterr().out.splitlines()
+    assert header.endswith("complete with 2 seeds") and row.endswith("none")
 
 
 def test_what_is_damaged_is_told_with_its_path(root, capsys):
@@ -57,13 +61,8 @@ def test_what_is_damaged_is_told_with_its_path(root, capsys):
     flip(result)
     flip(checkpoint / "about" / "metadata")
     good, wrong = status.verify(root)
-    assert (
-        good == 1
-        and len(wrong) == 2
-        and all(line.startswith("damaged: ") for line in wrong)
-        and str(result) in wrong[0]
-        and str(checkpoint) in wrong[1]
-    )
+    assert (good, len(wrong)) == (1, 2) and all(line.startswith("damaged: ") for line in wrong)
+    assert str(result) in wrong[0] and str(checkpoint) in wrong[1]
     assert any(line.startswith(f"damaged: {result}: ") for line in said(root, capsys))
 
 

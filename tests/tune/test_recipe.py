@@ -1,5 +1,7 @@
 """Comparisons and the recipe on a small task, in Python and as commands."""
 
+import re
+
 import numpy as np
 import pytest
 from tiny import task
@@ -115,7 +117,13 @@ def test_the_commands_search_suggest_and_report(one, tmp_path, monkeypatch, caps
     cli.main(["tune", "my_task.py", "--budget", "1h", "--seeds", "1", "--train", "3"])
     out = capsys.readouterr().out
     assert "weight decay:" in out and "test accuracy" in out
-    assert (tmp_path / "perceptron-tuned" / "index.html").is_file()
+    folder = tmp_path / "perceptron-tuned"
+    page = (folder / "index.html").read_text()
+    pictures = re.findall(r'<img src="(.+?)"', page)
+    assert len(pictures) == 5 and all((folder / name).is_file() for name in pictures)
+    headings = re.findall(r"<h2>(.*?)</h2>", page)
+    assert headings[3].startswith("4. Weight decay: ") and headings[4:] == ["Training", "Elsewhere"]
+    assert "seed 0: " in page and "from smith import CyclicalMomentum, OneCycle" in page and "Claims" not in page
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
     learning_rate.py   C01 C02 C04 C05 C06 C16 C17    underfitting and overfitting, range tests, 1cycle
     momentum.py        C08 C09 C10 C11 C12            batch size, constant and cyclical momentum
     weight_decay.py    C03 C07 C13 C14 C15            which weight decay, when it shows, and choosing early
+    shared.py          where they read their curves, and in which units
 
 `smith.analysis.verdicts` has the rules of decision; `smith.analysis.measures` what is read off a run.
 

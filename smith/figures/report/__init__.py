@@ -21,7 +21,6 @@ from smith.figures.report.sections import Shown
 from smith.store import Store
 
 MINI = scales.named("mini")
-HERE = Path(__file__).parent
 KINDS = ("png", "md", "tex")  # what is shown of what `smith draw` and `smith calibrate` write
 
 
@@ -105,5 +104,5 @@ def _shared() -> dict[str, bytes]:
     assert package and package.submodule_search_locations
     plotly = Path(package.submodule_search_locations[0]) / "package_data" / "plotly.min.js"
     packed = base64.b64encode(gzip.compress(plotly.read_bytes(), mtime=0)).decode()
-    ours = {path.name: path.read_bytes() for path in (HERE / "style.css", HERE / "report.js")}
+    ours = {path.name: path.read_bytes() for path in (pages.HERE / "style.css", pages.HERE / "report.js")}
     return {**ours, "plotly.js": f'const packed = "{packed}";\n'.encode()}

@@ -15,9 +15,11 @@ from smith.figure import Figure, Table
 from smith.figures import points, tables, text
 from smith.figures.report import charts, claims, words
 from smith.figures.report.sections import CLUES, OURS, Section, Shown
+from smith.lengths import duration
 from smith.run import digest
 from smith.store import Store
 
+HERE = Path(__file__).parent
 FACTS = ("device", "seconds", "git_commit", "date")
 
 
@@ -102,18 +104,20 @@ def slug(text: str) -> str:
     return re.sub(r"[^\w-]", "-", text)
 
 
+def environment() -> jinja2.Environment:
+    """Returns what makes pages of templates. They escape all text, and may name nothing that they are not given."""
+    loader = jinja2.FileSystemLoader(HERE / "templates")
+    env = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, loader=loader)
+    env.trim_blocks = env.lstrip_blocks = env.keep_trailing_newline = True
+    env.policies["json.dumps_kwargs"] = {"sort_keys": True, "separators": (",", ":"), "allow_nan": False}
+    env.globals |= {"words": words, "duration": duration, "zip": zip}
+    return env
+
+
 def render(site: Site) -> dict[str, bytes]:
     """Returns the report's pages by file name."""
-    env = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    env.policies["json.dumps_kwargs"] = {"sort_keys": True, "separators": (",", ":"), "allow_nan": False}
-    env.globals |= {"site": site, "words": words, "claims": claims, "rule": verdicts, "slug": slug}
+    env = environment()
+    env.globals |= {"site": site, "claims": claims, "rule": verdicts, "slug": slug}
     env.globals |= {"chart": charts.chart, "text": text, "tables": tables, "points": points, "CLUES": CLUES}
     pages = {f"{name}.html": env.get_template(f"{name}.html").render(here=name) for name in sorted(OURS)}
     for before, shown, after in zip([None, *site.shown], site.shown, [*site.shown[1:], None], strict=False):
