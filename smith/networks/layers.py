@@ -131,10 +131,13 @@ def lrn_within_channel(x: jax.Array) -> jax.Array:
 
 
 def dropout(x: jax.Array, key: jax.Array | None) -> jax.Array:
-    """Sets a fifth of the numbers to zero, at random, and the rest to 1.25 times what they were.
-
-    The mask is drawn in one row, which XLA compiles twenty times faster for a CPU than nnx.Dropout's, in four.
-    """
+    """Sets a fifth of the numbers to zero, at random, and the rest to 1.25 times what they were."""
     assert key is not None, "training needs a key"
-    kept = jax.random.bernoulli(key, 1 - DROPOUT, (x.size,)).reshape(x.shape)
+    kept = bernoulli(key, 1 - DROPOUT, size=x.size).reshape(x.shape)
     return jnp.where(kept, x / (1 - DROPOUT), 0)
+
+
+@cpu.faster(cpu.bernoulli, where=cpu.is_threefry)
+def bernoulli(key: jax.Array, probability: float, *, size: int) -> jax.Array:
+    """Returns bools, (size,), each true with this probability."""
+    return jax.random.bernoulli(key, probability, (size,))

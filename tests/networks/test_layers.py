@@ -144,8 +144,21 @@ def test_which_convolutions_are_products():
             return "dot_general" in str(jax.make_jaxpr(layer)(np.zeros(images), np.zeros(kernel)))
 
     assert all(products(images, kernel, padding, stride) for images, kernel, stride, padding in SMALL)
+    assert products((3, 4, 4, 5), (3, 3, 5, 6), "VALID")
     assert not products((3, 8, 8, 5), (5, 5, 5, 6), "SAME")
     assert not products((3, 6, 6, 5), (3, 3, 5, 6), "SAME", 2)
+
+
+# Dropout
+
+
+@pytest.mark.parametrize("size, probability", [(1, 0.5), (1_001, 0.2), (3 * 2**16 + 7, 0.8)])
+@pytest.mark.parametrize("kind", ["threefry2x32", "rbg"])
+def test_the_random_bools_of_a_cpu_are_jax_s(kind, size, probability):
+    key = jax.random.fold_in(jax.random.key(7, impl=kind), 3)
+    with tricks(True):
+        found = jax.jit(partial(layers.bernoulli, size=size), static_argnums=1)(key, probability)
+    np.testing.assert_array_equal(found, jax.random.bernoulli(key, probability, (size,)))
 
 
 # Fillers
