@@ -15,7 +15,7 @@ from flax import nnx
 from jax import lax
 from jax.nn.initializers import Initializer
 
-from smith.networks import cpu
+from smith.networks import cpu, threefry
 from smith.networks.registry import Options
 from smith.networks.windows import HEIGHT, LRN_BETA, WIDTH, gather, lrn_scale, pixels_inside
 
@@ -137,7 +137,7 @@ def dropout(x: jax.Array, key: jax.Array | None) -> jax.Array:
     return jnp.where(kept, x / (1 - DROPOUT), 0)
 
 
-@cpu.faster(cpu.bernoulli, where=cpu.is_threefry)
+@cpu.faster(threefry.bernoulli, where=threefry.is_known)
 def bernoulli(key: jax.Array, probability: float, *, size: int) -> jax.Array:
     """Returns bools, (size,), each true with this probability."""
     return jax.random.bernoulli(key, probability, (size,))

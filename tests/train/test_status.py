@@ -52,7 +52,7 @@ def test_results_and_runs_under_way_are_told(root, capsys):
     assert status.verify(root) == (3, [])
     main(["status", "fig14", "--scale", "paper", "--seeds", "2", "--results-dir", str(root)])
     header, row, _ = capsys.readouterr().out.splitlines()
-    assert header.endswith("complete with 2 seeds") and row.endswith("none")
+    assert header.strip().endswith("complete with 2 seeds") and row.strip().endswith("none")
 
 
 def test_what_is_damaged_is_told_with_its_path(root, capsys):
