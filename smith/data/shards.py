@@ -144,9 +144,11 @@ def prepare(
 
 def _remove_others(folder: Path, counts: dict[str, int], jpeg: int | None) -> None:
     """Removes the shards of an earlier preparation, of the other kind or of more images."""
-    images = {_images(folder, split, k, jpeg) for split, count in counts.items() for k in range(count)}
-    for path in {*disk.matching(folder, "*-?????.*")} - images - {file.with_suffix(".npz") for file in images}:
-        disk.remove(path)
+    for split, count in counts.items():
+        needed = {_images(folder, split, k, jpeg) for k in range(count)}
+        needed |= {file.with_suffix(".npz") for file in needed}
+        for path in {*disk.matching(folder, f"{split}-{5 * '[0-9]'}.*")} - needed:
+            disk.remove(path)
 
 
 def _shard(folder: Path, split: str, k: int, source: Source, side: int, jpeg: int | None) -> dict[str, np.ndarray]:

@@ -131,6 +131,10 @@ def test_jpeg_files_that_are_not_whole_are_told_and_made_again(source, as_jpeg):
     shards.prepare(source, folder, SIDE, lambda *_: None)  # as pixels instead
     assert type(select(Selection("small-shards"), "train", as_jpeg).images) is shards.Shards
     assert not [*folder.glob("*.array_record")]
+    (folder / "train-00099.npy").touch()  # of more images than there are now
+    (folder / "train-notes.txt").touch()  # somebody's own
+    shards.prepare(source, folder, SIDE, lambda *_: None)
+    assert not (folder / "train-00099.npy").exists() and (folder / "train-notes.txt").exists()
 
 
 @pytest.mark.parametrize("quality", ["0", "101", "x"])
