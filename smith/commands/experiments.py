@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from smith import disk, experiments, scales
+from smith import disk, experiments
 from smith.commands.options import AnyScale, Drawing, Folder, Names, ScaleName, Seeds, Training, choice, jobs_of, number
 from smith.errors import UserError
 from smith.experiments import Experiment
@@ -173,8 +173,8 @@ class Report(Drawing):
             if own.setdefault(claim.name, claim) is not claim or claim.name in CLAIMS:
                 raise UserError(f"{path}: a claim named {claim.name!r} is there already: give it another name")
         own = dict(sorted(own.items()))
-        chosen = ["paper", "mini"] if self.scale == "all" else [self.scale]
-        stores = [Store(self.there(), scales.named(name), self.recipe) for name in chosen]
+        self.there()
+        stores = self.stores("paper", "mini")
         if self.readme:
             for path, claims in ((Path("README.md"), CLAIMS), (Path("docs/results.md"), own)):
                 changed = claims and report.update_readme(path, shown, claims, stores)

@@ -103,7 +103,12 @@ class Stored(Results):
 
     def store(self) -> Store:
         """Returns the results of the scale."""
-        return Store(self.results_dir, scales.named(self.scale), self.recipe)
+        return self.stores()[0]
+
+    def stores(self, *every: str) -> list[Store]:
+        """Returns the results of the scale, or of each of these scales if it is "all"."""
+        chosen = every if self.scale == "all" else (self.scale,)
+        return [Store(self.results_dir, scales.named(name), self.recipe) for name in chosen]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,7 +1,7 @@
 """The commands that look after results and data: `smith status`, `verify`, `pack`, `data` and `prepare`."""
 
 import sys
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
@@ -11,7 +11,6 @@ from smith import experiments, scales
 from smith.commands.options import AnyScale, Folder, Halted, Names, Results, Seeds, Stored, jobs_of, number
 from smith.data import default_data_dir
 from smith.errors import UserError
-from smith.store import Store
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,11 +30,10 @@ class Status(Stored):
 
         found = experiments.find(self.names)
         if self.watch:
-            store = replace(self, scale="mini").store() if self.scale == "all" else self.store()
+            (store,) = self.stores("mini")
             return status.watch(store, jobs_of(found, store, self.seeds))
-        chosen = scales.SCALES if self.scale == "all" else (self.scale,)
-        stores = [Store(self.there(), scales.named(name), self.recipe) for name in chosen]
-        status.report(stores, [one.shows for one in found], self.seeds or 1)
+        self.there()
+        status.report(self.stores(*scales.SCALES), [one.shows for one in found], self.seeds or 1)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -84,7 +84,7 @@ def read(folder: Path, split: str, side: int) -> Arrays:
         raise UserError(f"{folder} has images of {index['side']} pixels, not {side}: {remedy}")
     try:
         about, sha256 = _about(folder / f"{split}.npz"), index[split]["sha256"]
-        paths = [_images(folder, split, k, index.get("jpeg")) for k in range(index[split]["shards"])]
+        paths = _files(folder, split, index)
         images: Any
         if index.get("jpeg"):
             images = Jpegs([str(path) for path in paths], side, about["mean"], sha256)
@@ -137,15 +137,15 @@ def prepare(
             raise UserError(f"{source}: {folders.broken_files(broken, files)}; at most 0.1 % may be")
         with disk.whole(folder / "index.json") as part:
             part.write_text(json.dumps(index, indent=1))
-        _remove_others(folder, {split: index[split]["shards"] for split in splits}, jpeg)
+        _remove_others(folder, index)
     left_out = f"; left out: {folders.broken_files(broken, files)}" if broken else ""
     return f"{folder}: {files - len(broken):,} images of {side} x {side} pixels{left_out}"
 
 
-def _remove_others(folder: Path, counts: dict[str, int], jpeg: int | None) -> None:
+def _remove_others(folder: Path, index: dict[str, Any]) -> None:
     """Removes the shards of an earlier preparation, of the other kind or of more images."""
-    for split, count in counts.items():
-        needed = {_images(folder, split, k, jpeg) for k in range(count)}
+    for split in folders.NAMES:
+        needed = {*_files(folder, split, index)}
         needed |= {file.with_suffix(".npz") for file in needed}
         for path in {*disk.matching(folder, f"{split}-{5 * '[0-9]'}.*")} - needed:
             disk.remove(path)
@@ -189,6 +189,11 @@ def _write_jpegs(path: Path, images: np.ndarray, quality: int) -> np.ndarray:
         writer.write(file)
     writer.close()
     return folders.decoded(files, images.shape[1])[0]
+
+
+def _files(folder: Path, split: str, index: dict[str, Any]) -> list[Path]:
+    """Returns the files of images that an index says there are of a split."""
+    return [_images(folder, split, k, index.get("jpeg")) for k in range(index[split]["shards"])]
 
 
 def _images(folder: Path, split: str, k: int, jpeg: int | None) -> Path:

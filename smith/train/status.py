@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from smith.lengths import duration
-from smith.run import Run
 from smith.scales import SCALES
 from smith.store import Store
-from smith.train import checkpoints
+from smith.train import checkpoints, jobs
 from smith.train.places import Job, Places
 
 if TYPE_CHECKING:
@@ -36,7 +35,7 @@ def report(stores: Sequence[Store], figures: "Iterable[Figure | Table]", seeds: 
     for store in stores:
         if found := store.all():
             counts = len(found), sum(result.status == "diverged" for result in found), len({r.seed for r in found})
-            complete = [f.name for f in figures if all(_has(store, run, seeds) for run in f.runs())]
+            complete = [f.name for f in figures if not jobs.missing(jobs.plan(f.runs(), store, seeds), store)]
             table.add_row(store.scale.name, *map(str, counts), " ".join(complete) or "none")
         newest = {path.parent: path for path in Places(store.folder).saved()}
         lines += [f"begun: {folder.name}, {int(path.name)} iterations done" for folder, path in newest.items()]
@@ -49,10 +48,6 @@ def report(stores: Sequence[Store], figures: "Iterable[Figure | Table]", seeds: 
         out.print(f"no results in {stores[0].root}; smith run all trains them")
     for line in lines:
         out.print(line)
-
-
-def _has(store: Store, run: Run, seeds: int) -> bool:
-    return {*range(seeds)} <= {result.seed for result in store.results(run)}
 
 
 def watch(store: Store, jobs: Collection[Job], seconds: float = 10.0) -> None:

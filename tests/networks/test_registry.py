@@ -181,9 +181,12 @@ def test_most_networks_take_smaller_images_too():
     some = [("shallow3", (16, 24, 3)), ("resnet-8", (12, 8, 3)), ("densenet-7", (4, 4, 3))]
     for name, shape in [*some, ("imagenet-resnet-14", (230, 33, 3)), ("inception-resnet-v2-32", (75, 5, 3))]:
         networks.info(name).check_images(name, shape)
-        graphdef, *state = networks.create(name, key(0), 10, Options(width=0.1, image_shape=shape))
-        logits = jax.eval_shape(lambda: networks.apply(graphdef, *state, jnp.ones((2, *shape)), train=False)[0])  # noqa: B023
-        assert logits.shape == (2, 10)
+
+        def logits(name=name, shape=shape):
+            network = networks.create(name, key(0), 10, Options(width=0.1, image_shape=shape))
+            return networks.apply(*network, jnp.ones((2, *shape)), train=False)[0]
+
+        assert jax.eval_shape(logits).shape == (2, 10)
     some = [("shallow3", (12, 12, 3)), ("resnet-8", (32, 32, 1)), ("lenet", (32, 32, 1))]
     for name, shape in [*some, ("imagenet-resnet-50", (230, 230, 1))]:
         with pytest.raises(UserError, match=f"{name} does not take images of {' x '.join(map(str, shape))}"):
@@ -192,7 +195,7 @@ def test_most_networks_take_smaller_images_too():
 
 @pytest.mark.parametrize("name", PAPER)
 def test_the_multipliers_are_the_author_s_and_name_parameters_that_exist(name):
-    """As in Caffe's and the author's network files, by parameter; all others have 1."""
+    """As in Caffe's and the author's network files, by parameter; all others have 1. BatchNorm is declared."""
     deep = {"dense/bias": 2}
     rates = {
         "shallow3": {"conv1/bias": 2, "conv2/bias": 2, "dense/bias": 2},
@@ -209,15 +212,10 @@ def test_the_multipliers_are_the_author_s_and_name_parameters_that_exist(name):
     info = networks.info(name)
     assert {path: m for path, m in info.lr_multipliers.items() if m != 1} == rates
     assert info.decay_multipliers == decays
-    params = jax.eval_shape(lambda: networks.create(name, key(0))[1])
+    params, rest = jax.eval_shape(lambda: networks.create(name, key(0))[1:])
+    assert info.batch_norm == bool(jax.tree.leaves(rest)) == (name not in ("shallow3", "lenet"))
     known = {"/".join(str(k.key) for k in path) for path, _ in jax.tree.leaves_with_path(params)}
     assert all(fnmatch.filter(known, path) for path in [*info.lr_multipliers, *info.decay_multipliers])
-
-
-@pytest.mark.parametrize("name", PAPER)
-def test_a_network_with_batch_norm_says_so(name):
-    rest = jax.eval_shape(lambda: networks.create(name, key(0))[2])
-    assert networks.info(name).batch_norm == bool(jax.tree.leaves(rest)) == (name not in ("shallow3", "lenet"))
 
 
 @pytest.mark.parametrize("width, channels", [(1.0, 16), (0.01, 1), (0.1, 2), (0.36, 6), (1.3, 21), (0.5, 8)])
