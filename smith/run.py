@@ -54,6 +54,8 @@ class Run:
     width, init, ghost_batch_size, memory, precision: see `smith.networks.Options`
     crop: side of the square, in pixels, that is cut out of each image: anywhere in training, from its middle in tests
     mirror: whether each training image is mirrored or not at random
+    order: of the training images: "shuffled" anew for every epoch, or "stored", in every epoch as in the dataset's own
+      files, as Caffe reads them; only where that order is known
     metrics: what each test measures beside its loss and its accuracy (see `smith.metrics`)
     give_up: a test loss above this ends the run as diverged; None for a loss that is not finite
 
@@ -85,6 +87,7 @@ class Run:
     give_up: float | None = None
     crop: int | None = None
     precision: Literal["float32", "bfloat16"] = "float32"
+    order: Literal["shuffled", "stored"] = "shuffled"
 
     def __post_init__(self) -> None:
         for name in ("lr", "momentum", "weight_decay"):
@@ -235,6 +238,12 @@ def _mistakes_of_the_data(run: Run, dataset: DatasetInfo) -> Iterator[tuple[Any,
     most = side or min(whole[:2], default=0)
     wrong = run.crop is not None and not (isinstance(run.crop, int) and 1 <= run.crop <= most)
     yield wrong, f"crop {run.crop}: give a whole number of pixels, from 1 to {most}"
+    if run.order not in (known := ("shuffled", "stored")):
+        raise unknown("order", run.order, known)
+    part, unknown_order = images is not None or run.classes is not None, dataset.order is None
+    wrong = run.order == "stored" and (part or unknown_order)
+    why = f"that of {run.data} is not known" if unknown_order else "a part of the images has none"
+    yield wrong, f'order "stored": {why}; leave it out'
     too_few = run.test_images is not None and run.test_images < 1
     yield too_few, f"{run.test_images} test images: give at least 1, or None for all"
 

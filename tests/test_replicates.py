@@ -48,6 +48,13 @@ def test_both_initialisations_and_nothing_else_change():
         assert one.replace(init=None, batch_size=512, ghost_batch_size=128) == DEEP
 
 
+def test_mnist_is_read_in_the_order_of_its_files():
+    run = Run("mnist", "lenet", 512, epochs(1), lr=0.01)
+    assert [replicates.author(run, number).order for number in range(4)] == ["stored"] * 4
+    assert replicates.author(run.replace(train_images=6_000), 0).order == "shuffled"
+    assert replicates.author(DEEP, 0).order == "shuffled"  # CIFAR's own order is a random one
+
+
 def test_a_snapshot_comes_from_the_run_with_the_same_number():
     child = DEEP.replace(start=Snapshot(DEEP, at=epochs(20)), weight_decay=1e-3)
     for number in range(4):

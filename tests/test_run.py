@@ -73,6 +73,7 @@ SCHEDULE_EXAMPLES = [
     OptaxOneCycle(0.8, 0.45, 0.9, 10.0, 100.0),
     WarmupStableDecay(0.8, 0.95, "linear"),
 ]
+LENET = {"data": "mnist", "network": "lenet", "lr": 0.01}
 CHILD = RUN.replace(start=Snapshot(RUN, at=epochs(20)), weight_decay=3e-4)
 
 
@@ -134,6 +135,7 @@ def test_a_run_names_further_metrics():
         CHILD.replace(start=Snapshot(CHILD, at=epochs(40))),
         RUN.replace(solver="sgd", test_every=epochs(1), test_images=1_000),
         Run("mnist", "lenet", 64, iterations(10), lr=0.01),
+        Run("mnist", "lenet", 64, iterations(10), lr=0.01, order="stored"),
         RUN.replace(network="densenet-40", ghost_batch_size=64, mirror=True, test_images=7_400),
         RUN.replace(network="wide-8", width=0.5, init="xavier"),
     ],
@@ -252,6 +254,10 @@ assert not slow, slow
         ({"test_every": 1}, ["test_every 1", "iterations(1)"]),
         ({"start": Snapshot(RUN, 0.5)}, ["start 0.5", "epochs(0.5)"]),  # pyright: ignore
         ({"test_images": 0}, ["0 test images"]),
+        ({"order": "sorted"}, ["order", "sorted", "'stored'"]),
+        ({"order": "stored"}, ["that of cifar10 is not known", "leave it out"]),
+        ({**LENET, "order": "stored", "train_images": 6_000}, ["a part of the images has none", "leave it out"]),
+        ({**LENET, "order": "stored", "classes": 5}, ["a part of the images has none", "leave it out"]),
         ({"metrics": ("test_loss",)}, ["leave it out"]),
         ({"metrics": ("nothing_like_it",)}, ["unknown metric"]),
         ({"network": "lenet"}, ["lenet does not take", "32"]),

@@ -42,6 +42,8 @@ class DatasetInfo:
     guess: the loss of guessing; None for that of guessing classes
     streamed: its loader returns `smith.data.shards.Shards`, which are read while training; files that could not be
       decoded may be missing from the number of images
+    order: a .npy file of the training images in the order of the dataset's own files: the place of each among those
+      that `load` returns; None: not known
 
     Raises:
       UserError: the name belongs to another dataset, or the preprocessing is not known.
@@ -59,6 +61,7 @@ class DatasetInfo:
     loss: Callable[[Any, Any], Any] | None = None
     guess: float | None = None
     streamed: bool = False
+    order: Path | None = None
     loader: Loader = field(init=False)
 
     def __post_init__(self) -> None:
@@ -111,7 +114,7 @@ def cifar100(split: Split, data_dir: Path) -> Arrays:
 
 
 @dataset("mnist", image_shape=(28, 28, 1), classes=10, train_images=60_000, test_images=10_000,
-         preprocessing="divide_256", sha256=MNIST)  # fmt: skip
+         preprocessing="divide_256", sha256=MNIST, order=Path(__file__).with_name("mnist_order.npy"))  # fmt: skip
 def mnist(split: Split, data_dir: Path) -> Arrays:
     return tfds.read("mnist", split, data_dir)
 
@@ -170,6 +173,12 @@ def load(name: str, split: Split, data_dir: Path) -> Arrays:
         advice = f"delete {file} and {folder / name}, or register your own data under a name of their own"
         raise UserError(f"{name} {split} is not the published one (sha256 {found[:12]}, not {pinned[:12]}): {advice}")
     return arrays
+
+
+def stored_order(name: str) -> np.ndarray | None:
+    """Returns the order of a dataset's own files (see `DatasetInfo`): (N,) int32, or None if it is not known."""
+    file = DATASETS[name].order
+    return None if file is None else np.load(file, allow_pickle=False).astype(np.int32)
 
 
 class Selection(NamedTuple):

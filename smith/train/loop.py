@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from smith import data
 from smith.errors import UserError
 from smith.metrics import ALWAYS, METRICS
 from smith.run import Run
@@ -81,7 +82,8 @@ def train(
         raise UserError(f"{run.key}: its tests need training images, and {run.data} does not lie in memory")
     if averages and not 0 < hyper[:, 1].min() == hyper[:, 1].max():
         raise UserError(f"momentum {run.momentum}: the solver {run.solver} needs a constant one above 0")
-    batch_at = feed.batches(problem, keys.order, run.batch_size)
+    stored = data.stored_order(run.data) if run.order == "stored" else None
+    batch_at = feed.batches(problem, keys.order, run.batch_size, stored)
     ahead: deque[Array] = deque()
     # Steps that the loop may be ahead of the devices: few, so that a stop is heard. The followers count on it too.
     most_ahead = 2 if program.on_cpu or devices.count() > 1 else 64

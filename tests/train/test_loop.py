@@ -140,6 +140,12 @@ def test_the_order_depends_on_the_key_and_the_iteration_alone():
     assert not (used(places(jax.random.key(1), n, size), n, size, range(12)) == expected).all()
 
 
+def test_a_stored_order_is_that_of_every_epoch():
+    n, size, stored = 7, 3, np.array([3, 1, 4, 0, 5, 6, 2], np.int32)
+    indices = used(places(jax.random.key(0), n, size, stored), n, size, range(7)).reshape(-1)
+    assert indices.tolist() == 3 * stored.tolist()
+
+
 # Points and rows.
 
 
