@@ -36,19 +36,19 @@ def draw(experiment: Figure | Table, store: Store, target: Path, published: bool
     found = [store.results(run) for run in runs]
     have = sum(map(bool, found))
     if not have:
-        return f"{experiment.name}: no results at scale {scale.name}; {store.command(experiment.name)}"
+        return f"{experiment.name}: no results at scale {scale.name}{store.by}; {store.command(experiment.name)}"
     disk.make_folder(folder)
     name, seeds = experiment.name + "-ours" * (not published), _seeds_of(found)
     title = f"{heading(experiment.name)}. {experiment.title}"
-    what = f"{scale.name} scale, {seeds}: {scale.describe(runs)}"
+    what = f"{scale.name} scale{store.by}, {seeds}: {scale.describe(runs)}"
     paths = [folder / f"{name}.{kind}" for kind in plot.KINDS]
     plot.save(views(experiment, store, published), title, what, paths, of=store.digest(runs))
     missing = f", {len(found) - have} without a result" if have < len(found) else ""
     if isinstance(experiment, Table):
         tables.write(experiment, store, folder)
-        return f"{experiment.name}: {folder / experiment.name}.md ({have} rows, scale {scale.name}{missing})"
+        return f"{experiment.name}: {folder / experiment.name}.md ({have} rows, scale {scale.name}{store.by}{missing})"
     counts = f"{have} run{'s' * (have > 1)}, {seeds}"
-    return f"{experiment.name}: {folder / name}.png ({counts}, scale {scale.name}{missing})"
+    return f"{experiment.name}: {folder / name}.png ({counts}, scale {scale.name}{store.by}{missing})"
 
 
 def _seeds_of(found: Sequence[Sequence[Result]]) -> str:

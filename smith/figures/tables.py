@@ -18,7 +18,7 @@ def write(table: Table, store: Store, folder: Path) -> None:
     rows, scale = measured(table, store), store.scale
     head = (*table.columns, *HEAD)
     lost = ("A seed that diverged counts as guessing.",) if any(one.diverged for one in rows) else ()
-    caption = f"{table.title}. Scale {scale.name}: {scale.describe(table.runs())}."
+    caption = f"{table.title}. Scale {scale.name}{store.by}: {scale.describe(table.runs())}."
     for kind, as_text in (("md", markdown), ("tex", latex)):
         with disk.whole(folder / f"{table.name}.{kind}") as part:
             part.write_text(as_text(caption, head, body(rows), (*lost, *table.notes)), encoding="utf-8")

@@ -30,7 +30,8 @@ HOW = (
 ALWAYS = (
     "Means of four: each published curve is the mean of 4 runs of two initialisations and four batch sizes, and goes "
     "up with the first of them that diverges.",
-    "Order of the images: the author's came in a fixed order, ours are shuffled every epoch.",
+    "Order of the images: the author's came in the order of the files, the same in every epoch; ours are shuffled for "
+    "each, but for MNIST's with the author's recipe.",
     "Digitisation: the published curves are read from plots: 0.1 to 0.3 % in a loss, 0.0003 to 0.001 in an accuracy, "
     "more where curves cross.",
     "Divergence: a published curve that leaves its panel at the top counts as diverging there, wherever the edge is; "
@@ -58,7 +59,7 @@ def show(figures: Sequence[Figure], store: Store, target: Path, name: str = "fid
     fits = measured(figures, store)
     if not fits:
         command = store.command(" ".join(figure.name for figure in figures))
-        return print(f"no results at scale {store.scale.name}; {command}")
+        return print(f"no results at scale {store.scale.name}{store.by}; {command}")
     rows = [PANELS, *(panel_row(figure, fit) for figure, fit in fits)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
@@ -67,7 +68,7 @@ def show(figures: Sequence[Figure], store: Store, target: Path, name: str = "fid
     disk.make_folder(path.parent)
     with disk.whole(path) as part:
         part.write_text(fidelity(figures, store), encoding="utf-8")
-    print(f"{path} ({_counts(fits)}, scale {store.scale.name})")
+    print(f"{path} ({_counts(fits)}, scale {store.scale.name}{store.by})")
 
 
 def measured(shown: Sequence[Figure | Table], store: Store) -> list[tuple[str, PanelFit]]:
@@ -82,7 +83,7 @@ def fidelity(figures: Sequence[Figure], store: Store) -> str:
     there = [figure for figure in figures if figure.name in dict(fits)]
     parts = [
         "# Ours beside the published curves",
-        f"Scale {scale.name}: {scale.what}. {_counts(fits)}.",
+        f"Scale {scale.name}{store.by}: {scale.what}. {_counts(fits)}.",
         "## Panels",
         tables.markdown(
             "The order of the curves at the end, ours against the published: tau is 1 for the same, -1 for the "
@@ -175,14 +176,14 @@ def write_calibration(figure: Figure, store: Store, target: Path, seeds: int, na
     A sheet of some curves has their names in its own. Nothing is written while a result is missing.
 
     Args:
-      target: the folder of figures.
+      target: the folder of figures; the sheet is beside those of the store's scale and recipe.
       seeds: how many were asked for.
       names: curves to score; all if none are given.
 
     Raises:
       OSError: nothing can be written there.
     """
-    folder, scale = target / "calibration", store.scale
+    folder, scale = store.figures_folder(target) / "calibration", store.scale
     path = folder / "-".join([figure.name, *(re.sub(r"[^\w.=-]", "_", name) for name in names)])
     sections = [_section(figure, assumption, store, seeds, names) for assumption in figure.assumptions]
     said = [line for _, line, _ in sections]
@@ -190,19 +191,19 @@ def write_calibration(figure: Figure, store: Store, target: Path, seeds: int, na
         return "\n".join([*said, f"{figure.name}: {path}.md not written, {missing} results missing"])
     disk.make_folder(folder)
     head = (
-        f"# {figure.name}: assumed settings beside the published curves\n\nScale {scale.name}: {scale.what}; {seeds} "
-        f"seed{'s' * (seeds > 1)} asked for. A score is the mean over curves of the root mean square difference of "
-        "natural logarithms, of a loss or of one minus the accuracy, at the published points: 0.1 is about a tenth. "
-        "Smaller is nearer. A value is chosen where its range over seeds lies below all others."
+        f"# {figure.name}: assumed settings beside the published curves\n\nScale {scale.name}{store.by}: {scale.what}; "
+        f"{seeds} seed{'s' * (seeds > 1)} asked for. A score is the mean over curves of the root mean square "
+        "difference of natural logarithms, of a loss or of one minus the accuracy, at the published points: 0.1 is "
+        "about a tenth. Smaller is nearer. A value is chosen where its range over seeds lies below all others."
     )
     only = [f"Only these curves: {', '.join(names)}."] if names else []
     with disk.whole(path.with_name(f"{path.name}.md")) as part:
         part.write_text("\n\n".join([head, *only, *(body for body, _, _ in sections)]) + "\n", encoding="utf-8")
     title = f"{figure.name}: assumed settings beside the published curves"
-    what = f"{scale.name} scale: {scale.what}. Compared where the published curve (dashed) is drawn"
+    what = f"{scale.name} scale{store.by}: {scale.what}. Compared where the published curve (dashed) is drawn"
     if shown := list(_alternatives(figure, store, names)):
         plot.save(shown, title, what, [path.with_name(f"{path.name}.png")], columns=4, cell=(3.4, 3.1))
-    return "\n".join([*said, f"{figure.name}: {path}.md (scale {scale.name})"])
+    return "\n".join([*said, f"{figure.name}: {path}.md (scale {scale.name}{store.by})"])
 
 
 def _section(

@@ -25,6 +25,7 @@ class Store:
     root: the folder that has a folder of results for each scale
     scale, folder: the scale, and its folder
     recipe: how the runs of a curve differ (see `smith.replicates`)
+    by: what is said after the scale's name if that is not the seed alone: ", recipe author"
     damaged: a line for each file whose bytes are not those of a result, by its path
     unreadable: a line for each file that may be whole and can not be taken: not to be opened, of another version of
       the format, or under another run's name; by its path
@@ -36,6 +37,7 @@ class Store:
             raise unknown("recipe", recipe, RECIPES)
         self.root, self.scale, self.folder, self.recipe = root, scale, root / scale.name, recipe
         self._plain = recipe == "seeds"
+        self.by = "" if self._plain else f", recipe {recipe}"
         self._trained: dict[tuple[Run, int], Run] = {}
         self.damaged: dict[Path, str] = {}
         self.unreadable: dict[Path, str] = {}

@@ -14,6 +14,7 @@ from smith import figures
 from smith.figure import Figure, Finals, Panel
 from smith.figures import plot
 from smith.figures.panels import views
+from smith.replicates import author
 from smith.run import Run, iterations
 
 RUN = Run("mnist", "lenet", batch_size=16, length=iterations(80), lr=0.01, solver="sgd", test_every=iterations(10))
@@ -25,10 +26,10 @@ FIGURE = Figure("mine", "Two of them", (Panel("a", {"one": RUN, "other": OTHER},
 def sheet(monkeypatch, shelf):
     """Draws an experiment; returns the Matplotlib figure, laid out, instead of saving it."""
 
-    def draw(chosen, scale: str = "paper", **options):
+    def draw(chosen, scale: str = "paper", recipe: str = "seeds", **options):
         sheets = []
         monkeypatch.setattr(plot, "_save", lambda sheet, *_: (sheet.draw_without_rendering(), sheets.append(sheet)))
-        figures.draw(chosen, shelf.store(scale), shelf.figures, **options)
+        figures.draw(chosen, shelf.store(scale, recipe), shelf.figures, **options)
         return sheets[0]
 
     return draw
@@ -140,6 +141,12 @@ def test_a_figure_says_its_scale_and_its_seeds(seeds, words, shelf, sheet):
     first, *rest = sheet(FIGURE, "mini").get_suptitle().splitlines()
     what = shelf.store("mini").scale.describe(FIGURE.runs())
     assert first == "mine. Two of them" and " ".join(rest) == f"mini scale, {words}: {what}"
+
+
+def test_a_figure_says_that_its_runs_differ_as_the_author_s(shelf, sheet):
+    for number in range(2):
+        shelf.add(author(RUN, number), number)
+    assert "\npaper scale, recipe author, 2 seeds: " in sheet(FIGURE, "paper", "author").get_suptitle()
 
 
 @pytest.mark.parametrize("name", ["fig02", "fig07", "table1"])

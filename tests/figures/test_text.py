@@ -4,6 +4,7 @@ import pytest
 
 from smith.analysis import calibration
 from smith.figures import text
+from smith.replicates import author
 
 
 def test_fidelity_has_panels_curves_and_what_can_not_match(shelf, experiment, capsys):
@@ -67,6 +68,16 @@ def test_calibration_says_the_scores_and_the_choice(calibrated, shelf):
     assert all(row.split(" | ")[1:4] == ["2", "0", "0"] for row in rows)
     assert "The experiment has 512. Choice: " in whole
     assert (shelf.figures / "calibration" / "fig09-WD=3.2e-3.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_calibration_of_the_author_s_runs_has_a_sheet_of_its_own(calibrated, shelf, experiment):
+    before, figure = calibrated(0, 1)[1], experiment("fig09")
+    for run in calibration.runs(figure, ["WD=3.2e-3"]):
+        for number in range(2):
+            shelf.add(author(run, number), number, "paper", tests=40)
+    text.write_calibration(figure, shelf.store("paper", "author"), shelf.figures, 2, ["WD=3.2e-3"])
+    sheet = shelf.figures / "paper-author" / "calibration" / "fig09-WD=3.2e-3.md"
+    assert "Scale paper, recipe author: " in sheet.read_text() and calibrated(0, 1)[1] == before
 
 
 def test_a_calibration_with_results_missing_is_told_and_replaces_nothing(calibrated):
