@@ -4,8 +4,8 @@ Each published curve is the mean of four runs that differ in the initialisation 
 each GPU (BS, BS + 1, BS + 2, BS + 3), which is where batch sizes such as 1030, the mean of 1024 to 1036, come from.
 Assumed: which initialisation goes with which batch size; they alternate here, and each run has a seed of its own.
 
-Caffe reads the images in the order of the files, the same in every epoch. So do the author's runs of MNIST here, whose
-files are not in a random order: figure 14's published losses go up and down with it, once in an epoch.
+Caffe reads the images in the order of the files, the same in every epoch, and so do the author's runs here, but for
+ImageNet's: its files here are in the order of the classes.
 """
 
 from collections.abc import Callable
@@ -37,7 +37,7 @@ def author(run: Run, number: int) -> Run:
         batch_size=gpus * share,
         ghost_batch_size=run.ghost_batch_size and share,
         init="msra" if number % 2 else "xavier",
-        order="stored" if DATASETS[run.data].order and not any(run.selection[1:3]) else run.order,
+        order="shuffled" if DATASETS[run.data].streamed else "stored",
         start=run.start and Snapshot(author(run.start.run, number), run.start.at),
     )
 

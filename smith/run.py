@@ -54,8 +54,8 @@ class Run:
     width, init, ghost_batch_size, memory, precision: see `smith.networks.Options`
     crop: side of the square, in pixels, that is cut out of each image: anywhere in training, from its middle in tests
     mirror: whether each training image is mirrored or not at random
-    order: of the training images: "shuffled" anew for every epoch, or "stored", in every epoch as in the dataset's own
-      files, as Caffe reads them; only where that order is known
+    order: of the training images: "shuffled" anew for every epoch, or "stored", the same in every epoch, as Caffe
+      reads them (see `smith.data.stored_order`)
     metrics: what each test measures beside its loss and its accuracy (see `smith.metrics`)
     give_up: a test loss above this ends the run as diverged; None for a loss that is not finite
 
@@ -240,10 +240,8 @@ def _mistakes_of_the_data(run: Run, dataset: DatasetInfo) -> Iterator[tuple[Any,
     yield wrong, f"crop {run.crop}: give a whole number of pixels, from 1 to {most}"
     if run.order not in (known := ("shuffled", "stored")):
         raise unknown("order", run.order, known)
-    part, unknown_order = images is not None or run.classes is not None, dataset.order is None
-    wrong = run.order == "stored" and (part or unknown_order)
-    why = f"that of {run.data} is not known" if unknown_order else "a part of the images has none"
-    yield wrong, f'order "stored": {why}; leave it out'
+    wrong = run.order == "stored" and dataset.streamed
+    yield wrong, f'order "stored": the files of {run.data} are in the order of its classes; leave it out'
     too_few = run.test_images is not None and run.test_images < 1
     yield too_few, f"{run.test_images} test images: give at least 1, or None for all"
 

@@ -97,7 +97,6 @@ class Miniature:
             network=self.network,
             width=run.width * self.width,
             train_images=self.train_images,
-            order="shuffled",  # a part of the images has none of its own
             test_images=TEST_IMAGES,
             image_side=self.side,
             classes=self.classes,

@@ -40,19 +40,18 @@ def test_the_authors_runs_have_one_image_more_on_each_gpu(run, expected):
     assert sizes(run) == expected
 
 
-def test_both_initialisations_and_nothing_else_change():
+def test_both_initialisations_the_stored_order_and_nothing_else_change():
     assert replicates.seeds(DEEP, 3) is DEEP
     four = [replicates.author(DEEP, number) for number in range(4)]
     assert [one.init for one in four] == ["xavier", "msra", "xavier", "msra"]
     for one in four:
-        assert one.replace(init=None, batch_size=512, ghost_batch_size=128) == DEEP
+        assert one.order == "stored"
+        assert one.replace(init=None, batch_size=512, ghost_batch_size=128, order="shuffled") == DEEP
 
 
-def test_mnist_is_read_in_the_order_of_its_files():
-    run = Run("mnist", "lenet", 512, epochs(1), lr=0.01)
-    assert [replicates.author(run, number).order for number in range(4)] == ["stored"] * 4
-    assert replicates.author(run.replace(train_images=6_000), 0).order == "shuffled"
-    assert replicates.author(DEEP, 0).order == "shuffled"  # CIFAR's own order is a random one
+def test_images_in_the_order_of_their_classes_are_shuffled():
+    run = Run("imagenet", "imagenet-resnet-50", 128, iterations(10), lr=0.1, crop=224)
+    assert replicates.author(run, 0).order == "shuffled"
 
 
 def test_a_snapshot_comes_from_the_run_with_the_same_number():

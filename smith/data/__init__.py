@@ -175,10 +175,13 @@ def load(name: str, split: Split, data_dir: Path) -> Arrays:
     return arrays
 
 
-def stored_order(name: str) -> np.ndarray | None:
-    """Returns the order of a dataset's own files (see `DatasetInfo`): (N,) int32, or None if it is not known."""
-    file = DATASETS[name].order
-    return None if file is None else np.load(file, allow_pickle=False).astype(np.int32)
+def stored_order(part: "Selection", n: int) -> np.ndarray:
+    """Returns the order in which n training images are stored: (n,) int32, their places among those of `select`.
+
+    That of the dataset's own files where it is known (see `DatasetInfo`); else, and of a part, as `select` has them.
+    """
+    file = None if any(part[1:3]) else DATASETS[part.name].order
+    return np.arange(n, dtype=np.int32) if file is None else np.load(file, allow_pickle=False).astype(np.int32)
 
 
 class Selection(NamedTuple):

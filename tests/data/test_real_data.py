@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from small import slow
 
-from smith.data import SPLITS, Arrays, Split, cache_file, load, stored_order
+from smith.data import SPLITS, Arrays, Selection, Split, cache_file, load, stored_order
 from smith.run import Run, iterations
 from smith.schedules import Multistep
 from smith.train import loop
@@ -51,8 +51,8 @@ def test_the_published_images_in_their_order(name, split):
 
 
 def test_mnist_in_its_stored_order_is_the_published_file():
-    order = stored_order("mnist")
-    assert order is not None and sorted(order) == list(range(60_000))
+    order = stored_order(Selection("mnist"), 60_000)
+    assert sorted(order) == list(range(60_000))
     images, labels = real("mnist", "train")
     assert labels[order[:10]].tolist() == [5, 0, 4, 1, 9, 2, 1, 3, 1, 4]
     head = np.array([2051, 60_000, 28, 28], ">i4").tobytes()  # of the file train-images-idx3-ubyte
