@@ -5,9 +5,8 @@ rates lie above ours, and two seeds of LeNet, on other images and not kept, fail
 shuffled. So it is asked here of two networks.
 
 Run:     smith run orders
-Cost:    mini 40 s a seed on 2 CPU cores
+Cost:    mini 40 s a seed on 2 CPU cores, half of it figure 14's and the range tests' of several lengths
 Expect:  no published curve
-Assumed: nothing; the settings are figure 14a's and those of the range tests of several lengths
 """
 
 from experiments.fig14_mnist_range_test import A
