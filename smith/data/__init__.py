@@ -179,9 +179,19 @@ def stored_order(part: "Selection", n: int) -> np.ndarray:
     """Returns the order in which n training images are stored: (n,) int32, their places among those of `select`.
 
     That of the dataset's own files where it is known (see `DatasetInfo`); else, and of a part, as `select` has them.
+
+    Raises UserError: the dataset's file of it can not be read, or has not each place once.
     """
-    file = None if any(part[1:3]) else DATASETS[part.name].order
-    return np.arange(n, dtype=np.int32) if file is None else np.load(file, allow_pickle=False).astype(np.int32)
+    places, file = np.arange(n, dtype=np.int32), None if any(part[1:3]) else DATASETS[part.name].order
+    if file is None:
+        return places
+    try:
+        order = np.load(file, allow_pickle=False).astype(np.int32)
+        if not np.array_equal(np.sort(order), places):
+            raise ValueError(f"not each of the places 0 to {n - 1} once")
+        return order
+    except (OSError, ValueError) as error:
+        raise UserError(f"the order of {part.name}, {file}: {error}: mend the file, or leave order out") from error
 
 
 class Selection(NamedTuple):

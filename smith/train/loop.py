@@ -69,7 +69,7 @@ def train(
     Raises:
       ValueError: a run that starts from a snapshot, and no `begin`.
       UserError: tests that need training images (schedule-free solvers, sharpness), and a dataset that is streamed; a
-        schedule-free solver without a constant momentum.
+        schedule-free solver without a constant momentum; a file of the images' order that can not be read.
     """
     program, keys = step.program_of(run), step.keys_of(seed)
     if run.start and not begin:

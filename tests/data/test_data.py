@@ -119,6 +119,22 @@ def test_the_order_is_by_digest_with_one_byte_for_a_label_below_256():
     assert same(Arrays(*in_order(PIXELS[::-1], LABELS[::-1])), (images, labels))
 
 
+def test_the_order_of_the_files_is_that_of_the_whole_set_alone_and_checked(own, tmp_path):
+    file, order = tmp_path / "order.npy", RANDOM.permutation(40)
+    whole, part = data.Selection("own"), data.Selection("own", train_images=30)
+    assert data.stored_order(whole, 40).tolist() == [*range(40)]  # not known: as they are loaded
+    DATASETS["own"].order = file
+    with pytest.raises(UserError, match="the order of own.*No such file.*mend the file, or leave order out"):
+        data.stored_order(whole, 40)
+    np.save(file, order)
+    assert data.stored_order(whole, 40).tolist() == order.tolist()
+    assert data.stored_order(part, 30).tolist() == [*range(30)]
+    for wrong in (order[1:], np.zeros(40), order - 1):
+        np.save(file, wrong)
+        with pytest.raises(UserError, match="not each of the places 0 to 39 once"):
+            data.stored_order(whole, 40)
+
+
 def test_default_data_dir(monkeypatch, tmp_path):
     monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path))
     assert data.default_data_dir() == tmp_path
