@@ -66,12 +66,13 @@ def test_the_commands_run_and_leave_a_clone_as_it_is(clone):
 
 
 def test_the_pictures_in_the_repository_are_of_its_results():
-    stores = {scale: Store(ROOT / "results", scales.named(scale)) for scale in ("mini", "paper")}
+    kinds = (("mini", "seeds"), ("paper", "seeds"), ("paper", "author"))
     shown = {one.name: one.shows for one in experiments.find(["all"])}
-    for scale, store in stores.items():
+    for scale, recipe in kinds:
+        store = Store(ROOT / "results", scales.named(scale), recipe)
         for picture in store.figures_folder(ROOT / "figures").glob("*.png"):
             assert plot.shows(picture) == store.digest(shown[picture.stem].runs()), (
-                f"smith draw {picture.stem} --scale {scale} --figures-dir figures"
+                f"smith draw {picture.stem} --scale {scale} --recipe {recipe} --figures-dir figures"
             )
 
 
