@@ -146,6 +146,18 @@ def test_a_stored_order_is_that_of_every_epoch():
     assert indices.tolist() == 3 * stored.tolist()
 
 
+def test_a_run_with_a_stored_order_sees_the_same_batches_again(run, mnist):
+    still = run.replace(lr=0.0, train_images=200, length=iterations(50), test_every=iterations(50))
+    assert 25 * still.batch_size == 2 * 200  # after two epochs
+
+    def losses(order: str) -> list[float]:
+        points = train(still.replace(order=order), 0, mnist)
+        return [float(point.loss) for point in points if point.loss is not None and not point.testing and not point.row]
+
+    stored, shuffled = losses("stored"), losses("shuffled")
+    assert len(stored) == 50 and stored[:25] == stored[25:] and not set(shuffled[:25]) & set(shuffled[25:])
+
+
 # Points and rows.
 
 
