@@ -36,7 +36,7 @@ def draw(experiment: Figure | Table, store: Store, target: Path, published: bool
     found = [store.results(run) for run in runs]
     have = sum(map(bool, found))
     if not have:
-        return f"{experiment.name}: no results at scale {scale.name}{store.by}; {store.command(experiment.name)}"
+        return f"{experiment.name}: no results at scale {scale.name}; {store.command(experiment.name)}"
     disk.make_folder(folder)
     name, seeds = experiment.name + "-ours" * (not published), _seeds_of(found)
     title = f"{heading(experiment.name)}. {experiment.title}"

@@ -59,7 +59,7 @@ def show(figures: Sequence[Figure], store: Store, target: Path, name: str = "fid
     fits = measured(figures, store)
     if not fits:
         command = store.command(" ".join(figure.name for figure in figures))
-        return print(f"no results at scale {store.scale.name}{store.by}; {command}")
+        return print(f"no results at scale {store.scale.name}; {command}")
     rows = [PANELS, *(panel_row(figure, fit) for figure, fit in fits)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
