@@ -192,7 +192,7 @@ def test_a_page_has_settings_cost_origin_fidelity_notes_and_assumptions(written,
         "16,000 iterations (164 epochs)",
         "How near ours come to the published curves",
         "order of 4 curves at the end: Kendall's tau",
-        "the author's came in a fixed order",
+        "the author's came in the same order in every epoch",
         "batch size: 512; may be 256, 512, 1024; to try them: smith calibrate fig09",
         "Cost a minute Note one slip of two lines",
     ):
