@@ -82,7 +82,7 @@ def train(
         raise UserError(f"{run.key}: its tests need training images, and {run.data} does not lie in memory")
     if averages and not 0 < hyper[:, 1].min() == hyper[:, 1].max():
         raise UserError(f"momentum {run.momentum}: the solver {run.solver} needs a constant one above 0")
-    stored = data.stored_order(run.selection, run.training_set) if run.order == "stored" else None
+    stored = data.stored_order(run.selection, len(problem.train_labels)) if run.order == "stored" else None
     batch_at = feed.batches(problem, keys.order, run.batch_size, stored)
     ahead: deque[Array] = deque()
     # Steps that the loop may be ahead of the devices: few, so that a stop is heard. The followers count on it too.
