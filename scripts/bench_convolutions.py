@@ -23,6 +23,7 @@ import numpy as np
 from scripts.bench import Parser, Side, has_pytorch, machine, take_turns
 from smith.errors import UserError, unknown
 from smith.networks import cpu
+from smith.networks.convolutions import convolve_batch_last
 from smith.networks.layers import convolve
 
 TURNS, TURN_SECONDS = 5, 0.2  # of each side
@@ -115,7 +116,7 @@ def ours(layer: Layer) -> list[Callable[[], jax.Array]]:
 
     def forward(images: jax.Array, weights: jax.Array) -> jax.Array:
         if not layer.padded:
-            return cpu.convolve_batch_last(images, weights)
+            return convolve_batch_last(images, weights)
         with cpu.tricks(True):
             return convolve(images, weights, padding="SAME")
 

@@ -1,6 +1,6 @@
 """What makes the networks fast on a CPU: settings of the process, and layers that compute the same in another way.
 
-A layer of `smith.networks.layers` names its faster double from here (`faster`), which takes its place inside `tricks`.
+A layer of `smith.networks.layers` names its faster double (`faster`), which takes its place inside `tricks`.
 Each double is tested against the plain layer, in value and in gradient. Most bring a gradient of their own, so they can
 be differentiated backwards only.
 
@@ -9,14 +9,14 @@ device. `jax.lax.platform_dependent` would ask nobody and costs no run time, but
 layers everywhere: a step of resnet-56 takes 2.4 s to trace instead of 0.6, one of shallow3 0.27 instead of 0.10, and
 forward-mode differentiation is lost on every backend.
 
-Images are (batch, height, width, channels), but for LeNet's (see `convolve_and_pool`).
+Convolutions are in `smith.networks.convolutions`. Images are (batch, height, width, channels).
 """
 
 import ctypes
 import mmap
 import os
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial, reduce, wraps
 from pathlib import Path
 from typing import Any
@@ -118,37 +118,6 @@ def faster(double: Callable[..., Any], where: Callable[..., bool] | None = None)
         return layer
 
     return decorate
-
-
-# Convolutions
-
-
-def is_small(x: Array, kernel: Array, *, padding: Any, strides: Sequence[int] = (1, 1)) -> bool:
-    """Says whether a convolution has a kernel of one pixel, or gives an image of fewer pixels than its kernel has.
-
-    XLA exchanges image and kernel of the latter, forward or in the gradient, and then has no library to compute it.
-    """
-    pads, weights = _pads(x, kernel, padding, strides), kernel.shape[0] * kernel.shape[1]
-    sides = zip(x.shape[1:3], pads, kernel.shape, strides, strict=False)
-    pixels = np.prod([(side + sum(pad) - length) // stride + 1 for side, pad, length, stride in sides])
-    return weights == 1 or bool(pixels < weights)
-
-
-def _pads(x: Array, kernel: Array, padding: Any, strides: Sequence[int]) -> Any:
-    named = isinstance(padding, str)
-    return lax.padtype_to_pads(x.shape[1:3], kernel.shape[:2], strides, padding) if named else padding
-
-
-def convolve_by_product(x: Array, kernel: Array, *, padding: Any, strides: Sequence[int] = (1, 1)) -> Array:
-    """The double of `smith.networks.layers.convolve` where `is_small`: a product with the pixels under each weight."""
-    rows, columns, channels, filters = kernel.shape
-    x = jnp.pad(x, ((0, 0), *_pads(x, kernel, padding, strides), (0, 0)))
-    down, across = strides
-    height, width = (x.shape[1] - rows) // down + 1, (x.shape[2] - columns) // across + 1
-    x = x[:, : (height - 1) * down + rows, : (width - 1) * across + columns]  # the rest is under no weight
-    moved = [part for row in gather(x, HEIGHT, rows, down, 0) for part in gather(row, WIDTH, columns, across, 0)]
-    patches = jnp.concatenate(moved, axis=-1).reshape(-1, rows * columns * channels)
-    return (patches @ kernel.reshape(-1, filters)).reshape(len(x), height, width, filters)
 
 
 # Batch normalisation
@@ -272,61 +241,3 @@ lrn_within_channel.defvjp(lambda x: (lrn_within_channel(x), x), _lrn_backward)
 def _power(scale: Array) -> Array:
     """Returns scale^-0.75, LRN_BETA, by square roots, which a CPU does many times faster than a power."""
     return lax.rsqrt(scale) * jnp.sqrt(lax.rsqrt(scale))
-
-
-# LeNet, with the batch last: the slices of which a convolution's matrix is made are then long and contiguous, and
-# pooling is a maximum of whole vectors. XLA's own convolution is slow on a CPU where there are few channels.
-
-
-def convolve_and_pool(images: Array, *weights: Array) -> Array:
-    """The double of `smith.networks.lenet.convolve_and_pool`."""
-    x = images.transpose(3, 1, 2, 0)  # to (channels, height, width, batch)
-    for kernel, bias in zip(weights[::2], weights[1::2], strict=True):
-        x = max_pool(convolve_batch_last(x, kernel), window=2, stride=2) + bias[:, None, None, None]
-    return x.transpose(1, 2, 0, 3).reshape(-1, len(images)).T
-
-
-@jax.custom_vjp
-def convolve_batch_last(x: Array, kernel: Array) -> Array:
-    """A convolution without padding, as one matrix product.
-
-    x: (channels, height, width, batch); kernel: (rows, columns, channels, filters)
-    Returns (filters, height - rows + 1, width - columns + 1, batch).
-    """
-    return _matrix_forward(x, kernel)[0]
-
-
-def _matrix_forward(x: Array, kernel: Array) -> tuple[Array, tuple[Array, Array, Array]]:
-    patches = _patches(x, *kernel.shape[:2])
-    filters = kernel.shape[3]
-    y = kernel.reshape(-1, filters).T @ patches.reshape(-1, patches[0].size)
-    return y.reshape(filters, *patches.shape[1:]), (x, kernel, patches)
-
-
-def _patches(x: Array, rows: int, columns: int) -> Array:
-    """Returns (rows * columns * channels, new height, new width, batch): the pixels under each weight.
-
-    Made in two steps, by column and then by row, of which the first is small; without the barrier XLA would merge them.
-    """
-    height, width = x.shape[1] - rows + 1, x.shape[2] - columns + 1
-    by_column = jnp.concatenate([x[:, :, j : j + width] for j in range(columns)])
-    by_column = lax.optimization_barrier(by_column)
-    return jnp.concatenate([by_column[:, i : i + height] for i in range(rows)])
-
-
-def _matrix_backward(saved: tuple[Array, Array, Array], dy: Array) -> tuple[Array, Array]:
-    x, kernel, patches = saved
-    rows, columns, channels, filters = kernel.shape
-    height, width, batch = patches.shape[1:]
-    flat = dy.reshape(filters, -1)
-    dkernel = (patches.reshape(-1, flat.shape[1]) @ flat.T).reshape(kernel.shape)
-    parts = (kernel.reshape(-1, filters) @ flat).reshape(rows, columns, channels, height, width, batch)
-    parts = lax.optimization_barrier(parts)  # else the product would be computed again for every part
-    dx = jnp.zeros_like(x)
-    for i in range(rows):
-        for j in range(columns):
-            dx = dx.at[:, i : i + height, j : j + width].add(parts[i, j])
-    return dx, dkernel
-
-
-convolve_batch_last.defvjp(_matrix_forward, _matrix_backward)

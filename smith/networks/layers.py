@@ -15,7 +15,7 @@ from flax import nnx
 from jax import lax
 from jax.nn.initializers import Initializer
 
-from smith.networks import cpu, threefry
+from smith.networks import convolutions, cpu, threefry
 from smith.networks.registry import Options
 from smith.networks.windows import HEIGHT, LRN_BETA, WIDTH, gather, lrn_scale, pixels_inside
 
@@ -82,13 +82,13 @@ class Conv(nnx.Conv):
         return self.add_bias(self.convolve(x))
 
 
-@cpu.faster(cpu.convolve_by_product, where=cpu.is_small)
+@cpu.faster(convolutions.convolve)
 def convolve(x: jax.Array, kernel: jax.Array, *, padding: Any, strides: Any = (1, 1)) -> jax.Array:
     """x: (batch, height, width, inputs); kernel: (rows, columns, inputs, outputs); padding, strides: as in `Conv`.
 
     Returns (batch, new height, new width, outputs).
     """
-    return lax.conv_general_dilated(x, kernel, strides, padding, dimension_numbers=("NHWC", "HWIO", "NHWC"))
+    return lax.conv_general_dilated(x, kernel, strides, padding, dimension_numbers=convolutions.NHWC)
 
 
 @cpu.faster(cpu.max_pool)

@@ -3,7 +3,7 @@
 import jax
 from flax import nnx
 
-from smith.networks import cpu
+from smith.networks import convolutions, cpu
 from smith.networks.layers import Conv, convolve, initialiser, max_pool
 from smith.networks.registry import Options
 
@@ -26,7 +26,7 @@ class LeNet(nnx.Module):
         return self.dense2(nnx.relu(self.dense1(x)))
 
 
-@cpu.faster(cpu.convolve_and_pool)
+@cpu.faster(convolutions.convolve_and_pool)
 def convolve_and_pool(images: jax.Array, *weights: jax.Array) -> jax.Array:
     """The convolutions and pools. images: (batch, height, width, channels); weights: kernel, bias, kernel, bias.
 

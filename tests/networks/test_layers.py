@@ -1,6 +1,7 @@
 """The plain layers against Caffe's definitions in NumPy, and the faster ones of a CPU against them."""
 
 from functools import partial
+from importlib.metadata import version
 
 import jax
 import jax.numpy as jnp
@@ -118,19 +119,25 @@ def test_lenet_s_convolutions_with_the_batch_last_are_the_plain_ones():
     assert relative(fast, plain) < 2e-6
 
 
-SMALL = [  # images, kernel, stride, padding: smaller images than kernels, before or after the stride, and 1 x 1 kernels
-    ((3, 4, 4, 5), (5, 5, 5, 6), 1, "SAME"),
-    ((3, 1, 2, 5), (1, 7, 5, 6), 1, "SAME"),
-    ((3, 4, 5, 5), (3, 3, 5, 6), 2, "VALID"),
-    ((3, 5, 4, 5), (3, 3, 5, 6), 2, ((1, 1), (0, 1))),
-    ((3, 9, 8, 5), (1, 1, 5, 6), 2, "SAME"),
+SMALL = [  # images, kernel, strides, padding: smaller images than kernels, before or after the stride; 1 x 1 kernels
+    ((3, 4, 4, 5), (5, 5, 5, 6), (1, 1), "SAME"),
+    ((3, 1, 2, 5), (1, 7, 5, 6), (1, 1), "SAME"),
+    ((3, 4, 5, 5), (3, 3, 5, 6), (2, 2), "VALID"),
+    ((3, 5, 4, 5), (3, 3, 5, 6), (2, 2), ((1, 1), (0, 1))),
+    ((3, 9, 8, 5), (1, 1, 5, 6), (2, 2), "SAME"),
+]
+LARGE = [  # with strides some of the last pixels may be under no weight
+    ((3, 8, 9, 5), (5, 3, 5, 6), (1, 1), "SAME"),
+    ((3, 6, 6, 5), (3, 3, 5, 6), (2, 2), "SAME"),
+    ((3, 10, 9, 1), (3, 2, 1, 4), (2, 1), "VALID"),
+    ((2, 12, 11, 3), (3, 4, 3, 4), (2, 3), ((1, 0), (2, 3))),
 ]
 
 
-@pytest.mark.parametrize("images, kernel, stride, padding", SMALL)
-def test_a_small_convolution_as_a_product_is_the_plain_one(images, kernel, stride, padding):
+@pytest.mark.parametrize("images, kernel, strides, padding", [*SMALL, *LARGE])
+def test_a_fast_convolution_is_the_plain_one(images, kernel, strides, padding):
     arguments = draw(1, images), draw(2, kernel, 0.2)
-    layer = partial(layers.convolve, padding=padding, strides=(stride, stride))
+    layer = partial(layers.convolve, padding=padding, strides=strides)
     plain, fast = (value_and_pullback(layer, *arguments, fast=fast) for fast in (False, True))
     assert relative(fast, plain) < 2e-6
 
@@ -138,15 +145,24 @@ def test_a_small_convolution_as_a_product_is_the_plain_one(images, kernel, strid
 def test_which_convolutions_are_products():
     """Those that XLA would compute itself, or transpose for nothing; none of the large ones."""
 
-    def products(images, kernel, padding, stride=1):
-        layer = partial(layers.convolve, padding=padding, strides=(stride, stride))
+    def products(images, kernel, strides, padding):
+        layer = partial(layers.convolve, padding=padding, strides=strides)
         with tricks(True):
             return "dot_general" in str(jax.make_jaxpr(layer)(np.zeros(images), np.zeros(kernel)))
 
-    assert all(products(images, kernel, padding, stride) for images, kernel, stride, padding in SMALL)
-    assert products((3, 4, 4, 5), (3, 3, 5, 6), "VALID")
-    assert not products((3, 8, 8, 5), (5, 5, 5, 6), "SAME")
-    assert not products((3, 6, 6, 5), (3, 3, 5, 6), "SAME", 2)
+    assert all(products(*case) for case in [*SMALL, ((3, 4, 4, 5), (3, 3, 5, 6), (1, 1), "VALID")])
+    assert not any(products(*case) for case in LARGE)
+
+
+@pytest.mark.skipif(version("jax") < "0.12", reason="JAX has no oneDNN for a CPU before 0.12")
+def test_onednn_computes_a_convolution_and_both_its_gradients():
+    def pulled(x, kernel, dy):
+        with tricks(True):
+            return jax.vjp(partial(layers.convolve, padding="SAME"), x, kernel)[1](dy)
+
+    x, kernel = draw(1, (16, 16, 16, 8)), draw(2, (3, 3, 8, 8))
+    compiled = jax.jit(pulled).lower(x, kernel, x).compile({"xla_cpu_experimental_onednn_custom_call": True})
+    assert compiled.as_text().count('custom_call_target="__onednn$convolution"') == 2
 
 
 # Dropout
