@@ -95,9 +95,9 @@ def draw_quickly(experiment: Figure | Table, store: Store, target: Path) -> None
 def written(shelf, experiment):
     """Writes a report and returns its pages."""
 
-    def write(names=("fig09", "table1"), scales=("paper", "mini"), of=(CLAIM,)) -> dict[str, Parsed]:
+    def write(names=("fig09", "table1"), scales=("paper", "mini"), of=(CLAIM,), recipe="seeds") -> dict[str, Parsed]:
         shown = [experiment(name) if isinstance(name, str) else name for name in names]
-        stores = [shelf.store(scale) for scale in scales]
+        stores = [shelf.store(scale, recipe) for scale in scales]
         named = {claim.name: claim for claim in of}
         shelf.line = report.write(shown, named, {"fig09": DOC}, stores, [shelf.figures], shelf.root / "report")
         return {path.name: Parsed(path.read_text()) for path in (shelf.root / "report").glob("*.html")}
@@ -145,9 +145,18 @@ def test_the_overview_has_the_pictures_first_then_the_claims(written, shelf, exp
     assert claims in page.text and "The paper: says so." in page.text
     assert "mini scale: 8 of 48 runs, 2 seeds" in page.text and CLAIM.says in page.text
     assert "No results yet: smith run table1 --scale paper" in page.text
-    (shelf.figures / "calibration").mkdir()
-    (shelf.figures / "calibration" / "fig09.md").touch()
-    assert "figures/calibration/fig09.md" in written()["fig09.html"].links
+
+
+def test_sheets_of_calibrations_are_those_of_the_scale_and_recipe_that_are_reported(written, shelf, experiment):
+    for folder, file in ((".", "fig09.md"), ("mini", "fig09-WD=1e-3.md"), ("paper-author", "fig09.png")):
+        (shelf.figures / folder / "calibration").mkdir(parents=True)
+        (shelf.figures / folder / "calibration" / file).touch()
+    for recipe, sheets in (
+        ("seeds", ["figures/paper-calibration/fig09.md", "figures/mini-calibration/fig09-WD=1e-3.md"]),
+        ("author", ["figures/paper-calibration/fig09.png"]),
+    ):
+        links = written(recipe=recipe)["fig09.html"].links
+        assert [link for link in links if "calibration" in link] == sheets
 
 
 def test_pictures_are_of_the_results_that_are_reported(written, shelf, experiment, monkeypatch):

@@ -81,8 +81,10 @@ def update_readme(
 def _files(shown: Shown, figures: Sequence[Path]) -> dict[str, bytes]:
     """Returns what there is of an experiment to look at and to download, by its place in the report."""
     name, found = shown.experiment.name, {}
-    for folder in reversed(figures):
-        found |= _read(folder / "calibration", name, "calibration")
+    for section in shown.sections:
+        place = f"{section.store.scale.name}-calibration"
+        for folder in [section.store.figures_folder(folder) / "calibration" for folder in reversed(figures)]:
+            found |= _read(folder, name, place) | _read(folder, f"{name}-*", place)
     for section in shown.there:
         store, digest = section.store, section.store.digest(shown.experiment.runs())
         folders = [store.figures_folder(folder) for folder in figures]
@@ -94,8 +96,8 @@ def _files(shown: Shown, figures: Sequence[Path]) -> dict[str, bytes]:
 
 
 def _read(folder: Path, name: str, place: str) -> dict[str, bytes]:
-    paths = [folder / f"{name}.{kind}" for kind in KINDS]
-    return {f"figures/{place}/{path.name}": path.read_bytes() for path in paths if path.is_file()}
+    paths = [path for kind in KINDS for path in disk.matching(folder, f"{name}.{kind}")]
+    return {f"figures/{place}/{path.name}": path.read_bytes() for path in paths}
 
 
 def _shared() -> dict[str, bytes]:

@@ -63,8 +63,13 @@ class Site:
         return [(shown, picture) for shown, picture in found if picture]
 
     def downloads(self, experiment: Figure | Table, folder: str) -> list[str]:
-        """Returns the files there are of an experiment in a folder: a scale's, or "calibration"."""
+        """Returns the files there are of an experiment in a scale's folder."""
         return [name for name in self.files if name.startswith(f"figures/{folder}/{experiment.name}.")]
+
+    def sheets(self, section: Section) -> list[str]:
+        """Returns the files that `smith calibrate` wrote of an experiment at a scale, of some of its curves too."""
+        start = f"figures/{section.store.scale.name}-calibration/{section.experiment.name}"
+        return [name for name in self.files if name.startswith((f"{start}.", f"{start}-"))]
 
     def picture(self, section: Section) -> str:
         """Returns the picture of an experiment at a scale, or nothing."""

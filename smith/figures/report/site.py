@@ -44,7 +44,7 @@ def _listed(folder: Path) -> set[str]:
         return set()
     except (UnicodeDecodeError, IsADirectoryError) as error:
         raise UserError(f"{folder / LIST} is not a report's list of files; choose another --report-dir") from error
-    return {line for line in lines if re.fullmatch(r"(figures/([\w-]+/)?)?[\w-][\w.-]*\.\w+", line)}
+    return {line for line in lines if re.fullmatch(r"(figures/([\w-]+/)?)?[\w-][\w.=-]*\.\w+", line)}
 
 
 def _list(names: Iterable[str]) -> bytes:
