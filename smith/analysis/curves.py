@@ -11,6 +11,11 @@ EDGE = 1e-9  # of the training: places nearer than that are the same
 BARELY = 0.99  # a loss above this fraction of guessing's is no better than guessing
 
 
+def bar(chance: float) -> float:
+    """Returns the loss below which training is better than guessing, whose loss is `chance`; that may be negative."""
+    return chance * BARELY if chance > 0 else chance / BARELY
+
+
 def slope(x: np.ndarray, values: np.ndarray) -> np.ndarray:
     """Returns the slopes of straight lines fitted to curves; not a number for fewer than two tests.
 
@@ -86,7 +91,7 @@ def rate_of_divergence(rate: np.ndarray, loss: np.ndarray, chance: float) -> flo
     """
     finite = np.isfinite(loss)
     least = loss[finite].min(initial=np.inf)
-    if least >= BARELY * chance:
+    if least >= bar(chance):
         return float(rate[0])
     first = int(failed_since(~finite | (loss > (least + chance) / 2)))
     return float(rate[first]) if first < len(rate) else None

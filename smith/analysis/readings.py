@@ -22,7 +22,7 @@ def read(values: np.ndarray, losses: np.ndarray, chance: float) -> dict[str, flo
     places = np.exp(curves.running_mean(np.log(np.maximum(values, 1e-30)), count))
     least = int(smooth.argmin())
     found = dict.fromkeys(READINGS, np.nan)
-    if smooth[least] >= curves.BARELY * chance:
+    if smooth[least] >= curves.bar(chance):
         return found
     failed = curves.rate_of_divergence(values, losses, chance)
     before = values[values < failed] if failed is not None else values
@@ -37,13 +37,8 @@ def read(values: np.ndarray, losses: np.ndarray, chance: float) -> dict[str, flo
 
 def _middle_of_longest_fall(values: np.ndarray) -> int:
     """Returns the index in the middle of the longest falling subsequence."""
-    length, before = np.ones(len(values), int), np.full(len(values), -1)
-    for i in range(1, len(values)):
-        higher = np.flatnonzero(values[:i] > values[i])
-        if len(higher):
-            before[i] = higher[length[higher].argmax()]
-            length[i] = length[before[i]] + 1
-    chain = [int(length.argmax())]
-    while before[chain[-1]] >= 0:
-        chain.append(int(before[chain[-1]]))
-    return chain[len(chain) // 2]
+    falls: list[list[int]] = []  # for each value the longest that ends there, backwards
+    for i, value in enumerate(values):
+        falls.append([i, *max((falls[j] for j in range(i) if values[j] > value), key=len, default=[])])
+    longest = max(falls, key=len)
+    return longest[len(longest) // 2]

@@ -9,19 +9,15 @@ import tyro
 from smith import experiments
 from smith.commands.options import Time, choice, number
 from smith.errors import UserError
-from smith.lengths import Length, epochs
+from smith.lengths import epochs
 
 File = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="FILE", help="a Python file with TASK = Task(...)")]
 Folder = Annotated[Path | None, tyro.conf.arg(metavar="FOLDER")]
-Seeds = Annotated[int, number("--seeds", 1_000)]
-Epochs = Annotated[float, tyro.conf.arg(metavar="EPOCHS")]
+Seeds = Annotated[int, number("--seeds", 1_000, least=1)]
+EPOCHS = tyro.conf.arg(metavar="EPOCHS")
+Length = Annotated[float, EPOCHS, number("--length", 1_000_000, kind=float)]
+Train = Annotated[float, EPOCHS, number("--train", 1_000_000, kind=float)]
 Range = Annotated[str, tyro.conf.arg(metavar="A..B")]
-
-
-def _length(given: float) -> Length | None:
-    if given < 0:
-        raise UserError(f"{given:g} epochs: give a number above 0")
-    return epochs(given) if given else None
 
 
 def _given(file: Path) -> Path:
@@ -49,7 +45,7 @@ class RangeTest:
     lr: Range = "1e-4..10"  # learning rate
     momentum: Range = "0.9"  # momentum
     weight_decay: Range = "0"  # weight decay
-    length: Epochs = 0.0  # how long it trains; 0 for two epochs, or 200 iterations if these are more
+    length: Length = 0.0  # how long it trains; 0 for two epochs, or 200 iterations if these are more
     seeds: Seeds = 3  # how often
     of: Annotated[str, choice("--of", "test_loss", "train_loss")] = "test_loss"  # the loss that is read
     plot: Path | None = None  # where the plot goes, .png or .svg; none for range-test.png
@@ -61,7 +57,7 @@ class RangeTest:
             told = ", ".join(ranges) or "none"
             raise UserError(f"ranges: {told}; give one such as 0.8..0.99, and a number for the others, as in --lr 0.01")
         settings: dict[str, Any] = {name: numbers[0] for name, numbers in given.items() if len(numbers) == 1}
-        settings |= {"length": _length(self.length), "seeds": self.seeds, "of": self.of}
+        settings |= {"length": epochs(self.length) if self.length else None, "seeds": self.seeds, "of": self.of}
         from smith import tune
 
         task, name = experiments.task(_given(self.file)), ranges[0]
@@ -82,18 +78,17 @@ class Tune:
     file: File = Path()
     budget: Time = "10m"  # time for the search, such as 90s, 10m or 1h
     seeds: Seeds = 3  # seeds of each run
-    train: Epochs = 0.0  # then train for so many epochs as found; 0 for no training
+    train: Train = 0.0  # then train for so many epochs as found; 0 for no training
     report_dir: Folder = None  # where the page goes; none for a folder named for the task
 
     def __call__(self) -> None:
-        length = _length(self.train)
         from smith import tune
 
         task = experiments.task(_given(self.file))
         task.quiet = False
         plan = tune.recipe(task, self.budget, seeds=self.seeds)
         print(plan)
-        trained = plan.train(length, self.seeds) if length else None
+        trained = plan.train(epochs(self.train), self.seeds) if self.train else None
         if trained:
             print(trained)
         print(plan.report(self.report_dir or Path(f"{task.name}-tuned"), trained))

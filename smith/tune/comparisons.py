@@ -3,6 +3,7 @@
 import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Real
 from pathlib import Path
 from typing import Any, Literal
 
@@ -87,10 +88,12 @@ class Comparison:
         """One sentence on what the comparison says."""
         seeds = len(next(iter(self.results.values())))
         runs = f"{seeds} seed{'s' * (seeds != 1)}"
+        lost = sum(result.status == "diverged" for found in self.results.values() for result in found)
+        diverged = f"; {lost} of {seeds * len(self.results)} runs diverged" if lost else ""
         if not self.seen:
-            return f"no difference seen with {runs}; the least mean loss is that of {self.best}"
+            return f"no difference seen with {runs}; the least mean loss is that of {self.best}{diverged}"
         also = f"; not told apart from it: {', '.join(self.tied)}" if self.tied else ""
-        return f"{self.best} is best with {runs}{also}"
+        return f"{self.best} is best with {runs}{also}{diverged}"
 
     def plot(self, path: str | Path) -> None:
         """Draws what each value comes to, every seed a dot, as PNG or SVG."""
@@ -105,7 +108,9 @@ def one_cycle(lr: Suggestion | float, momentum: Schedule | float | None = None) 
     lr: a suggestion, or a peak whose tenth is the base
     momentum: None for cyclical momentum from 0.95 to 0.85
     """
-    base, peak = (lr.base, lr.peak) if isinstance(lr, Suggestion) else (lr / 10, lr)
+    if not isinstance(lr, Suggestion | Real):
+        raise UserError(f"learning rate {lr!r}: give the peak of 1cycle as a number, or a range test's suggestion")
+    base, peak = (lr.base, lr.peak) if isinstance(lr, Suggestion) else (float(lr) / 10, float(lr))
     momentum = CyclicalMomentum(0.95, 0.85, step_size=STEP_SIZE) if momentum is None else momentum
     return {"lr": OneCycle(base, peak, step_size=STEP_SIZE), "momentum": momentum}
 
@@ -150,8 +155,10 @@ def weight_decay(
         "snapshot" trains half of a 1cycle run once and continues it with each value.
       settings: other fields of the `Run`.
     """
-    if not values or not all(isinstance(value, int | float) and 0 <= value < np.inf for value in values):
+    values = [*values]
+    if not values or not all(isinstance(value, Real) and 0 <= value < np.inf for value in values):
         raise UserError(f"weight decays {', '.join(map(str, values)) or 'none'}: give numbers of at least 0")
+    values = sorted(map(float, values))
     if how not in ("from scratch", "range test", "snapshot"):
         raise UserError(f"weight decay {how!r}: name 'from scratch', 'range test' or 'snapshot'")
     cycle = one_cycle(lr, settings.pop("momentum", None))
@@ -159,7 +166,7 @@ def weight_decay(
         cycle = {"lr": RangeTest(cycle["lr"].base, cycle["lr"].peak), "momentum": CyclicalMomentum(0.95, 0.85)}
     start = None
     if how == "snapshot":
-        middle = sorted(values)[len(values) // 2]
+        middle = values[len(values) // 2]
         parent = search_run(task, length or default_length(task), **cycle, **settings, weight_decay=middle)
         start = Snapshot(parent, iterations(parent.iterations // 2))
 
@@ -167,8 +174,8 @@ def weight_decay(
         grid = {f"{value:g}": {**cycle, **settings, "weight_decay": value, "start": start} for value in decays}
         return compare(task, "weight decay", grid, length=length, seeds=seeds, range_test=how == "range test")
 
-    found = tried(sorted(values))
-    if bisect and (between := _middles(sorted(values), float(found.best))):
+    found = tried(values)
+    if bisect and (between := _middles(values, float(found.best))):
         found = tried(sorted([*values, *between]))
     return found
 
@@ -190,9 +197,9 @@ def momentum(
     **settings: Any,
 ) -> Comparison:
     """Compares cyclical momentum, falling from 0.95 to 0.85 while the rate grows, with constant ones (section 4.3)."""
-    if not all(isinstance(value, int | float) and 0 <= value < 1 for value in values):
+    if not all(isinstance(value, Real) and 0 <= value < 1 for value in values):
         raise UserError(f"momentum {', '.join(map(str, values))}: it lies between 0 and 1")
-    tried = {CYCLICAL: one_cycle(lr), **{f"{value:g}": one_cycle(lr, Constant(value)) for value in values}}
+    tried = {CYCLICAL: one_cycle(lr), **{f"{value:g}": one_cycle(lr, Constant(float(value))) for value in values}}
     grid = {value: {**settings, **fields} for value, fields in tried.items()}
     return compare(task, "momentum", grid, length=length, seeds=seeds)
 
@@ -211,7 +218,7 @@ def batch_size(
     values: None given means half of the task's batch size, that, and twice that.
     """
     own = task.base.batch_size
-    values = values or [size for size in (own // 2, own, 2 * own) if 1 <= size <= task.base.training_set]
+    values = [*map(int, values)] or [size for size in (own // 2, own, 2 * own) if 1 <= size <= task.base.training_set]
     length = length or default_length(task)
     seen = epochs(task.base.count(length) / task.base.iterations_per_epoch)
     grid = {f"{size}": {**one_cycle(lr), **settings, "batch_size": size} for size in values}

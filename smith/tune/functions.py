@@ -101,6 +101,7 @@ def _of_nnx(make: Callable[..., nnx.Module]) -> Functions:
         module = nnx.merge(graphdef, params, _streams(random, key), rest)
         (module.train if train else module.eval)()
         outputs = module(x, **_flags(type(module).__call__, train, key))
+        nnx.pop(module, nnx.Intermediate)  # what it sowed
         states: Any = nnx.split(module, nnx.Param, nnx.RngState, ...)
         return outputs, nnx.to_pure_dict(states[3])
 

@@ -3,6 +3,7 @@
 import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
+from numbers import Real
 from pathlib import Path
 from typing import Any, Literal
 
@@ -87,7 +88,7 @@ class RangeTestResult:
         """The learning rates for 1cycle, or None where the curves do not say; `note` has the reason."""
         if self.name != "lr" or self._problem():
             return None
-        found = np.log(self.readings["minimum"])
+        found = np.log(self.minima)
         peak, between = float(np.exp(found.mean())), None
         if len(found) > 1:
             low, high = interval(found)
@@ -95,9 +96,15 @@ class RangeTestResult:
             half = np.interp(found.mean(), places, np.gradient(places)) / 2
             between = (float(np.exp(low - half)), float(np.exp(high + half)))
         spread = float(np.exp(np.ptp(found)))
-        agreement = f"the {len(found)} seeds lie within a factor of {spread:.2g}" if len(found) > 1 else "one seed"
+        agreement = f"the {len(found)} seeds lie within a factor of {spread:.2f}" if len(found) > 1 else "one seed"
         how = f"where the {self.of.replace('_', ' ')}, a mean of {self.in_a_row} tests, is least; {agreement}"
         return Suggestion(peak / 10, peak, between, how)
+
+    @property
+    def minima(self) -> np.ndarray:
+        """Where the loss is least, of each seed that is better than guessing anywhere."""
+        found = self.readings["minimum"]
+        return found[np.isfinite(found)]
 
     @property
     def in_a_row(self) -> int:
@@ -108,8 +115,7 @@ class RangeTestResult:
         tests = len(self.run.when_tested())
         if tests < FEWEST:
             return f"{tests} tests are too few to read a curve: at least {FEWEST}, so train longer"
-        least = min(losses.min() for _, losses in self.lines())
-        if least >= curves.BARELY * self.chance:
+        if not len(self.minima):
             return f"the loss never falls below guessing's {self.chance:.3g}: try other values, or train longer"
         return ""
 
@@ -118,13 +124,15 @@ class RangeTestResult:
         """One sentence on what the test says, and what to beware of."""
         if problem := self._problem():
             return problem
-        found, values = self.readings, self.lines()[0][0]
+        found, values = self.minima, self.lines()[0][0]
         notes = []
-        if np.any(found["minimum"] >= values[-self.in_a_row]):
+        if left := len(self.results) - len(found):
+            notes.append(f"{left} of {len(self.results)} seeds never fall below guessing's {self.chance:.3g}")
+        if np.any(found >= values[-self.in_a_row]):
             notes.append("the loss still falls at the end: the range could go further")
-        if np.any(found["minimum"] <= values[self.in_a_row - 1]):
+        if np.any(found <= values[self.in_a_row - 1]):
             notes.append("the loss is least at the start: the range should begin lower")
-        if np.ptp(np.log(found["minimum"])) > np.log(3):
+        if np.ptp(np.log(found)) > np.log(3):
             notes.append("the seeds differ by more than a factor of 3: train longer, or with more seeds")
         return "; ".join(notes) or "the seeds agree on a place inside the range"
 
@@ -166,8 +174,11 @@ def range_test(
         raise UserError(f"a range test of {name!r}: name lr, momentum or weight_decay; tune.batch_size is for batches")
     if scale not in (None, "exponential", "linear"):
         raise unknown("scale", str(scale), ("exponential", "linear"))
-    if not all(isinstance(value, int | float) and 0 <= value < np.inf for value in (start, stop)):
+    if of not in (losses := ("test_loss", "train_loss")):
+        raise unknown("loss", str(of), losses)
+    if not all(isinstance(value, Real) and 0 <= value < np.inf for value in (start, stop)):
         raise UserError(f"the range from {start} to {stop}: give two numbers of at least 0")
+    start, stop = float(start), float(stop)
     if not start < stop:
         raise UserError(f"the range from {start:g} to {stop:g} does not grow: give the smaller value first")
     if name == "momentum" and not 0 <= start < stop < 1:
@@ -178,7 +189,8 @@ def range_test(
     schedule = RangeTest(start, stop, exponential=by_factor)
     settings = {"test_images": task.base.test_images or TESTED, **settings, name: schedule}
     run = task.run(length or default_length(task), **settings)
-    run = run.replace(give_up=GIVE_UP * guess(run, of))
+    if (chance := guess(run, of)) > 0:  # of a loss that may be negative there is no such multiple
+        run = run.replace(give_up=GIVE_UP * chance)
     results = task.train({"range test": run}, seeds)["range test"]
     return RangeTestResult(name, of, run, tuple(results))
 

@@ -5,12 +5,13 @@ The order is the paper's (its section 5). Each step uses what the steps before i
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Real
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
-from smith.analysis.clues import Clues, clues
+from smith.analysis.clues import FEWEST, Clues, clues
 from smith.analysis.seeds import padded
 from smith.analysis.verdicts import interval
 from smith.errors import UserError
@@ -21,7 +22,7 @@ from smith.store import Result
 from smith.tune import comparisons
 from smith.tune.comparisons import STEP_SIZE, Comparison, one_cycle
 from smith.tune.ranges import RangeTestResult, Suggestion, range_test, search_run
-from smith.tune.task import Task
+from smith.tune.task import Task, check_seeds
 
 StepName = Literal["learning rate", "batch size", "momentum", "weight decay"]
 RUNS: Mapping[str, int] = {"learning rate": 1, "batch size": 4, "momentum": 5, "weight decay": 6}  # each costs, at most
@@ -70,8 +71,14 @@ class Trained:
 
     @property
     def clues(self) -> list[Clues]:
-        """What the curves of each seed that did not diverge say."""
-        return [clues(result.columns) for result in self.results if result.status == "done"]
+        """What the curves of `readable` say."""
+        return [clues(result.columns) for result in self.readable]
+
+    @property
+    def readable(self) -> list[Result]:
+        """The results whose curves can be read: of seeds that did not diverge, with enough losses above 0."""
+        done = [result for result in self.results if result.status == "done"]
+        return [one for one in done if sum(0 < loss < np.inf for loss in one.columns["test_loss"]) >= FEWEST]
 
     def __str__(self) -> str:
         said = f"test loss {_mean(self.loss)}"
@@ -153,11 +160,12 @@ def recipe(
 
     Args:
       budget: for the whole search: a time such as "10m", seconds, or a `Length`, which counts the training iterations
-        of all its runs together. The same budget of time means the same runs when it is asked for again.
+        of all its runs together, in batches of the task's own size. The same budget of time means the same runs when it
+        is asked for again.
       length: of the training that is planned. The runs of the search are at most a third as long, whatever the budget:
         in a long range test the loss is least before the rate is large, because the network overfits.
       seeds: with which each run is trained.
-      steps: which steps; the learning rate always comes first.
+      steps: which steps; the learning rate always comes first, and what the optimizer has no parameter for is left out.
       start, stop: the range of learning rates.
 
     Raises:
@@ -166,6 +174,10 @@ def recipe(
     for name in steps:
         if name not in RUNS:
             raise UserError(f"step {name!r}: name some of {', '.join(RUNS)}")
+    check_seeds(seeds)
+    if not isinstance(length, Length):
+        raise UserError(f"length {length}: give one such as epochs(30)")
+    steps = [name for name in steps if name not in task.without]
     share = sum(RUNS[name] for name in {"learning rate", *steps}) * seeds
     each = _affordable(task, budget) // share
     if each < LEAST:
@@ -246,7 +258,7 @@ def _affordable(task: Task, budget: str | float | Length) -> int:
     if isinstance(budget, Length):
         return task.base.count(budget)
     limit = seconds(budget, "the budget") if isinstance(budget, str) else budget
-    if not isinstance(limit, int | float) or not 0 < limit < np.inf:
+    if not isinstance(limit, Real) or not 0 < limit < np.inf:
         raise UserError(f"budget {budget}: give a time such as '10m', seconds, or a length such as iterations(5000)")
     return int(RESERVE * limit / _pace(task))
 

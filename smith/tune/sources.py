@@ -4,6 +4,7 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 
 from smith.data import Arrays
@@ -49,12 +50,18 @@ def _array(values: Any, what: str) -> np.ndarray:
 
 
 def _of_32_bits(values: np.ndarray, what: str) -> np.ndarray:
-    if values.dtype.kind not in "biuf":
+    if jnp.issubdtype(values.dtype, jnp.floating):
+        with np.errstate(over="ignore"):
+            values = values.astype(np.float32) if values.dtype not in (np.float16, np.float32) else values
+        if not np.isfinite(values).all():
+            raise UserError(f"{what}: some values are not finite in float32: mend or leave out these examples")
+        return values
+    if values.dtype.kind not in "biu":
         raise UserError(f"{what}: values of type {values.dtype}: give numbers")
-    if values.dtype.kind == "f" and not np.isfinite(values).all():
-        raise UserError(f"{what}: some values are not finite: mend or leave out these examples")
     if values.dtype.kind == "b" or values.dtype.itemsize > 4:
-        return values.astype(np.float32 if values.dtype.kind == "f" else np.int32)
+        if values.size and not -(2**31) <= values.min() <= values.max() < 2**31:
+            raise UserError(f"{what}: values from {values.min()} to {values.max()}: give numbers of 32 bits")
+        return values.astype(np.int32)
     return values
 
 

@@ -6,9 +6,11 @@ loss and optimizer compute. A task that has changed is another one, and never ge
 """
 
 import dataclasses
+import hashlib
 import inspect
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from numbers import Integral
 from pathlib import Path
 from typing import Any, Literal
 
@@ -38,6 +40,8 @@ SCALE = Scale("tune", "tasks of one's own", 3, 3, lambda run: run)
 UNCUT = 2**31  # a CPU computes the gradient of so many examples at once: a batch is never cut
 TESTED = 1000  # test examples in the tests of a search
 TESTS = 40  # in a run, if not told otherwise
+FAULTY = "network, loss or optimizer"
+NEEDED = {"momentum": {"momentum", "b1", "beta"}, "weight decay": {"weight_decay"}}  # parameters of an Optax factory
 
 
 class Task:
@@ -47,12 +51,14 @@ class Task:
     store: where the results are kept, as Parquet files: results/tune/ in the current folder, if not told otherwise
     quiet: whether training says nothing; False for a line for each run, and a bar on a terminal
     first_seed: the seed that is trained first; a repetition of a whole search begins at another
+    without: the steps of the recipe for which the optimizer has no parameter
     """
 
     base: Run
     store: Store
     quiet: bool = True
     first_seed: int = 0
+    without: Sequence[str] = ()
 
     def __init__(
         self,
@@ -109,17 +115,25 @@ class Task:
         outputs = _checked(lambda: _outputs(of, examples[0]), "network")
         classes = _classes(splits, outputs) if loss is None else 0
         chosen = [one if isinstance(one, str) else _metric(one) for one in metrics]
+        if len(set(chosen)) < len(chosen):
+            raise UserError(f"metrics {', '.join(chosen)}: give each function a name of its own")
         for one in [loss or cross_entropy, *(METRICS[each].function for each in chosen)]:
             _checked(lambda one=one: _check_loss(one, outputs, examples[1]), "loss or metric")
         factory = _factory(optimizer)
-        text = _checked(lambda: _computation(of, loss or cross_entropy, factory, examples), "network")
+        if callable(optimizer):
+            known = inspect.signature(optimizer).parameters
+            self.without = [step for step, names in NEEDED.items() if not names & set(known)]
+        own = [one for one in metrics if callable(one)]
+        text = _checked(lambda: _computation(of, [loss or cross_entropy, *own], factory, examples, outputs), FAULTY)
         name = name or re.sub(r"\W+", "", getattr(network, "__name__", type(network).__name__)).lower()
         unique = f"{name}_{digest(text + preprocessing + ''.join(split.sha256 for split in splits.values()))}"
         counts = {f"{split}_images": len(arrays.labels) for split, arrays in splits.items()}
         facts: Any = {"image_shape": given.shape[1:], "classes": classes, "preprocessing": preprocessing, "loss": loss}
         DATASETS.add(unique, DatasetInfo(unique, arrays=splits, **counts, **facts), Task)
         if loss:
-            DATASETS[unique].guess = _untrained(of, loss, Problem.put(unique, **splits))
+            guess = DATASETS[unique].guess = _untrained(of, loss, Problem.put(unique, **splits))
+            if not np.isfinite(guess):
+                raise UserError(f"the loss of the untrained network is {guess}: mend the loss or the network")
         NetworkInfo(unique, cached_batch=UNCUT)(lambda classes, options, *, rngs: Module(of, rngs.params()))
         solver = optimizer if isinstance(optimizer, str) else unique
         optim.SOLVERS.setdefault(solver, factory)
@@ -165,13 +179,18 @@ class Task:
 
     def train(self, runs: Mapping[str, Run], seeds: int = 1) -> dict[str, list[Result]]:
         """Trains runs that have no result yet. Returns their results by the names of the runs, and by seed."""
-        if not isinstance(seeds, int) or not 1 <= seeds <= 1000:
-            raise UserError(f"{seeds} seeds: give a whole number from 1 to 1000")
+        check_seeds(seeds)
         planned = jobs.plan(runs.values(), self.store, seeds, self.first_seed)
         with Display(quiet=self.quiet) as display:
             jobs.execute(planned, self.store, self._data_dir, display)
         numbers = range(self.first_seed, self.first_seed + seeds)
         return {name: [r for seed in numbers if (r := self.store.find(run, seed))] for name, run in runs.items()}
+
+
+def check_seeds(seeds: int) -> None:
+    """Raises UserError for what is no number of seeds."""
+    if not isinstance(seeds, Integral) or not 1 <= seeds <= 1000:
+        raise UserError(f"{seeds} seeds: give a whole number from 1 to 1000")
 
 
 def _checked(make: Callable[[], Any], what: str) -> Any:
@@ -219,7 +238,9 @@ def _check_loss(function: Loss, outputs: jax.ShapeDtypeStruct, labels: Array) ->
 
 
 def _metric(function: Loss) -> str:
-    name = function.__name__
+    name = getattr(function, "__name__", "")
+    if not name.isidentifier():
+        raise UserError(f"metric {function!r}: give a function that has a name")
     if name not in METRICS or METRICS[name].function is not function:
         label = name.replace("_", " ").capitalize()
         metric(name, unit="mean over the test examples", label=label, short=label, guess=lambda _: float("nan"))(
@@ -238,28 +259,55 @@ def _factory(optimizer: str | Callable[..., Any]) -> Callable[..., Any]:
 
     def factory(learning_rate: Array, momentum: Array, weight_decay: Array, **_: Multipliers) -> Any:
         values = {"learning_rate": learning_rate, "weight_decay": weight_decay}
-        values |= dict.fromkeys(("momentum", "b1", "beta"), momentum)
+        values |= dict.fromkeys(NEEDED["momentum"], momentum)
         return optimizer(**{field: value for field, value in values.items() if field in known})
 
     return factory
 
 
-def _computation(of: Functions, loss: Loss, factory: Callable[..., Any], examples: tuple[Array, Array]) -> str:
-    """Returns, as text, all that a training step computes, and how the parameters are drawn."""
+def _computation(
+    of: Functions,
+    losses: Sequence[Loss],
+    factory: Callable[..., Any],
+    examples: tuple[Array, Array],
+    outputs: jax.ShapeDtypeStruct,
+) -> str:
+    """Returns, as text, all that a training step and the metrics compute, and how the parameters are drawn.
+
+    losses: the loss, then the metrics
+    """
 
     def update(params: Any, rest: Any, hyper: Array, inputs: Array, labels: Array, key: Array) -> Any:
         def loss_of(params: Any) -> tuple[Array, Any]:
             outputs, new = of.apply(params, rest, inputs, True, key)
-            return total(loss, outputs, labels), new
+            return total(losses[0], outputs, labels), new
 
         optimizer = factory(*hyper, lr_multipliers=None, decay_multipliers=None)
         (_, new), grads = jax.value_and_grad(loss_of, has_aux=True)(params)
-        return optimizer.update(grads, optimizer.init(params), params)[0], new
+        state = optimizer.init(params)
+        if any(map(_is_injected, jax.tree.leaves(state, is_leaf=_is_injected))):
+            raise UserError("leave optax.inject_hyperparams out: every iteration's values are given to the factory")
+        return optimizer.update(grads, state, params)[0], new
 
     key = jax.random.key(0)
     shapes = jax.eval_shape(of.init, key)
-    traced = jax.make_jaxpr(of.init)(key), jax.make_jaxpr(update)(*shapes, jnp.zeros(3), *examples, key)
-    return re.sub(r"0x[0-9a-f]+", "", "\n".join(map(str, traced)))
+    traced = [jax.make_jaxpr(of.init)(key), jax.make_jaxpr(update)(*shapes, jnp.zeros(3), *examples, key)]
+    traced += [jax.make_jaxpr(one)(outputs, examples[1]) for one in losses[1:]]
+    own = "".join(hashlib.sha256(one).hexdigest() for jaxpr in traced for one in _constants(jaxpr))
+    return re.sub(r"0x[0-9a-f]+", "", "\n".join(map(str, traced))) + own
+
+
+def _is_injected(state: Any) -> bool:
+    return hasattr(state, "hyperparams")
+
+
+def _constants(jaxpr: Any) -> Iterator[bytes]:
+    """Yields the bytes of the arrays that a traced function brings along, of which its text has the shapes only."""
+    for one in getattr(jaxpr, "consts", ()):
+        yield np.asarray(jax.random.key_data(one) if jnp.issubdtype(one.dtype, jax.dtypes.prng_key) else one).tobytes()
+    for part in jax.tree.leaves([equation.params for equation in jaxpr.eqns]):
+        if hasattr(part, "eqns"):
+            yield from _constants(part)
 
 
 def _untrained(of: Functions, loss: Loss, problem: Problem) -> float:

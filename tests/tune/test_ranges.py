@@ -1,8 +1,12 @@
 """Range tests of a small task."""
 
+import dataclasses
+
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
-from tiny import CLASSES
+from tiny import CLASSES, task
 
 from smith import epochs, iterations, tune
 from smith.errors import UserError
@@ -51,6 +55,22 @@ def test_what_can_not_be_read_is_said_and_raises_nothing(start, stop, length, sa
     assert bool(found.suggestion) == ("further" in says)
 
 
+def test_a_seed_that_never_learns_is_left_out_and_said(one):
+    found = tune.range_test(one, "lr", 1e-4, 10, length=epochs(6), seeds=2)
+    columns = found.results[0].columns
+    flat = np.full(len(columns["test_loss"]), found.chance)
+    flat = dataclasses.replace(found.results[0], columns={**columns, "test_loss": flat})
+    mixed = dataclasses.replace(found, results=(flat, found.results[1]))
+    assert "1 of 2 seeds never fall below guessing's" in mixed.note
+    assert mixed.suggestion.peak == pytest.approx(found.readings["minimum"][1])
+
+
+def test_a_loss_that_may_be_negative_is_read_as_well(tmp_path):
+    one = task(tmp_path, loss=lambda o, y: -jax.nn.softmax(o)[jnp.arange(len(y)), y])
+    found = tune.range_test(one, "lr", np.float32(1e-3), 100, length=epochs(6), seeds=np.int64(1))
+    assert found.results[0]["test_loss"].min() < -0.5 and 0.01 < found.suggestion.peak < 100
+
+
 def test_momentum_and_weight_decay_have_range_tests_and_no_learning_rates_to_suggest(one):
     momentum = tune.range_test(one, "momentum", 0.5, 0.99, lr=0.05, length=epochs(3), seeds=1)
     assert not momentum.logarithmic and momentum.results[0]["momentum"][-1] == pytest.approx(0.99)
@@ -77,6 +97,7 @@ def test_the_training_loss_can_be_read_instead(one):
         (("momentum", 0.5, 0.9), {}, "give lr="),
         (("lr", 0, 1), {"scale": "exponential"}, "start above 0"),
         (("lr", 1e-4, 10), {"seeds": 0}, "0 seeds"),
+        (("lr", 1e-4, 10), {"of": "test_accuracy"}, "unknown loss 'test_accuracy'"),
     ],
 )
 def test_a_range_that_makes_no_sense_is_told(arguments, settings, says, one):

@@ -3,6 +3,7 @@
 import re
 
 import numpy as np
+import optax
 import pytest
 from tiny import task
 
@@ -65,6 +66,9 @@ def test_batch_sizes_are_compared_at_the_same_number_of_examples(one):
         (lambda one: tune.recipe(one, None), "budget None"),
         (lambda one: tune.weight_decay(one, 0.1, ("much",)), "much"),
         (lambda one: tune.recipe(one, steps=("colour",)), "colour"),
+        (lambda one: tune.recipe(one, seeds=0), "0 seeds"),
+        (lambda one: tune.recipe(one, length=0.5), "length 0.5"),
+        (lambda one: tune.momentum(one, "0.1"), "learning rate '0.1'"),
         (lambda one: tune.recipe(one, iterations(120), steps=(), start=1e-12, stop=1e-9), "says nothing"),
     ],
 )
@@ -90,6 +94,20 @@ def test_the_recipe_goes_through_the_steps_of_the_paper_and_reports_them(one, tm
     assert "caffe_sgd(" in text and str(trained).split()[2] in text
     plan.report(tmp_path / "page")  # its own page may be written again
     assert str(tune.recipe(task(one.store.root), BUDGET, seeds=1)) == str(plan)
+
+
+def test_what_the_optimizer_has_no_parameter_for_is_not_looked_for(tmp_path):
+    without = [task(tmp_path, optimizer=one).without for one in (optax.adagrad, optax.adam, optax.adamw, "adamw")]
+    assert without == [["momentum", "weight decay"], ["weight decay"], [], ()]
+    plan = tune.recipe(task(tmp_path, optimizer=optax.adagrad), BUDGET, seeds=1, steps=("momentum", "weight decay"))
+    assert [step.name for step in plan.steps] == ["learning rate"]
+
+
+def test_curves_that_are_too_short_to_be_read_have_no_clues(one, tmp_path):
+    plan = tune.recipe(one, BUDGET, seeds=1, steps=())
+    trained = plan.train(iterations(4), test_every=iterations(1))
+    assert trained.results and not trained.clues
+    assert "Training" in plan.report(tmp_path / "page", trained).read_text()
 
 
 def test_the_code_of_a_plan_gives_its_schedules(one):
@@ -135,7 +153,10 @@ def test_the_commands_search_suggest_and_report(one, tmp_path, monkeypatch, caps
         (["range-test", "my_task.py", "--lr", "fast"], "--lr fast"),
         (["range-test", "my_task.py", "--lr", "0.1"], "ranges: none"),
         (["range-test", "my_task.py", "--lr", "10..1"], "does not grow"),
-        (["range-test", "my_task.py", "--length", "-1"], "-1 epochs"),
+        (["range-test", "my_task.py", "--length", "-1"], "--length -1: give a number from 0"),
+        (["range-test", "my_task.py", "--length", "abc"], "--length abc: give a number from 0"),
+        (["tune", "my_task.py", "--train", "-1"], "--train -1: give a number from 0"),
+        (["tune", "my_task.py", "--seeds", "0"], "--seeds 0: give a whole number from 1"),
         (["tune", "my_task.py", "--budget", "0.01s"], "budget is too small"),
     ],
 )

@@ -3,6 +3,7 @@
 import itertools
 import sys
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from tiny import made_up
@@ -58,6 +59,7 @@ def test_every_kind_of_source_gives_the_same_arrays(source):
 def test_types_of_32_bits_stay_and_longer_ones_are_cut():
     assert arrays((X.astype(float), Y.astype(float)), "").images.dtype == np.float32
     assert arrays((np.zeros((2, 4, 4, 3), np.uint8), np.array([True, False])), "").images.dtype == np.uint8
+    assert arrays((jnp.asarray(X, jnp.bfloat16), Y), "").images.dtype == np.float32
 
 
 def test_sequences_with_a_label_for_each_place_need_to_say_that_they_are_examples():
@@ -82,6 +84,8 @@ def test_sequences_with_a_label_for_each_place_need_to_say_that_they_are_example
         (3, "a int is not known"),
         ((np.array(["cat"]), Y[:1]), "give numbers"),
         ((np.where(X > 1, np.nan, X), Y), "not finite"),
+        ((X.astype(float) * 1e300, Y), "not finite in float32"),
+        ((X, Y + 2**32), "numbers of 32 bits"),
     ],
 )
 def test_what_can_not_be_read_is_told(source, says):

@@ -81,6 +81,18 @@ def test_any_optimizer_of_optax_trains(optimizer, tmp_path):
     assert result["test_loss"][-1] < np.log(3)
 
 
+def weighted(weights):
+    of_class = jnp.array(weights)  # a constant, of which what is traced has the shape only
+    return jax.jit(lambda o, y: optax.softmax_cross_entropy_with_integer_labels(o, y) * of_class[y])
+
+
+def times(factor):
+    def multiple(outputs, labels):
+        return factor * outputs.mean()
+
+    return multiple
+
+
 def test_a_task_is_named_for_what_it_computes(tmp_path):
     names = [
         task(tmp_path).base.network,
@@ -88,6 +100,8 @@ def test_a_task_is_named_for_what_it_computes(tmp_path):
         task(tmp_path, LinenPerceptron()).base.network,
         task(tmp_path, optimizer="adamw").base.network,
         task(tmp_path, loss=lambda o, y: optax.softmax_cross_entropy_with_integer_labels(o, y) ** 2).base.network,
+        *(task(tmp_path, loss=weighted(weights)).base.network for weights in ([1, 1, 1], [1, 1, 9])),
+        *(task(tmp_path, metrics=[times(factor)]).base.network for factor in (2, 3)),
     ]
     assert len(set(names)) == len(names)
     assert task(tmp_path).base == task(tmp_path).base
@@ -120,6 +134,10 @@ def test_a_run_of_the_paper_is_a_task_too(tmp_path, data_dir):
         ({"mirror": True}, "leave mirror and crop out"),
         ({"network": (lambda key, x: jnp.zeros(1), lambda p, x: (x * p, x))}, "one array"),
         ({"metrics": ["top9"]}, "top9"),
+        ({"metrics": [times(2), times(3)]}, "multiple, multiple: give each function a name of its own"),
+        ({"metrics": [functools.partial(absolute_error)]}, "a function that has a name"),
+        ({"loss": lambda o, y: jnp.log(-jnp.abs(o).sum(-1) - 1)}, "the loss of the untrained network is nan"),
+        ({"optimizer": optax.inject_hyperparams(optax.adam)}, "leave optax.inject_hyperparams out"),
     ],
 )
 def test_what_can_not_be_trained_is_told_when_the_task_is_made(changes, says, tmp_path):
