@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
-from smith.errors import unknown
+from smith.errors import UserError, unknown
 from smith.registry import Registry
 
 if TYPE_CHECKING:
@@ -25,6 +25,10 @@ if TYPE_CHECKING:
 
 
 METRICS: Registry["Quantity"] = Registry("metric")
+TAKEN = (  # columns of results and packs, and what is made from columns
+    *("iteration", "epoch", "learning_rate", "momentum", "weight_decay", "train_loss", "loss_gap", "test_error"),
+    *("stability", "run", "seed", "status", "facts"),
+)
 
 
 @dataclass(frozen=True)
@@ -43,7 +47,7 @@ class Quantity:
     of: what the function is of
 
     Raises:
-      UserError: the name belongs to another metric.
+      UserError: the name belongs to another metric, or to another column of results.
     """
 
     name: str
@@ -57,6 +61,8 @@ class Quantity:
     of: Literal["outputs", "curvature"] = "outputs"
 
     def __call__(self, function: "Function") -> "Function":
+        if self.name in TAKEN:
+            raise UserError(f"metric {self.name!r}: results have a column of that name: give it another name")
         return METRICS.add(self.name, replace(self, function=function), function)
 
 

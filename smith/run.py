@@ -97,7 +97,7 @@ class Run:
             object.__setattr__(self, name, value if isinstance(value, Schedule) else Constant(float(value)))
         for wrong, message in _mistakes(self):
             if wrong:
-                raise UserError(message)
+                raise UserError(" ".join(message.split()))  # a value may have line breaks
         for schedule in self.schedules():  # a time that does not fit the run shows here, before anything is trained
             schedule.build(self.iterations, self.iterations_per_epoch)
 
@@ -213,7 +213,7 @@ def _mistakes(run: Run) -> Iterator[tuple[Any, str]]:
     for name in run.metrics:
         yield METRICS[name].name in ALWAYS, f"{name} is measured in every run: leave it out of metrics"
     for one in (run, run.start.run) if run.start else ():
-        late = run.first_iteration >= one.iterations
+        late = not one.first_iteration <= run.first_iteration < one.iterations
         yield late, f"the snapshot at {run.first_iteration} is not inside a run of {one.iterations} iterations"
     in_epochs = any(length.unit == "epochs" for schedule in run.schedules() for length in _lengths(schedule))
     yield (

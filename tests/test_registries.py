@@ -219,6 +219,10 @@ def test_a_file_that_is_not_there_and_a_broken_one_among_the_experiments_are_nam
             "@metric('test_loss', unit='', label='', short='', guess=lambda n: 0.0)\ndef f(a, b): ...",
             "metric 'test_loss' is smith.metrics",
         ),
+        (
+            "@metric('test_error', unit='', label='', short='', guess=lambda n: 0.0)\ndef f(a, b): ...",
+            "metric 'test_error': results have a column of that name",
+        ),
     ],
 )
 def test_a_name_that_is_taken_is_told_in_one_line(text, words, tmp_path, capsys):

@@ -264,6 +264,7 @@ assert not slow, slow
         ({"momentum": CyclicalMomentum(0.95, 0.85, iterations(9_278))}, ["9278"]),
         ({"weight_decay": Join((Constant(0), Constant(1)), at=(1.0,))}, ["join"]),
         ({"start": Snapshot(RUN, epochs(95))}, ["snapshot", "9277"]),
+        ({"start": Snapshot(CHILD, epochs(10))}, ["snapshot", "inside a run"]),
         ({"start": Snapshot(RUN, iterations(20_000))}, ["snapshot", "20000"]),
         ({"start": Snapshot(RUN.replace(length=epochs(50)), epochs(60))}, ["snapshot", "4882"]),
     ],

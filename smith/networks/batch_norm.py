@@ -46,7 +46,7 @@ class BatchNorm(nnx.Module):
         y, mean, variance = normalise(grouped, self.scale[...], self.bias[...], epsilon=self.epsilon)
         pixels = grouped.shape[1]
         self._add(self.mean, mean.mean((0, 1)))
-        self._add(self.variance, variance.mean((0, 1)) * (pixels / (pixels - 1)))
+        self._add(self.variance, variance.mean((0, 1)) * (pixels / max(1, pixels - 1)))
         self._add(self.weight, jnp.ones(()))
         return y.reshape(x.shape).astype(x.dtype)
 

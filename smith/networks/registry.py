@@ -94,7 +94,7 @@ class NetworkInfo:
     def check_images(self, name: str, shape: tuple[int, ...]) -> None:
         """Raises UserError if the network, called `name` there, does not take images of this shape."""
         fits = self.shrinks and not any(side % self.shrinks for side in shape[:2])
-        if self.image_shape and shape != self.image_shape and not (fits and shape[2] == self.image_shape[2]):
+        if self.image_shape and shape != self.image_shape and not (fits and shape[2:] == self.image_shape[2:]):
             raise UserError(f"{name} does not take images of {' x '.join(map(str, shape))}")
 
 

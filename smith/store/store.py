@@ -7,6 +7,7 @@ import functools
 import hashlib
 import os
 import secrets
+import shlex
 from collections.abc import Container, Iterable, Mapping
 from pathlib import Path
 
@@ -18,6 +19,8 @@ from smith.scales import Scale
 from smith.store import packs, results
 from smith.store.results import DamagedResult, Result
 
+FILES: dict[str, str] = {}  # experiments in files of one's own -> the files, as the command line has them
+
 
 class Store:
     """The results of one scale.
@@ -25,6 +28,7 @@ class Store:
     root: the folder that has a folder of results for each scale
     scale, folder: the scale, and its folder
     recipe: how the runs of a curve differ (see `smith.replicates`)
+    seeds: how many seeds decide a claim, or as many as the recipe has runs
     by: what is said after the scale's name if that is not the seed alone: ", recipe author"
     damaged: a line for each file whose bytes are not those of a result, by its path
     unreadable: a line for each file that may be whole and can not be taken: not to be opened, of another version of
@@ -37,6 +41,7 @@ class Store:
             raise unknown("recipe", recipe, RECIPES)
         self.root, self.scale, self.folder, self.recipe = root, scale, root / scale.name, recipe
         self._plain = recipe == "seeds"
+        self.seeds = scale.seeds if self._plain else min(scale.seeds, AUTHORS_RUNS)
         self.by = "" if self._plain else f", recipe {recipe}"
         self._trained: dict[tuple[Run, int], Run] = {}
         self.damaged: dict[Path, str] = {}
@@ -160,11 +165,11 @@ class Store:
         packed: set[tuple[str, int]] = set()
         for name, runs in experiments.items():
             path = self.folder / f"{name}.parquet"
-            before = self._read(path) if path.exists() else []
+            before = self._read(path) if disk.there(path) else []
             asked = [result for run in runs for result in self.results(run) if len(result["iteration"])]
             found = {(r.description, r.seed): r for r in (*before, *asked)}
             found = {key: result for key, result in found.items() if key not in packed}
-            if not found or path in self.damaged:
+            if not found or path in {*self.damaged, *self.unreadable}:
                 continue
             packed |= set(found)
             with disk.whole(path) as part:
@@ -183,6 +188,13 @@ class Store:
         name = self.scale.name if self._plain else f"{self.scale.name}-{self.recipe}"
         return target if name == "paper" else target / name
 
-    def command(self, name: str) -> str:
-        """Returns the command that trains an experiment at this scale."""
-        return f"smith run {name} --scale {self.scale.name}{'' if self._plain else f' --recipe {self.recipe}'}"
+    @property
+    def options(self) -> str:
+        """The options of a command that is to work with these results."""
+        recipe = "" if self._plain else f" --recipe {self.recipe}"
+        elsewhere = self.root != Path("results")
+        return f" --scale {self.scale.name}{recipe}" + f" --results-dir {shlex.quote(str(self.root))}" * elsewhere
+
+    def command(self, *names: str) -> str:
+        """Returns the command that trains experiments at this scale."""
+        return f"smith run {' '.join(FILES.get(name, name) for name in names)}{self.options}"

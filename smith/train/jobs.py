@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from smith import disk
+from smith.data import Selection
 from smith.errors import UserError
 from smith.run import Run
 from smith.store import Store, packs, results
@@ -112,9 +113,9 @@ def execute(
             count, halted = _attempt_all(todo, owner, stop_on_divergence)
     places.tidy(set(jobs) - owner.todo, owner.todo)
     trained, found = count["done"] + count["diverged"], found + count["found"]
-    if owner.missing and not trained and not found:
-        raise UserError("; ".join(reason for reason, _ in owner.missing.values()))
     left = count["left"] + count["stopped"]
+    if owner.missing and not (trained or found or left):
+        raise UserError("; ".join(reason for reason, _ in owner.missing.values()))
     return Summary(trained, count["diverged"], found, left, count["stopped"], owner.missing, halted)
 
 
@@ -198,6 +199,7 @@ class Owner:
     missing: dict[str, tuple[str, int]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        self._refused: dict[Selection, str] = {}  # parts of datasets that are not to be had -> the reasons
         self._compiling = timing.past(self.store).compiling
 
     def attempt(self, job: Job) -> str:
@@ -243,15 +245,15 @@ class Owner:
         return Datasets(self.data_dir)
 
     def _data_is_there(self, run: Run) -> bool:
-        """Puts a run's dataset on the device, and says whether it is to be had. Tries once for each dataset."""
-        reason, count = self.missing.get(run.data, ("", 0))
+        """Puts a run's part of a dataset on the device, and says whether it is to be had. Tries once for each part."""
+        reason = self._refused.get(run.selection, "")
         try:
             if not reason:
                 self.datasets.of(run)
                 return True
         except UserError as error:
-            reason = str(error)
-        self.missing[run.data] = reason, count + 1
+            reason = self._refused[run.selection] = str(error)
+        self.missing[run.data] = reason, self.missing.get(run.data, ("", 0))[1] + 1
         return False
 
     def _train(self, job: Job) -> str:
@@ -262,8 +264,7 @@ class Owner:
         run, folder = job.run, self.places.checkpoints(job)
         if self.force:
             checkpoints.remove(folder)
-        begin = self._newest(job, folder) or self._snapshot(job)
-        outcome = begin if isinstance(begin, Outcome) else self._run(job, begin, folder)
+        outcome = self._go_on(job, folder)
         if outcome.status not in ("done", "diverged"):
             return outcome.status
         rows = [{**dict.fromkeys(run.metrics, math.nan), **row} for row in outcome.rows]  # a parent may lack some
@@ -300,19 +301,19 @@ class Owner:
             with self.places.holding(parent) as held:
                 if not held:
                     return Outcome("busy")
-                outcome = self._run(parent, self._newest(parent, folder), folder, until=at)
-                if outcome.status != "done":
+                outcome = self._go_on(parent, folder, until=at)
+                if outcome.status in ("busy", "stopped") or not checkpoints.complete(place):
                     return outcome
                 checkpoints.remove(folder)
                 found = checkpoints.load(place, partial(_like, parent.run))
         return Checkpoint(found.iteration, found.state)
 
-    def _newest(self, job: Job, folder: Path) -> Checkpoint | None:
-        """Returns the newest checkpoint in a folder that can be read."""
-        found = checkpoints.newest(folder, partial(_like, job.run), self.display.warn)
-        if found:
-            self.display.resumed(found.iteration)
-        return found
+    def _go_on(self, job: Job, folder: Path, until: int | None = None) -> Outcome:
+        """Trains a job as `_run` does: from its newest checkpoint that can be read, or from where it starts."""
+        if begin := checkpoints.newest(folder, partial(_like, job.run), self.display.warn):
+            self.display.resumed(begin.iteration)
+        begin = begin or self._snapshot(job)
+        return begin if isinstance(begin, Outcome) else self._run(job, begin, folder, until)
 
     def _run(self, job: Job, begin: Checkpoint | None, folder: Path, until: int | None = None) -> Outcome:
         """Trains a run from a checkpoint, or from fresh parameters, to its end or to iteration `until`.

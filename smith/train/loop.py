@@ -137,7 +137,7 @@ def make_test(
         "train_loss": float(state.loss_sum) / since if since else math.nan,
         **dict.fromkeys(ALWAYS, math.nan),  # without classes there is no accuracy
         **dict(zip(program.summed, (sums / total).tolist(), strict=True)),
-        **{one.name: one.function(product, seen.params) for one in others if one.function},
+        **{one.name: float(one.function(product, seen.params)) for one in others if one.function},
     }
     losses = [name for name in ("train_loss", "test_loss")[not since :] if not math.isfinite(row[name])]
     if run.give_up is not None and row["test_loss"] > run.give_up:

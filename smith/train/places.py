@@ -8,6 +8,7 @@
 Several processes may work on one folder. Who writes or removes something of a run holds that run's lock.
 """
 
+import itertools
 from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -34,6 +35,11 @@ class Job:
     def parent(self) -> "Job | None":
         """The job from whose snapshot it starts, if it does."""
         return Job(self.run.start.run, self.seed) if self.run.start else None
+
+    @property
+    def line(self) -> "list[Job]":
+        """The job, its parent, the parent's parent, and so on."""
+        return [self, *(self.parent.line if self.parent else [])]
 
 
 class Places:
@@ -67,19 +73,23 @@ class Places:
                 count += not free
         return count
 
+    def begun(self) -> dict[str, int]:
+        """Returns the iterations done of each job under way, by the name of the folder of its checkpoints."""
+        return {path.parent.name: int(path.name) for path in _saved(self._checkpoints)}
+
     def saved(self) -> list[Path]:
         """Returns every checkpoint and snapshot."""
-        folders = [*disk.matching(self._checkpoints, "[!.]*"), *disk.matching(self._snapshots, "[!.]*")]
-        return [path for folder in folders for path in checkpoints.saved(folder)]
+        return [*_saved(self._checkpoints), *_saved(self._snapshots)]
 
     def tidy(self, finished: Iterable[Job], others: Iterable[Job]) -> None:
         """Removes what finished jobs needed, if no other job does and nobody has it in hand, and what is empty."""
-        needed = {job.parent for job in others}
+        needed = {parent for job in others for parent in job.line[1:]}
         for job in finished:
             self._remove(job, self.checkpoints(job))
-            if job.parent and job.parent not in needed:
-                way = self.checkpoints(job.parent, job.run.first_iteration)
-                self._remove(job.parent, self.snapshots(job.parent), way)
+            for child, parent in itertools.pairwise(job.line):
+                if parent not in needed:
+                    way = self.checkpoints(parent, child.run.first_iteration)
+                    self._remove(parent, self.snapshots(parent), way)
         self.under_way()  # which removes the files of locks that nobody holds
         for folder in (self._checkpoints, self._snapshots, self._locks):
             disk.sweep(folder)
@@ -90,3 +100,7 @@ class Places:
             with self.holding(job) as held:
                 for path in paths if held else ():
                     checkpoints.remove(path)
+
+
+def _saved(folder: Path) -> list[Path]:
+    return [path for one in disk.matching(folder, "[!.]*") for path in checkpoints.saved(one)]

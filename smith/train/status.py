@@ -1,5 +1,6 @@
 """What results there are, scale by scale, what is under way, and which files are not as they were written."""
 
+import contextlib
 import datetime
 import sys
 import time
@@ -8,6 +9,7 @@ from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from smith.errors import UserError
 from smith.lengths import duration
 from smith.scales import SCALES
 from smith.store import Store
@@ -35,10 +37,9 @@ def report(stores: Sequence[Store], figures: "Iterable[Figure | Table]", seeds: 
     for store in stores:
         if found := store.all():
             counts = len(found), sum(result.status == "diverged" for result in found), len({r.seed for r in found})
-            complete = [f.name for f in figures if not jobs.missing(jobs.plan(f.runs(), store, seeds), store)]
+            complete = [figure.name for figure in figures if _is_complete(figure, store, seeds)]
             table.add_row(store.scale.name, *map(str, counts), " ".join(complete) or "none")
-        newest = {path.parent: path for path in Places(store.folder).saved()}
-        lines += [f"begun: {folder.name}, {int(path.name)} iterations done" for folder, path in newest.items()]
+        lines += [f"begun: {name}, {done} iterations done" for name, done in Places(store.folder).begun().items()]
         lines += [f"foreign: {line}" for line in store.foreign()]
         lines += [f"set aside: {path}" for path in store.aside()]
         lines += _not_as_written(store)
@@ -50,20 +51,27 @@ def report(stores: Sequence[Store], figures: "Iterable[Figure | Table]", seeds: 
         out.print(line)
 
 
+def _is_complete(figure: "Figure | Table", store: Store, seeds: int) -> bool:
+    """Says whether all its runs have results; those of what the scale has no place for have none."""
+    with contextlib.suppress(UserError):
+        return not jobs.missing(jobs.plan(figure.runs(), store, seeds), store)
+    return False
+
+
 def watch(store: Store, jobs: Collection[Job], seconds: float = 10.0) -> None:
     """Prints how far jobs are, whoever trains them, at once and then every so many seconds until all are done."""
     looks: deque[tuple[float, int]] = deque(maxlen=60)  # when, and images trained by then
     images, places = sum(_images(job) for job in jobs), Places(store.folder)
     while True:
         found = {job: store.look_again(job.run, job.seed) for job in jobs}
-        saved = {path.parent.name: int(path.name) for path in places.saved()}
+        saved = places.begun()
         trained = sum(_images(job, None if found[job] else saved.get(job.name, 0)) for job in jobs)
         looks.append((time.monotonic(), trained))
         elapsed, new = (last - first for first, last in zip(looks[0], looks[-1], strict=True))
         done = [result for result in found.values() if result]
         diverged = sum(result.status == "diverged" for result in done)
         told = f"{len(done):,} of {len(jobs):,} runs done, {diverged} diverged, {places.under_way()} under way"
-        if new:
+        if new > 0:
             told += f"; {new / elapsed:,.0f} images/s, about {duration((images - trained) * elapsed / new)} left"
         print(f"{datetime.datetime.now():%H:%M:%S}  {told}", flush=True)
         if len(done) == len(jobs):
@@ -83,7 +91,7 @@ def verify(root: Path) -> tuple[int, list[str]]:
     Returns how many are as they were written, and a line for each that is not.
     """
     good, wrong = 0, []
-    for store in _stores(root):
+    for store in (Store(root, scale) for scale in SCALES.values()):
         good += len(store.all())
         wrong += _not_as_written(store)
         for path in Places(store.folder).saved():
@@ -97,10 +105,6 @@ def verify(root: Path) -> tuple[int, list[str]]:
             else:
                 good += 1
     return good, wrong
-
-
-def _stores(root: Path) -> list[Store]:
-    return [Store(root, scale) for scale in SCALES.values()]
 
 
 def _not_as_written(store: Store) -> list[str]:

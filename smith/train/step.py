@@ -145,16 +145,10 @@ def flops(network: str, classes: int, options: Options) -> float:
 
     options: with the shape of the images
     """
-    structure: list[Any] = []
-
-    def build(key: Array) -> tuple[Tree, Tree]:
-        graphdef, params, rest = networks.create(network, key, classes, options)
-        structure.append(graphdef)
-        return params, rest
-
-    params, rest = jax.eval_shape(build, jax.random.key(0))  # draws no parameters
+    shapes = jax.eval_shape(lambda key: networks.create(network, key, classes, options), jax.random.key(0))
+    graphdef, params, rest = shapes  # no parameters are drawn
     images = jax.ShapeDtypeStruct((1, *(options.image_shape or ())), jnp.float32)
-    call = jax.jit(lambda *arrays: networks.apply(structure[0], *arrays, train=False)[0])
+    call = jax.jit(lambda *arrays: networks.apply(graphdef, *arrays, train=False)[0])
     cost: Any = call.lower(params, rest, images).cost_analysis()
     return 3 * cost["flops"]
 

@@ -1,9 +1,12 @@
 """Packs: results that were moved into one file per experiment read back the same, and none is lost on the way."""
 
+from unittest.mock import Mock
+
 import numpy as np
 import pytest
 
 from smith import metrics
+from smith.errors import UserError
 from smith.run import iterations
 from smith.scales import SCALES
 from smith.store import DamagedResult, Store, packs, write
@@ -82,6 +85,17 @@ def test_a_flipped_byte_is_noticed_and_the_pack_is_never_written_over(folder, ru
     assert store.all() == [] and path in store.damaged
     write(folder, runs[0], 0, "done", [row(4)], {})
     store_of(folder).pack({"fig01": runs})
+    assert path.read_bytes() == content and len(list(folder.glob("*-seed0.parquet"))) == 1
+
+
+def test_a_pack_that_can_not_be_read_here_is_never_written_over(folder, runs, monkeypatch):
+    store_of(folder).pack({"fig01": runs})
+    path = folder / "fig01.parquet"
+    content = path.read_bytes()
+    write(folder, runs[0], 0, "done", [row(4)], {})
+    with monkeypatch.context() as patch:
+        patch.setattr(packs, "read", Mock(side_effect=UserError("fig01.parquet: schema version 9")))
+        store_of(folder).pack({"fig01": runs})
     assert path.read_bytes() == content and len(list(folder.glob("*-seed0.parquet"))) == 1
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from smith import replicates, schedules
 from smith.errors import UserError
-from smith.run import Snapshot, iterations
+from smith.run import iterations
 from smith.scales import SCALES
 from smith.schedules import Schedule
 from smith.store import Store, results
@@ -188,17 +188,13 @@ def test_the_authors_four_runs_are_found_apart_from_plain_seeds(store, small_run
     assert fresh.results(run)[1].run == store.scale.apply(replicates.author(run, 2))
 
 
-def test_a_snapshot_of_a_scaled_run_is_scaled_too(store, small_run):
-    child = small_run.replace(start=Snapshot(small_run, iterations(6)))
-    start = store.trained(child).start
-    assert start and start.run == store.trained(small_run)
-
-
 def test_figures_of_a_scale_or_a_recipe_have_a_folder_of_their_own(tmp_path):
     def folder(scale: str, recipe: str = "seeds") -> str:
         return str(Store(tmp_path, SCALES[scale], recipe).figures_folder(Path("f")))
 
     assert [folder("paper"), folder("mini"), folder("paper", "author")] == ["f", "f/mini", "f/paper-author"]
-    assert Store(tmp_path, SCALES["mini"], "author").command("fig09") == "smith run fig09 --scale mini --recipe author"
+    here, there = (Store(Path(root), SCALES["mini"], "author") for root in ("results", "my results"))
+    assert here.command("fig09", "fig14") == "smith run fig09 fig14 --scale mini --recipe author"
+    assert there.command("fig09") == "smith run fig09 --scale mini --recipe author --results-dir 'my results'"
     with pytest.raises(UserError, match="unknown recipe"):
         Store(tmp_path, SCALES["mini"], "autor")

@@ -266,6 +266,12 @@ def test_runs_on_a_dataset_that_is_not_to_be_had_are_left_out(execute, monkeypat
         execute(other)
 
 
+def test_a_part_of_a_dataset_that_is_not_to_be_had_leaves_the_other_parts(execute):
+    more = SMALL_RUN.replace(train_images=60_000)  # there are as many in mnist, and fewer in what stands for it here
+    done = execute(more, SMALL_RUN, more.replace(lr=0.02))
+    assert done.trained == 1 and done.missing["mnist"][1] == 2
+
+
 def test_a_folder_that_cannot_be_written_is_told_before_anything_is_trained(execute, root, trained):
     root.touch()
     with pytest.raises(OSError, match="nothing can be written there .*--results-dir"):
@@ -404,6 +410,24 @@ def test_a_child_ends_as_diverged_if_its_parent_diverged_before_the_snapshot(exe
     assert execute(HOT, orphan, SMALL_RUN) == Summary(trained=3, diverged=2)
     assert result(orphan).status == "diverged" and result(orphan)["iteration"].tolist() == [4]
     assert np.isnan(result(orphan)["test_jobs_orphan"]).all()
+
+
+def test_a_grandchild_has_the_whole_line_before_it_trained_and_cleared_away(execute, folder, trained, result):
+    grandchild = CHILD.replace(weight_decay=2e-2, start=Snapshot(CHILD, at=iterations(8)))
+    assert execute(grandchild) == Summary(trained=1)
+    assert trained == [(SMALL_RUN, None, 5), (CHILD, 5, 8), (grandchild, 8, None)]
+    alone = result(grandchild)
+    assert execute(SMALL_RUN, CHILD, grandchild, force=True) == Summary(trained=3)
+    assert same(result(grandchild), alone) and files(folder) == names(SMALL_RUN, CHILD, grandchild)
+
+
+def test_a_child_is_the_same_where_its_parent_diverges_in_the_test_of_the_snapshot(execute, result):
+    parent = SMALL_RUN.replace(lr=1e12)
+    child = parent.replace(lr=0.0, start=Snapshot(parent, iterations(4)))
+    execute(child)
+    alone = result(child)
+    execute(parent, child, force=True)
+    assert same(result(child), alone)
 
 
 # --- several processes on one folder: a lock that is held stands for another process ---

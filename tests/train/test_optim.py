@@ -10,8 +10,7 @@ import pytest
 from flax import nnx
 
 from smith import networks
-from smith.errors import UserError
-from smith.train.optim import SOLVERS, CaffeState, averaged, averages, caffe_sgd, factors, solver
+from smith.train.optim import SOLVERS, CaffeState, averaged, averages, caffe_sgd, factors
 
 PARAMS = {"conv": {"kernel": [1.0, -2.0, 0.5], "bias": [0.25]}, "dense": {"kernel": [3.0, -1.0], "bias": [-0.5]}}
 LR_FACTORS = {"conv/bias": 2.0, "dense/bias": 2.0}
@@ -259,13 +258,3 @@ def test_it_works_with_flaxs_optimizer_and_with_an_nnx_state():
     for name in ("kernel", "bias"):
         np.testing.assert_allclose(from_state[name][...], from_dict[name], rtol=1e-6)
         np.testing.assert_allclose(getattr(model, name)[...], from_dict[name], rtol=1e-6)
-
-
-# The registry.
-
-
-def test_a_name_is_registered_once_and_an_unknown_one_has_a_hint():
-    with pytest.raises(UserError, match="solver 'sgd' is .* already"):
-        solver("sgd")(lambda *_, **__: optax.sgd(0.1))
-    with pytest.raises(UserError, match="did you mean 'nesterov'"):
-        SOLVERS["nestrov"]

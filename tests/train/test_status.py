@@ -55,6 +55,16 @@ def test_results_and_runs_under_way_are_told(root, capsys):
     assert header.strip().endswith("complete with 2 seeds") and row.strip().endswith("none")
 
 
+def test_a_snapshot_is_no_run_under_way_and_what_a_scale_has_no_place_for_is_not_complete(root, capsys):
+    store = Store(root, SCALES["paper"])
+    checkpoints.write(Places(store.folder).snapshot(Job(SMALL_RUN, 0), 5), Checkpoint(5, {"x": jnp.zeros(3)}))
+    store.folder.rename(root / "mini")
+    nowhere = SMALL_RUN.replace(data="cifar10", network="resnet-20", width=1, train_images=None, crop=None)
+    status.report([Store(root, SCALES["mini"])], [Figure("no", "None", panels=(Panel("a", {"1": nowhere}),))])
+    _, row, begun = capsys.readouterr().out.splitlines()
+    assert row.split()[-1] == "none" and begun == f"begun: {OTHER.key}-seed1, 6 iterations done"
+
+
 def test_what_is_damaged_is_told_with_its_path(root, capsys):
     (result,) = (root / "paper").glob("*.parquet")
     checkpoint = next((root / "paper" / "checkpoints").glob("*/*6"))

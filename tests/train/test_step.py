@@ -15,7 +15,7 @@ from smith.run import Run, iterations
 from smith.schedules import CyclicalMomentum, Multistep, RangeTest
 from smith.train import step
 from smith.train.loop import hyperparameters, train
-from smith.train.step import Problem, Program, TrainState, keys_of
+from smith.train.step import Problem, Program, keys_of
 
 NARROW = Options(width=1 / 8)
 
@@ -33,12 +33,6 @@ def close(one, other, tolerance: float) -> None:
 
 
 # The step by hand.
-
-
-def state_after(run: Run, seed: int, problem: Problem, count: int) -> TrainState:
-    """Trains for some iterations and returns the state."""
-    *_, last = train(run, seed, problem, until=count)
-    return last.state
 
 
 def by_hand(run: Run, seed: int, problem: Problem, count: int):
@@ -75,11 +69,11 @@ def by_hand(run: Run, seed: int, problem: Problem, count: int):
 
 
 def compare_with_hand(run: Run, problem: Problem) -> None:
-    state = state_after(run, 5, problem, 3)
+    *_, last = train(run, 5, problem, until=3)
     params, velocity, losses = by_hand(run, 5, problem, 3)
-    close(state.params, params, 1e-4)
-    close(state.opt_state.velocity, velocity, 1e-4)
-    assert float(state.loss_sum) == pytest.approx(sum(losses), rel=1e-5)
+    close(last.state.params, params, 1e-4)
+    close(last.state.opt_state.velocity, velocity, 1e-4)
+    assert float(last.state.loss_sum) == pytest.approx(sum(losses), rel=1e-5)
 
 
 def test_lenets_steps_by_hand(small_run, mnist):
