@@ -226,6 +226,17 @@ def turn(side: Side, count: int, settling: int) -> float:
     return (time.perf_counter() - began) / count
 
 
+def repeated(work: Callable[[], Any]) -> Side:
+    """Returns what does so much work as it is told to."""
+
+    def side(count: int) -> float:
+        for _ in range(count):
+            work()
+        return 0.0
+
+    return side
+
+
 class Ours:
     """Our training step, or test, on one batch of random images.
 

@@ -20,7 +20,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from scripts.bench import Parser, Side, has_pytorch, machine, take_turns
+from scripts.bench import Parser, has_pytorch, machine, repeated, take_turns
 from smith.errors import UserError, unknown
 from smith.networks import cpu
 from smith.networks.convolutions import convolve_batch_last
@@ -152,17 +152,6 @@ def pytorch(layer: Layer) -> list[Callable[[], Any]]:
         lambda: gradient(True, False, False)[0],
         lambda: gradient(False, True, False)[1],
     ]
-
-
-def repeated(work: Callable[[], Any]) -> Side:
-    """Returns what does so much work as it is told to."""
-
-    def side(count: int) -> float:
-        for _ in range(count):
-            work()
-        return 0.0
-
-    return side
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 import jax
 from PIL import Image
 
-from scripts.bench import Parser, Side, machine
+from scripts.bench import Parser, Side, machine, repeated
 from smith.data import folders, shards
 from smith.errors import UserError
 from smith.train import feed
@@ -95,14 +95,7 @@ def ours(place: Path, quality: int | None, batch: int) -> Side:
     train, test = (shards.read(folder, split, SIDE) for split in folders.NAMES)
     batches = feed.batches(feed.put("imagenet", train, test), jax.random.key(0), batch)
     iteration = iter(range(10**9))
-
-    def read(count: int) -> float:
-        for _ in range(count):
-            problem, _, _ = batches(next(iteration))
-            problem.train_images.block_until_ready()
-        return 0.0
-
-    return read
+    return repeated(lambda: batches(next(iteration))[0].train_images.block_until_ready())
 
 
 def torchvision(folder: Path, batch: int) -> Side:
@@ -118,13 +111,7 @@ def torchvision(folder: Path, batch: int) -> Side:
         files, batch, sampler=endless, num_workers=os.cpu_count() or 1, multiprocessing_context="spawn"
     )
     batches = iter(loader)
-
-    def read(count: int) -> float:
-        for _ in range(count):
-            next(batches)
-        return 0.0
-
-    return read
+    return repeated(lambda: next(batches))
 
 
 if __name__ == "__main__":

@@ -53,14 +53,18 @@ def parsed(args: Sequence[str]) -> Callable[[], None]:
     if args[0] not in COMMANDS:
         raise unknown("command", args[0], COMMANDS)
     name, kind = args[0], COMMANDS[args[0]]
-    flags = {field.name for field in dataclasses.fields(kind) if isinstance(field.default, bool)}
-    options = [spelled(field.name) for field in dataclasses.fields(kind) if field.name not in flags]
+    named = dataclasses.fields(kind)
+    fields = [field for field in named if tyro.conf.Positional not in getattr(field.type, "__metadata__", ())]
+    flags = {field.name for field in fields if isinstance(field.default, bool)}
+    options = [spelled(field.name) for field in fields if field.name not in flags]
+    known = [*options, *(spelled(prefix + flag) for flag in flags for prefix in ("", "no_"))]
     for word, following in itertools.pairwise([*args, "--"]):
         if word in options and following.startswith("--"):
             raise UserError(f"{word} needs a value; smith {name} --help says which")
+        if word.startswith("--") and word.partition("=")[0].replace("_", "-") not in ("--", "--help", *known):
+            raise unknown(f"option of smith {name}", word, known)  # before its value is taken for a file
     command, left = tyro.cli(kind, prog=f"smith {name}", args=args[1:], return_unknown_args=True)
     if left:
-        known = [*options, *(spelled(prefix + flag) for flag in flags for prefix in ("", "no_"))]
         raise unknown(f"option of smith {name}", left[0], known)
     return command
 

@@ -7,6 +7,7 @@ schedules and metrics that it brings along.
 
 import hashlib
 import importlib.util
+import shlex
 import sys
 import traceback
 from collections.abc import Iterable, Sequence
@@ -17,6 +18,7 @@ from typing import Any
 
 from smith.errors import UserError, unknown
 from smith.figure import Figure, Table
+from smith.store.store import FILES
 
 FOLDER = Path(__file__).resolve().parent.parent / "experiments"
 
@@ -60,6 +62,7 @@ def find(names: Sequence[str]) -> list[Experiment]:
             if not (found := _load(Path(name).resolve())):
                 raise UserError(f"{name}: an experiment has a FIGURE or a TABLE, made by smith.Figure or smith.Table")
             chosen += found
+            FILES.update({one.name: shlex.quote(name) for one in found})
         elif name not in {*known, *groups}:
             raise unknown("experiment", name, [*known, *groups])
         else:
@@ -132,5 +135,9 @@ def _import(path: Path) -> ModuleType:
     if not ours and str(path.parent) not in sys.path:
         sys.path.append(str(path.parent))  # its neighbours can be imported, as when it runs as a program
     module = sys.modules[name] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]  # else the next import would take half of it for the whole
+        raise
     return module

@@ -25,13 +25,15 @@ def results(
       name: such as "fig07", the path of a file, or "all".
 
     Raises:
-      UserError: pandas is not installed; an unknown name, scale or recipe.
+      UserError: pandas is not installed; no folder of results; an unknown name, scale or recipe.
     """
     try:
         import pandas
     except ImportError as error:
         raise UserError("smith.results needs pandas: python -m pip install pandas") from error
     store, parts = Store(Path(results_dir), scales.named(scale), recipe), []
+    if not store.root.is_dir():
+        raise UserError(f"{store.root.absolute()} is not there: say with results_dir where results are")
     for shows in (one.shows for one in experiments.find([name])):
         for (panel, curve), run in shows.named().items():
             for found in store.results(run):

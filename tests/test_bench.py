@@ -137,28 +137,19 @@ def test_what_reads_imagenet_is_measured_on_files_of_its_size(tmp_path, monkeypa
         assert image.size == (256, 256)
 
 
-@pytest.mark.parametrize("words, told", [(["nowhere"], "nowhere/train is not there"), (["x", "--batch", "0"], "1 at")])
-def test_what_can_not_be_read_is_one_line(capsys, words, told):
-    assert told in refused(capsys, bench_input.main, words)
-
-
-MISTAKES = {
-    "a misspelt network": ("--network lenett", "did you mean 'lenet'?"),
-    "no images": ("--network lenet --batch 0", "1 at least"),
-    "no folder for the table": ("--json /nowhere/bench.json", "there is no folder /nowhere"),
-    "an unknown option": ("--jsn x", "--jsn"),
-}
-
-
-@pytest.mark.parametrize("mistake", MISTAKES)
-def test_a_mistake_is_told_in_one_line(mistake, capsys):
-    args, reason = MISTAKES[mistake]
-    line = refused(capsys, bench.main, args.split())
-    assert line.startswith("bench: ") and reason in line
-
-
-@pytest.mark.parametrize("option", ["--compile", "--bfloat16"])
-def test_what_needs_pytorch_is_refused_without_it(option, monkeypatch, capsys):
-    monkeypatch.setattr(bench, "has_pytorch", lambda: False)
-    line = refused(capsys, bench.main, [option])
-    assert line == "bench: --compile and --bfloat16 need PyTorch, which is not installed\n"
+@pytest.mark.parametrize(
+    "script, words, told",
+    [
+        (bench, "--network lenett", "did you mean 'lenet'?"),
+        (bench, "--network lenet --batch 0", "1 at least"),
+        (bench, "--json /nowhere/bench.json", "there is no folder /nowhere"),
+        (bench, "--jsn x", "--jsn"),
+        (bench, "--compile", "--compile and --bfloat16 need PyTorch, which is not installed"),
+        (bench, "--bfloat16", "--compile and --bfloat16 need PyTorch, which is not installed"),
+        (bench_input, "nowhere", "nowhere/train is not there"),
+        (bench_input, "x --batch 0", "1 at"),
+    ],
+)
+def test_a_mistake_is_told_in_one_line(script, words, told, alone, capsys):
+    line = refused(capsys, script.main, words.split())
+    assert line.startswith(f"{script.__name__.rpartition('.')[2]}: ") and told in line

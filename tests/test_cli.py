@@ -18,6 +18,7 @@ from smith.store.results import COLUMNS
 from smith.train import jobs, workers
 from smith.train.jobs import Summary
 
+pytestmark = pytest.mark.usefixtures("elsewhere")  # in a folder of its own
 ALL = [found.name for found in experiments.find(["all"])]
 
 
@@ -101,17 +102,19 @@ READ_RESULTS = ("status", "verify", "pack", "report", "draw fig14", "fidelity fi
         ("draw fig14 --recipe autor", "unknown --recipe 'autor': did you mean 'author'?"),
         ("run fig14 --on-divergence halt", "known: record, stop"),
         ("data --colour red", "unknown option of smith data '--colour': known: --data-dir"),
+        ("run fig14 --names x", "unknown option of smith run '--names': did you mean '--workers'?"),
         ("prepare imagenet", "smith prepare imagenet FOLDER"),
+        ("prepare --jpg 3 imagenet x", "unknown option of smith prepare '--jpg': did you mean '--jpeg'?"),
         ("tune", "name a Python file with TASK = Task(...)"),
         ("calibrate fig09 --scale mini", "scale mini trains other runs than the paper's: calibrate at scale paper"),
         ("calibrate fig05", "fig05 has no assumed settings to calibrate; these have: fig01 "),
         ("fidelity table1", "name a figure"),
+        ("fidelity variants", "variants: no published curves; name a figure"),
         ("data mnist cifar1O", "unknown dataset 'cifar1O': did you mean 'cifar10'?"),
         *((f"{name} --results-dir nowhere", " is not there") for name in READ_RESULTS),
     ],
 )
-def test_a_mistake_is_told_in_one_line(args, words, refused, monkeypatch, tmp_path):
-    monkeypatch.chdir(tmp_path)
+def test_a_mistake_is_told_in_one_line(args, words, refused):
     assert words in refused(2, *args.split())
 
 
@@ -132,8 +135,7 @@ def test_folders_that_can_not_be_written(refused, tmp_path):
         (lambda: os.mkdir("/dev/null/x"), 1, "/dev/null/x: Not a directory; finished results are kept"),
     ],
 )
-def test_a_signal_or_a_full_disk_ends_the_command_with_one_line(act, status, words, refused, monkeypatch, tmp_path):
-    monkeypatch.chdir(tmp_path)
+def test_a_signal_or_a_full_disk_ends_the_command_with_one_line(act, status, words, refused, monkeypatch):
     monkeypatch.setattr(jobs, "execute", lambda *_, **__: act())
     assert words in refused(status, "run", "fig14", "--workers", "1")
 
@@ -150,9 +152,8 @@ def test_a_reader_that_has_seen_enough_is_no_error(tmp_path):
 
 
 @pytest.fixture
-def execute(monkeypatch, tmp_path):
+def execute(monkeypatch):
     """Puts something in the place of training. Returns what it is called with."""
-    monkeypatch.chdir(tmp_path)
     told = []
 
     def replace(summary: Summary) -> list:
@@ -197,8 +198,7 @@ def test_a_divergence_that_is_to_stop_everything_ends_with_status_1(execute, ref
     assert told[0][1]["stop_on_divergence"]
 
 
-def test_pack_says_where_the_results_are_now(monkeypatch, tmp_path, capsys, refused):
-    monkeypatch.chdir(tmp_path)
+def test_pack_says_where_the_results_are_now(tmp_path, capsys, refused):
     write_results(tmp_path / "results", "fig14")
     call("pack", "--scale", "smoke")
     assert capsys.readouterr().out.startswith("results/smoke: 6 results in packs, 0.0 MB")
@@ -206,8 +206,7 @@ def test_pack_says_where_the_results_are_now(monkeypatch, tmp_path, capsys, refu
     assert "results/paper is not there" in refused(2, "pack", "--scale", "paper")
 
 
-def test_several_experiments_without_results_are_named_in_one_line(monkeypatch, tmp_path, capsys):
-    monkeypatch.chdir(tmp_path)
+def test_several_experiments_without_results_are_named_in_one_line(tmp_path, capsys):
     write_results(tmp_path / "results", "fig14")
     call("draw", "fig14", "fig09", "table1", "--scale", "smoke")
     drawn, absent = capsys.readouterr().out.splitlines()
@@ -216,8 +215,7 @@ def test_several_experiments_without_results_are_named_in_one_line(monkeypatch, 
     )
 
 
-def test_workers_are_the_same_command_without_the_drawing(monkeypatch, tmp_path, capsys):
-    monkeypatch.chdir(tmp_path)
+def test_workers_are_the_same_command_without_the_drawing(monkeypatch, capsys):
     told = []
     monkeypatch.setattr(workers, "execute", lambda count, arguments: told.append((count, arguments)) or 0)
     call("run", "fig14", "--workers", "3", "--scale", "mini", "--seeds", "2", "--budget", "1h")
@@ -254,8 +252,7 @@ def test_list_says_what_the_papers_scale_needs_of_a_gpu_and_that_this_is_a_guess
     assert "~" not in capsys.readouterr().out
 
 
-def test_draw_without_results_says_how_to_get_them(capsys, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+def test_draw_without_results_says_how_to_get_them(capsys, tmp_path):
     write_results(tmp_path / "results", "fig14")
     for recipe, name in (("seeds", "table1"), ("author", "fig14")):
         call("draw", name, "--scale", "smoke", "--recipe", recipe)
@@ -269,7 +266,8 @@ def test_draw_without_results_says_how_to_get_them(capsys, tmp_path, monkeypatch
 def test_what_is_damaged_is_told_whatever_reads_the_results(command, capsys, tmp_path):
     damaged, *_ = write_results(tmp_path, "fig14")
     damaged.write_bytes(damaged.read_bytes()[:-1])
-    call(command, *"fig14 --scale smoke --results-dir".split(), tmp_path, "--figures-dir", tmp_path)
+    drawn = [] if command == "list" else ["--figures-dir", tmp_path]
+    call(command, *"fig14 --scale smoke --results-dir".split(), tmp_path, *drawn)
     assert f"damaged, left out: {damaged}" in capsys.readouterr().err
 
 
@@ -295,8 +293,7 @@ def test_verify_tells_what_is_damaged_and_what_has_a_wrong_name(ended, capsys, t
     assert f"damaged: {damaged}: sha256 differs" in out and "seed1.parquet: the file holds another run" in out
 
 
-def test_an_experiment_runs_as_a_program(monkeypatch, capsys, tmp_path):
-    monkeypatch.chdir(tmp_path)
+def test_an_experiment_runs_as_a_program(monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["fig14.py", "--scale", "smoke", "--budget", "0s"])
     main = type(sys)("__main__")
     main.__file__ = str(next(found.path for found in experiments.find(["fig14"])))

@@ -1,5 +1,6 @@
 """The documents: what they tell people to type works, and their links lead somewhere.
 
+The README's commands and examples work as they stand; only the scale is changed, and the folder they run in.
 The blocks of docs/extending.md are one file, an experiment outside the repository. It trains and is drawn.
 """
 
@@ -7,17 +8,21 @@ import json
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from small import slow
 
-from smith import cli
+from smith import cli, experiments
+from smith.figures import plot
 from smith.scales import SCALES
 from smith.store import Store
 
 ROOT = Path(__file__).resolve().parents[1]
+README = (ROOT / "README.md").read_text()
 SHORTER = {  # in docs/recipe.md and docs/recipe.ipynb: less data, shorter searches, one seed
     "length=epochs(20), seeds=3": "length=epochs(4), seeds=1",
     'budget="1m"': "budget=epochs(45), seeds=1",
@@ -29,9 +34,9 @@ SHORTER = {  # in docs/recipe.md and docs/recipe.ipynb: less data, shorter searc
 }
 
 
-def blocks(name: str) -> list[str]:
-    """Returns the Python of a page."""
-    return re.findall(r"^```python\n(.*?)^```", (ROOT / "docs" / name).read_text(), re.MULTILINE | re.DOTALL)
+def blocks(page: str, language: str = "python") -> list[str]:
+    """Returns the code of a page in a language."""
+    return re.findall(rf"^```{language}\n(.*?)^```", (ROOT / page).read_text(), re.MULTILINE | re.DOTALL)
 
 
 def cells(name: str) -> list[str]:
@@ -47,7 +52,7 @@ def shortened(text: str) -> str:
 
 
 def test_the_examples_of_all_registries_train_and_are_drawn(tmp_path):
-    parts = blocks("extending.md")
+    parts = blocks("docs/extending.md")
     assert len(parts) == 7  # five registries, the experiment, and its claim
     (tmp_path / "mine.py").write_text("\n\n".join(parts))
     command = [sys.executable, "-W", "error::UserWarning", "mine.py", "--scale", "smoke", "--data-dir", "data"]
@@ -71,7 +76,7 @@ def test_the_notebook_runs_from_top_to_bottom(elsewhere, monkeypatch):
 
 
 def test_the_page_of_the_recipe_runs(elsewhere, capsys):
-    (block,) = blocks("recipe.md")
+    (block,) = blocks("docs/recipe.md")
     assert 'budget="1m"' in block
     exec(shortened(block), {"__name__": "page"})
     assert "weight decay:" in capsys.readouterr().out
@@ -100,3 +105,109 @@ def test_commands_are_spelled_as_the_program_takes_them_and_links_lead_somewhere
         cli.parsed(shlex.split(line))
     for target in re.findall(r"\]\(([^)]+)\)", text) + re.findall(r'src="([^"]+)"', text):
         assert target.startswith("https://") or (path.parent / target.partition("#")[0]).exists(), target
+
+
+# --- the README ---
+
+
+@pytest.fixture
+def clone(request, tmp_path, data_dir, monkeypatch) -> Path:
+    """A fresh clone to work in, with the results of some experiments, and made-up data where the program looks."""
+    if not (ROOT / ".git").exists():
+        pytest.skip("not a clone")
+    subprocess.run(["git", "clone", "--quiet", ROOT, tmp_path / "clone"], check=True)
+    monkeypatch.chdir(tmp_path / "clone")
+    others = [path for path in Path("results").glob("*/*.parquet") if not path.match(request.param)]
+    if others:
+        subprocess.run(["git", "rm", "--quiet", *others], check=True)
+        subprocess.run(["git", *AUTHOR, "commit", "--quiet", "--message", "Fewer results"], check=True)
+    monkeypatch.setenv("TFDS_DATA_DIR", str(data_dir))
+    return tmp_path / "clone"
+
+
+AUTHOR = ("-c", "user.name=test", "-c", "user.email=test@localhost")
+FURTHER = (  # what would take the place of something, if it were written where the repository keeps its own
+    "smith draw fig14 --no-published",
+    "smith fidelity fig14",
+    "smith calibrate fig09 --budget 0s",
+    "smith run fig14 --seeds 13 --budget 0s --workers 1",
+)
+
+
+@pytest.mark.parametrize("clone", ["fig14.parquet", *slow("*")], indirect=True)
+def test_the_commands_run_and_leave_a_clone_as_it_is(clone):
+    lines = [line.partition("#")[0] for block in blocks("README.md", "bash") for line in block.splitlines()]
+    commands = [shlex.split(line) for line in (*lines, *FURTHER) if line.strip()]
+    assert len([words for words in commands if words[0] == "smith"]) >= 5
+    assert commands[:2] == [["scripts/setup.sh"], [".", ".venv/bin/activate"]]  # before them there is no smith
+    for program, *words in commands[2:]:
+        if program == "smith":
+            cli.main(words)
+        else:
+            assert program == "python"
+            environment = os.environ | {"PYTHONPATH": str(ROOT)}
+            done = subprocess.run([sys.executable, *words], env=environment, capture_output=True, text=True)
+            assert done.returncode == 0, done.stderr
+    assert (clone / "drawn" / "smoke").is_dir() and (clone / "report" / "index.html").exists()
+    assert not subprocess.check_output(["git", "status", "--porcelain"], text=True)
+
+
+def test_the_pictures_in_the_repository_are_of_its_results():
+    kinds = (("mini", "seeds"), ("paper", "seeds"), ("paper", "author"))
+    shown = {one.name: one.shows for one in experiments.find(["all"])}
+    for scale, recipe in kinds:
+        store = Store(ROOT / "results", SCALES[scale], recipe)
+        for picture in store.figures_folder(ROOT / "figures").glob("*.png"):
+            assert plot.shows(picture) == store.digest(shown[picture.stem].runs()), (
+                f"smith draw {picture.stem} --scale {scale} --recipe {recipe} --figures-dir figures"
+            )
+
+
+def test_the_example_experiment_works_when_pasted(elsewhere, capsys):
+    (example,) = [block for block in blocks("README.md") if "FIGURE" in block]
+    (name,) = re.findall(r"Save this as `(\w+\.py)`", README)
+    assert len(example.splitlines()) <= 20 and len(README.splitlines()) <= 200
+    (elsewhere / name).write_text(example)
+    cli.main(["run", name, "--scale", "smoke"])
+    assert "3 runs, 1 seed" in capsys.readouterr().out
+    assert (elsewhere / "drawn" / "smoke" / f"{Path(name).stem}.png").exists()
+
+
+def test_the_other_examples_are_true():
+    for block in blocks("README.md"):
+        if "FIGURE" not in block:
+            exec(block, {})
+
+
+FAKE = """#!/usr/bin/env bash
+echo "$(basename "$0") $*" >> "$LOG"
+[ "$1 $PREPARED" != "data " ]
+"""
+
+
+def test_run_all_takes_folders_from_where_one_stands(tmp_path):
+    """And prepares the data where they are said to be. Programs that log their arguments stand for the real ones."""
+    for name in ("scripts/setup.sh", ".venv/bin/smith", ".venv/bin/python"):
+        (tmp_path / "repository" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "repository" / name).write_text(FAKE)
+        (tmp_path / "repository" / name).chmod(0o755)
+    script = shutil.copy(ROOT / "scripts" / "run_all.sh", tmp_path / "repository" / "scripts")
+    (tmp_path / "my work").mkdir()
+    words = ["smoke", "--results-dir", "mine", "--figures-dir=../figures", "--data-dir", "/data", "--seeds", "2"]
+    environment = os.environ | {"LOG": str(tmp_path / "log"), "PREPARED": ""}
+    subprocess.run([script, *words], cwd=tmp_path / "my work", env=environment, check=True)
+    here = tmp_path / "my work"
+    folders = f"--results-dir {here}/mine --figures-dir {here}/../figures --data-dir /data"
+    _, draw, report, data, install, again, run = (tmp_path / "log").read_text().splitlines()
+    assert draw == "smith draw all --scale smoke" and report == "smith report"
+    assert data == again == "smith data --data-dir /data"
+    assert install.startswith("python -m pip install") and run == f"smith run paper --scale smoke {folders} --seeds 2"
+    subprocess.run([script], cwd=tmp_path, env=environment | {"PREPARED": "yes"}, check=True)
+    assert (tmp_path / "log").read_text().splitlines()[-2:] == ["smith data", "smith run paper --scale mini"]
+
+
+@pytest.mark.parametrize("script", ["setup.sh", "run_all.sh", "test.sh"])
+def test_scripts_are_executable_and_parse(script):
+    path = ROOT / "scripts" / script
+    assert os.access(path, os.X_OK)
+    subprocess.run(["bash", "-n", path], check=True)

@@ -1,6 +1,7 @@
 """The house: who imports whom, how long files are, and that the picture of it is the house itself."""
 
 import ast
+import graphlib
 import re
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 FILES = {path.relative_to(ROOT).with_suffix("").as_posix(): path for path in sorted(ROOT.glob("smith/**/*.py"))}
-LONGEST, MOST = 360, {"smith": 13_980, "tests": 13_078}  # lines of a file; of all files
+LONGEST, MOST = 360, {"smith": 14_095, "tests": 13_115}  # lines of a file; of all files
 
 FLOORS = [  # from the ground up: the rooms of a floor, each with the paths of its modules
     {"ground": r"errors|registry|disk"},
@@ -61,14 +62,8 @@ def test_every_import_leads_down_or_stays_in_the_room():
 
 
 def test_no_module_imports_itself_by_way_of_others():
-    left = {module: imports(path) - {module, "smith/__init__"} for module, path in FILES.items()}
-    while free := [module for module, needs in left.items() if not needs & left.keys()]:
-        for module in free:
-            del left[module]
-    while tops := [module for module in left if not any(module in needs for needs in left.values())]:
-        for module in tops:
-            del left[module]
-    assert not left, f"in circles: {', '.join(left)}"
+    needs = {module: imports(path) - {module, "smith/__init__"} for module, path in FILES.items()}
+    graphlib.TopologicalSorter(needs).prepare()  # raises CycleError, which names a circle
 
 
 def test_experiments_import_what_is_for_people_and_the_command():
@@ -84,13 +79,9 @@ def test_a_room_s_list_of_its_files_has_them_all():
         assert len(listed) < 2 or listed == there, f"{path}: {listed ^ there}"
 
 
-def lengths(folder: str) -> dict[str, int]:
-    return {f"{path.relative_to(ROOT)}": len(path.read_text().splitlines()) for path in ROOT.glob(f"{folder}/**/*.py")}
-
-
 @pytest.mark.parametrize("folder", MOST)
 def test_files_are_short_and_there_are_not_too_many(folder):
-    found = lengths(folder)
+    found = {f"{path.relative_to(ROOT)}": len(path.read_text().splitlines()) for path in ROOT.glob(f"{folder}/**/*.py")}
     assert sum(found.values()) <= MOST[folder]
     if folder == "smith":
         assert not {name: count for name, count in found.items() if count > LONGEST}

@@ -10,7 +10,19 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 
 from smith import disk, experiments
-from smith.commands.options import AnyScale, Drawing, Folder, Names, ScaleName, Seeds, Training, choice, jobs_of, number
+from smith.commands.options import (
+    AnyScale,
+    Drawing,
+    Folder,
+    Names,
+    ScaleName,
+    Seeds,
+    Stored,
+    Training,
+    choice,
+    jobs_of,
+    number,
+)
 from smith.errors import UserError
 from smith.experiments import Experiment
 from smith.figure import Figure
@@ -29,7 +41,7 @@ GALLERY = Path("figures")  # what the repository shows; written only where --fig
 
 
 @dataclass(frozen=True, kw_only=True)
-class List(Drawing):
+class List(Stored):
     """List experiments: what they show, how many of their runs are done, and how long the rest will take."""
 
     names: Names = ("all",)
@@ -101,7 +113,8 @@ class Run(Training):
         alone += ["--cluster"] * bool(self.cluster)
         workers.check(self.workers, alone)
         self.times()  # a mistake is told once, not by every worker
-        disk.make_folder(self.figures_dir, "--figures-dir")
+        if self.draw:
+            disk.make_folder(self.figures_dir, "--figures-dir")
         planned = jobs_of(found, store, self.seeds)
         count = self.workers or (1 if alone else workers.by_itself(store.scale, len(jobs.missing(planned, store))))
         if count == 1:
@@ -158,7 +171,7 @@ class Report(Drawing):
     """
 
     names: Annotated[Names, tyro.conf.arg(help="files of your own experiments, to report beside the paper's")] = ()
-    scale: AnyScale = "all"  # which results; all: every scale that has some, each by itself
+    scale: AnyScale = "all"  # which results; all: those that decide claims, paper and mini, each by itself
     report_dir: Folder = Path("report")  # where the report goes
     readme: bool = False  # put the verdicts into README.md and docs/results.md too, between their marks for claims
 
@@ -175,6 +188,8 @@ class Report(Drawing):
         own = dict(sorted(own.items()))
         self.there()
         stores = self.stores("paper", "mini")
+        if self.readme and self.recipe != "seeds":
+            raise UserError(f"--readme shows what plain seeds decide: leave out --recipe {self.recipe}")
         if self.readme:
             for path, claims in ((Path("README.md"), CLAIMS), (Path("docs/results.md"), own)):
                 changed = claims and report.update_readme(path, shown, claims, stores)
@@ -195,9 +210,10 @@ class Fidelity(Drawing):
     def __call__(self) -> None:
         from smith.figures.text import show
 
-        figures = [one.shows for one in experiments.find(self.names) if isinstance(one.shows, Figure)]
+        shown = [one.shows for one in experiments.find(self.names) if isinstance(one.shows, Figure)]
+        figures = [one for one in shown if any(getattr(panel, "published", "") for panel in one.panels)]
         if not figures:
-            raise UserError("a table has no published curves: name a figure")
+            raise UserError(f"{' '.join(self.names)}: no published curves; name a figure that has some, such as fig07")
         self.there()
         store, every = self.store(), self.names == ("all",)
         show(figures, store, self.figures_dir, "-".join(["fidelity", *(Path(n).stem for n in self.names if not every)]))

@@ -136,7 +136,7 @@ class Training(Drawing):
     def arguments(self, names: Names) -> list[str]:
         """Returns the command line of a worker."""
         given = {field.name: getattr(self, field.name) for field in dataclasses.fields(Training)}
-        options = [[spelled(name), str(value)] for name, value in given.items() if value]
+        options = [[spelled(name), str(value)] for name, value in given.items() if value != ""]
         return ["run", *names, "--no-draw", "--workers", "1", *itertools.chain(*options)]
 
     def train(self, jobs: "Sequence[Job]", store: Store, **options: Any) -> None:

@@ -50,7 +50,7 @@ class Submit(Training):
         if not (left := len(jobs.missing(planned, store))):
             return print(f"nothing to train: {len(planned)} runs were there")
         folder, workers = store.folder / "workers", min(self.workers, left)
-        status = f"smith status {' '.join(self.names)} --scale {store.scale.name} --seeds {seeds} --watch"
+        status = f"smith status {' '.join(self.names)}{store.options} --seeds {seeds} --watch"
         words, said = self.arguments(self.names), f"what they say is in {folder}; {status} says how far they are"
         if self.engine == "ray":
             print(f"{left} runs for {workers} workers; {said}", flush=True)

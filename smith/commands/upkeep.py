@@ -22,7 +22,7 @@ class Status(Stored):
 
     names: Names = ("all",)
     scale: AnyScale = "all"  # which results; all: those of every scale, with --watch those in miniature
-    seeds: Seeds = 0
+    seeds: Annotated[Seeds, tyro.conf.arg(help="seeds per run; 0 for one, with --watch the scale's own number")] = 0
     watch: bool = False  # go on saying how far the runs are, whoever trains them
 
     def __call__(self) -> None:
@@ -68,7 +68,7 @@ class Pack(Stored):
 class Data:
     """Make datasets ready: TFDS downloads and prepares what is not there, and the arrays are cached."""
 
-    names: Names = ("mnist", "cifar10", "cifar100")
+    names: Annotated[Names, tyro.conf.arg(help="datasets, such as cifar10")] = ("mnist", "cifar10", "cifar100")
     data_dir: Folder = field(default_factory=default_data_dir)  # where the datasets are
 
     def __call__(self) -> None:
@@ -88,12 +88,12 @@ class Prepare:
     """
 
     name: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="NAME")] = ""
-    source: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="FOLDER")] = Path()
+    source: Annotated[Path | None, tyro.conf.Positional, tyro.conf.arg(metavar="FOLDER")] = None
     jpeg: Annotated[int, number("--jpeg", 95, least=1)] = 0  # keep JPEG files of this quality, 1 to 95, not pixels
     data_dir: Folder = field(default_factory=default_data_dir)  # where the datasets are
 
     def __call__(self) -> None:
-        if self.source == Path():
+        if not self.source:
             raise UserError("name a dataset and the folder that has its images: smith prepare imagenet FOLDER")
         from rich.progress import Progress
 

@@ -52,8 +52,11 @@ def _of_kit(images: Sequence[Path], place: Path) -> list[str]:
 
 
 def _of_kaggle(images: Sequence[Path], path: Path) -> list[str]:
-    with path.open(newline="") as file:
-        classes = {row[0]: row[1].split()[0] for row in csv.reader(file) if len(row) == 2 and row[1].strip()}
+    try:
+        rows = [*csv.reader(path.read_text().splitlines())]
+    except (ValueError, csv.Error, OSError) as error:
+        raise UserError(f"{path} can not be read ({error}): take it from Kaggle's archive") from error
+    classes = {row[0]: row[1].split()[0] for row in rows if len(row) == 2 and row[1].strip()}
     if unknown := [image.name for image in images if image.stem not in classes]:
         raise UserError(f"{path} has no class for {len(unknown):,} of {len(images):,} images, such as {unknown[0]}")
     return [classes[image.stem] for image in images]

@@ -9,14 +9,13 @@ text.py     how near our curves come to the published ones; what calibration has
 report/     the web pages, whose charts draw the same views
 """
 
-from collections.abc import Sequence
 from pathlib import Path
 
 from smith import disk
 from smith.figure import Figure, Table
-from smith.figures import plot, tables
+from smith.figures import plot, points, tables
 from smith.figures.panels import heading, views
-from smith.store import Result, Store
+from smith.store import Store
 
 
 def draw(experiment: Figure | Table, store: Store, target: Path, published: bool = True) -> str:
@@ -38,7 +37,8 @@ def draw(experiment: Figure | Table, store: Store, target: Path, published: bool
     if not have:
         return f"{experiment.name}: no results at scale {scale.name}; {store.command(experiment.name)}"
     disk.make_folder(folder)
-    name, seeds = experiment.name + "-ours" * (not published), _seeds_of(found)
+    each = sorted({len(results) for results in found if results})
+    name, seeds = experiment.name + "-ours" * (not published), f"{points.span(each)} seed{'s' * (each[-1] != 1)}"
     title = f"{heading(experiment.name)}. {experiment.title}"
     what = f"{scale.name} scale{store.by}, {seeds}: {scale.describe(runs)}"
     paths = [folder / f"{name}.{kind}" for kind in plot.KINDS]
@@ -49,10 +49,3 @@ def draw(experiment: Figure | Table, store: Store, target: Path, published: bool
         return f"{experiment.name}: {folder / experiment.name}.md ({have} rows, scale {scale.name}{store.by}{missing})"
     counts = f"{have} run{'s' * (have > 1)}, {seeds}"
     return f"{experiment.name}: {folder / name}.png ({counts}, scale {scale.name}{store.by}{missing})"
-
-
-def _seeds_of(found: Sequence[Sequence[Result]]) -> str:
-    """Returns how many seeds runs have, in words: "1 to 4 seeds"."""
-    counts = sorted({len(results) for results in found if results})
-    span = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
-    return f"{span} seed{'s' * (counts[-1] != 1)}"

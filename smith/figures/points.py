@@ -48,7 +48,7 @@ def _chosen(grid: Sequence[Run], name: str, store: Store) -> dict[int, float]:
     return dict(zip(seeds[len(seeds) - len(found) :], found.tolist(), strict=True))
 
 
-def _range(numbers: Sequence[int]) -> str:
+def span(numbers: Sequence[int]) -> str:
     """Returns ascending numbers as "4" or "1 to 4"."""
     return " to ".join(map(str, dict.fromkeys((numbers[0], numbers[-1]))))
 
@@ -59,8 +59,8 @@ def _remarks(panel: Finals, store: Store) -> Iterator[str]:
     sizes = sorted({len(grid) for grids in panel.grids.values() for grid in grids.values()})
     if sizes[-1] > 1:
         choosers = sorted({tuning.choosers(len(of)) for of in found if of})
-        by = f", chosen by {_range(choosers)} other seeds" if any(choosers) else ""
-        yield f"each the best of {_range(sizes)} settings{by}"
+        by = f", chosen by {span(choosers)} other seeds" if any(choosers) else ""
+        yield f"each the best of {span(sizes)} settings{by}"
     if lost := sum(result.status == "diverged" for of in found for result in of):
         yield f"{lost} diverged, drawn as guessing"
     if absent := sum(not of for of in found):
@@ -69,7 +69,7 @@ def _remarks(panel: Finals, store: Store) -> Iterator[str]:
 
 def _end(result: Result, name: str) -> float:
     """Returns the last test's value; a run that diverged has come to guessing."""
-    return float(padded(result, name)[1][-1])
+    return float(np.r_[np.nan, padded(result, name)[1]][-1])  # no value at all: a metric that is never a number
 
 
 def _points(number: int, name: str, unit: str, ends: Mapping[float, Mapping[int, float]], **more: Any) -> Series:

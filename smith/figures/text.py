@@ -58,8 +58,7 @@ def show(figures: Sequence[Figure], store: Store, target: Path, name: str = "fid
     """
     fits = measured(figures, store)
     if not fits:
-        command = store.command(" ".join(figure.name for figure in figures))
-        return print(f"no results at scale {store.scale.name}; {command}")
+        return print(f"no results at scale {store.scale.name}; {store.command(*(figure.name for figure in figures))}")
     rows = [PANELS, *(panel_row(figure, fit) for figure, fit in fits)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
@@ -133,7 +132,7 @@ def curve_rows(fit: PanelFit) -> list[tuple[str, ...]]:
             curve.name or NONE,
             curve.note or NONE,
             f"{curve.seeds}",
-            *map(_place, (*curve.minimum, *curve.divergence)),
+            *(_number(x, ".0f" if x >= 100 else ".3g") for x in (*curve.minimum, *curve.divergence)),
             f"{curve.points}",
             _number(curve.final, "+.3f"),
             _number(curve.rmse, ".3g"),
@@ -155,10 +154,6 @@ def _interval(values: Sequence[float]) -> str:
         return NONE
     low, high = verdicts.interval(values)
     return f"{np.mean(values):+.2f} [{low:+.2f}, {high:+.2f}]"
-
-
-def _place(x: float) -> str:
-    return _number(x, ".0f" if x >= 100 else ".3g")
 
 
 def _number(value: float, form: str) -> str:

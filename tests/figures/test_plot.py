@@ -193,8 +193,9 @@ def test_the_same_results_give_the_same_bytes(shelf):
 
 def test_without_results_there_is_a_line_and_no_file(shelf, experiment):
     for shown in (FIGURE, experiment("table2")):
-        line = figures.draw(shown, shelf.store("mini"), shelf.figures)
-        assert line == f"{shown.name}: no results at scale mini; smith run {shown.name} --scale mini"
+        store = shelf.store("mini")
+        line = figures.draw(shown, store, shelf.figures)
+        assert line == f"{shown.name}: no results at scale mini; smith run {shown.name}{store.options}"
     assert not shelf.figures.exists()
 
 

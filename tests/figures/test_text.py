@@ -26,7 +26,7 @@ def test_fidelity_has_panels_curves_and_what_can_not_match(shelf, experiment, ca
 def test_fidelity_says_what_is_missing_damaged_and_diverged(shelf, experiment, capsys):
     figure = experiment("fig09")
     text.show([figure], shelf.store(), shelf.figures)
-    assert capsys.readouterr().out == "no results at scale paper; smith run fig09 --scale paper\n"
+    assert capsys.readouterr().out == f"no results at scale paper; smith run fig09{shelf.store().options}\n"
     shelf.add(figure.runs()[0], status="diverged", test_loss=float("nan"))
     shelf.add(figure.runs()[1])
     (path,) = (shelf.root / "results" / "paper").glob("*wd0.0018*")

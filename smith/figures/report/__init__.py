@@ -45,7 +45,8 @@ def write(
       OSError: nothing can be written there.
     """
     shown = [Shown(experiment, stores, docs.get(experiment.name)) for experiment in experiments]
-    deciding = [store for store in stores if store.scale.name in verdicts.WORDS] or [Store(stores[0].root, MINI)]
+    deciding = [store for store in stores if store.scale.name in verdicts.WORDS]
+    deciding = deciding or [Store(stores[0].root, MINI, stores[0].recipe)]
     decisions = [[verdicts.decide(claim, experiments, store) for store in deciding] for claim in claims.values()]
     files = {name: data for one in shown for name, data in _files(one, figures).items()}
     content = {**pages.render(pages.Site(shown, decisions, stores, list(files))), **files, **_shared()}

@@ -30,7 +30,7 @@ Job = tuple[str, int]  # a trained run's description, and a seed
 
 def asked(runs: Iterable[Run], store: Store) -> set[Job]:
     """Returns everything that a scale trains for runs of the protocol."""
-    return {(store.trained(run, seed).to_json(), seed) for run in runs for seed in range(store.scale.seeds)}
+    return {(store.trained(run, seed).to_json(), seed) for run in runs for seed in range(store.seeds)}
 
 
 @dataclass(frozen=True)
@@ -88,11 +88,17 @@ class Section:
     @property
     def settings(self) -> tuple[dict[str, str], list[str], list[tuple[str, ...]]]:
         """The settings that all runs share; the names of the others, and a row of their values for each run."""
-        runs = {name: words.settings(self.store.trained(run)) for name, run in runs_of(self.views).items()}
+        runs = {name: self._settings(run) for name, run in runs_of(self.views).items()}
         first = next(iter(runs.values()), {})
         other = [name for name in first if len({settings[name] for settings in runs.values()}) > 1]
         shared = {name: value for name, value in first.items() if name not in other}
         return shared, other, [(name, *(settings[k] for k in other)) for name, settings in runs.items()]
+
+    def _settings(self, run: Run) -> dict[str, str]:
+        """Returns the settings of a run; by the author's recipe its seeds may differ in them."""
+        seeds = sorted({result.seed for result in self.store.results(run)}) or [0]
+        each = [words.settings(self.store.trained(run, seed)) for seed in seeds]
+        return {name: "; ".join(dict.fromkeys(one[name] for one in each)) for name in each[0]}
 
     @property
     def cost(self) -> str:

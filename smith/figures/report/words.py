@@ -17,7 +17,7 @@ def number(value: float) -> str:
     """Returns a value with three significant digits; an en dash where there is none."""
     if not math.isfinite(value):
         return "\N{EN DASH}"
-    if 1_000 <= abs(value) < 1_000_000:
+    if 999.5 <= abs(value) < 1_000_000:
         text = f"{value:,.0f}"
     else:
         mantissa, e, exponent = f"{value + 0.0:.3g}".partition("e")  # + 0.0: no minus before a zero
