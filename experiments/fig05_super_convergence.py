@@ -17,18 +17,14 @@ from smith.cli import run_experiment
 SUPER = resnet56_relu(1000)
 USUAL = SUPER.replace(length=iterations(80_000), lr=Multistep(0.35, factor=0.1, at=(5 / 8, 7 / 8)))
 WEIGHT_DECAYS = {"0.001": 1e-3, "0.0001": 1e-4, "0.00001": 1e-5, "0.000001": 1e-6}
+B = sweep(SUPER, "Weight decay={}", weight_decay=WEIGHT_DECAYS)
 
 FIGURE = Figure(
     "fig05",
     "Super-convergence",
     panels=(
         Panel("a", {"LR=0.35": USUAL, "CLR=0.1-3": SUPER}, y="test_accuracy", ylim=(0.1, 0.95)),
-        Panel(
-            "b",
-            sweep(SUPER, "Weight decay={}", weight_decay=WEIGHT_DECAYS),
-            y="test_accuracy",
-            ylim=(0.1, 0.95),
-        ),
+        Panel("b", B, y="test_accuracy", ylim=(0.1, 0.95)),
     ),
     notes=("The paper's text gives a constant LR of 0.1; its plot and the author's log have 0.35.",),
 )

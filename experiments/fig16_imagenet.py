@@ -7,7 +7,7 @@ Cost:    mini 6 min a seed on 2 CPU cores; paper 252 GB of disk (some 35 as JPEG
          10 TFLOP/s, never run yet
 Expect:  published final accuracies: 0.670 (1cycle, WD=1e-5) and 0.638 (standard) in a, 0.740 (3e-6) and 0.686 in b
 Note:    the legend prints LR=0.1-1 where the author's logs start at 0.05. In his inception-resnet logs the momentum's
-         step size was typed ten times too long, so that it only falls to 0.94; here it is as in the text.
+         step size was typed ten times too long, so that it only falls to 0.93; here it is as in the text.
 """
 
 from experiments.bases import INCEPTION, RESNET50, one_cycle

@@ -33,7 +33,7 @@ FIGURE = Figure(
                 }
                 for name, momentum in MOMENTA.items()
             },
-            "Peak rate",
+            "Peak rate, at the paper's scale",
             title=f"{schedule}: CIFAR-10, resnet-56, {BUDGET} epochs, WD={DECAY:g}",
         )
         for letter, schedule in SCHEDULES.items()

@@ -36,7 +36,7 @@ TUNING = [
             name: {rate: grid(task, BUDGETS[task][1], way, (rate,)) for rate in RATES[task]}
             for name, way in WAYS.items()
         },
-        "Peak rate (schedule-free SGD: ten times, AdamW: a tenth)",
+        "Paper-scale peak rate (schedule-free SGD x 10, AdamW / 10)",
         Y[task],
         title=f"{what}, {BUDGETS[task][1]} epochs: the better of the weight decays {DECAYS[task][0]:g} and "
         f"{DECAYS[task][1]:g} (AdamW: 100 times)",

@@ -16,18 +16,12 @@ from smith.cli import run_experiment
 BASE = SHALLOW3.replace(batch_size=548, lr=RangeTest(0.002, 0.04), weight_decay=4e-3)
 LENGTHS = {f"{n:,}": iterations(n) for n in (2_500, 10_000, 20_000)}
 TESTS = [length * 0.01 for length in LENGTHS.values()]
+RUNS = sweep(BASE, "{} iterations", length=LENGTHS, test_every=TESTS)
 
 FIGURE = Figure(
     "speed",
     "LR range tests of several lengths",
-    panels=(
-        Panel(
-            "a",
-            sweep(BASE, "{} iterations", length=LENGTHS, test_every=TESTS),
-            x="learning_rate",
-            ylim=(0.7, 2.4),
-        ),
-    ),
+    panels=(Panel("a", RUNS, x="learning_rate", ylim=(0.7, 2.4)),),
     notes=(
         "Not in the paper, whose text alone says that the rate must not grow too fast; all settings are assumptions.",
     ),

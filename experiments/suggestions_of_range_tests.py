@@ -50,7 +50,7 @@ FIGURE = Figure(
                     }
                     for budget in BUDGETS[task][:2]
                 },
-                "Peak rate",
+                "Peak rate, at the paper's scale",
                 title=f"{what}: 1cycle",
             ),
         )

@@ -30,7 +30,7 @@ FIGURE = Figure(
                 name: {rate: trained(DEEP, budget, way, rate, DECAY) for rate in RATES[DEEP]}
                 for name, way in VARIANTS.items()
             },
-            "Peak rate",
+            "Peak rate, at the paper's scale",
             title=f"CIFAR-10, resnet-56, {budget:g} epochs, WD={DECAY:g}",
         )
         for letter, budget in SHOWN.items()

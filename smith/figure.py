@@ -22,6 +22,7 @@ from smith.run import Run
 from smith.schedules import Constant, RangeTest
 
 Range = tuple[float, float]
+AXES = ("iteration", "epoch", "learning_rate", "momentum", "weight_decay")  # or a quantity, on the horizontal axis
 PAPER = Path(__file__).resolve().parent / "analysis" / "paper"  # the published curves, digitised: a file for each panel
 
 
@@ -57,7 +58,13 @@ class Panel:
     published: str = ""
 
     def __post_init__(self) -> None:
+        if self.x not in AXES:
+            quantity(self.x)  # raises UserError
         _fill(self, title=settings(self.runs()), log=_loss(self.ys), xlim=_extent(self.x, self.runs()))
+        for name, logarithmic in (("ylim", self.log), ("xlim", self.by_factors)):
+            limits = getattr(self, name)
+            if logarithmic and limits and limits[0] <= 0:
+                raise UserError(f"panel {self.label}: {name} begins at {limits[0]:g}; a logarithmic axis is above 0")
 
     @property
     def ys(self) -> tuple[str, ...]:
@@ -249,12 +256,15 @@ class Figure:
         anywhere = Assumption(name, values)
         panels = [panel for panel in self.panels if isinstance(panel, Panel)]
         found = {panel.label: {anywhere.of(run) for run in panel.runs()} - {None} for panel in panels}
-        own = next((value for of in found.values() for value in of), None)
+        own = next((value for of in found.values() for value in values if value in of), None)
         if own is None:
+            if there := sorted({str(value) for of in found.values() for value in of}):
+                either = " or ".join(there)
+                raise UserError(f"{self.name}: {name} is {either}, which is not among the assumed values {values}")
             raise UserError(f"{self.name}: {name} is assumed, and no run has it")
-        if own not in values:
-            raise UserError(f"{self.name}: {name} is {own:g}, which is not among the assumed values {values}")
-        return replace(anywhere, own=own, panels="".join(letter for letter, of in found.items() if of == {own}))
+        if not (letters := "".join(letter for letter, of in found.items() if of == {own})):
+            raise UserError(f"{self.name}: {name} is assumed, and no panel has it the same in all its curves")
+        return replace(anywhere, own=own, panels=letters)
 
     def _assumed_note(self) -> str:
         """Returns a line such as "Assumed: batch size 512." """

@@ -87,11 +87,6 @@ def digest(runs: list[Run]) -> str:
     return hashlib.sha256("\n".join(run.key for run in runs).encode()).hexdigest()[:10]
 
 
-def each(expected, count: int) -> list:
-    """Returns an expectation for every run: a list as it is, else the same for all."""
-    return expected if isinstance(expected, list) else [expected] * count
-
-
 def test_the_papers_experiments_and_those_beyond_it_are_all():
     paper, beyond = ([one.name for one in experiments.find([group])] for group in ("paper", "beyond"))
     assert list(ALL) == paper + beyond and {"fig16", "table2", "speed"} <= {*paper}
@@ -114,7 +109,7 @@ def test_the_runs_are_what_they_were():
 def test_runs_are_the_papers(name):
     network, *facts = PROTOCOL[name]
     runs = PANELS[name].runs()
-    facts = [each(fact, len(runs)) for fact in (network, *facts)]
+    facts = [fact if isinstance(fact, list) else [fact] * len(runs) for fact in (network, *facts)]
     for run, network, size, length, rates, momenta, decay in zip(runs, *facts, strict=True):
         assert (run.network, run.batch_size, run.iterations) == (network, size, length)
         t = np.linspace(0, run.iterations, 2_001).astype(int)
@@ -226,14 +221,11 @@ def test_what_is_asked_beyond_the_paper_has_names_of_its_own_and_says_why():
     claims = [claim for found in BEYOND.values() for claim in found.claims]
     assert [claim.name for claim in claims] == "E3 E4 E9a E9b E8 E1a E1b E2 E5a E5b E6 E7".split()
     for found in BEYOND.values():
+        shown = {Place(found.name, letter, name) for letter, name in found.shows.named()}
         for claim in found.claims:
             assert claim.says.endswith(".") and claim.why.endswith(".") and claim.source
             assert claim.panels == tuple(f"{found.name}{letter}" for letter in found.shows.letters[: len(claim.panels)])
-            assert all(set(part.curves.values()) <= {*map_of(found)} for part in claim.parts)
-
-
-def map_of(found: experiments.Experiment) -> list[Place]:
-    return [Place(found.name, letter, name) for letter, name in found.shows.named()]
+            assert all(set(part.curves.values()) <= shown for part in claim.parts)
 
 
 def test_each_way_of_training_is_tuned_over_as_many_settings():

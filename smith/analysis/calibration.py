@@ -128,6 +128,8 @@ def check(
     for figure in figures:
         if not store.as_published(*figure.runs()):
             raise UserError(f"scale {store.scale.name} trains other runs than the paper's: calibrate at scale paper")
+        if not names_of(figure):
+            raise UserError(f"{figure.name}: no curve with an assumed setting has a published one to compare with")
         if not runs(figure, names):
             raise UserError(f"{figure.name} has none of these curves; it has: {', '.join(names_of(figure))}")
     return figures
@@ -193,9 +195,7 @@ def ours(part: Curve, result: Result) -> Line:
 
 def _positive(values: np.ndarray, name: str) -> np.ndarray:
     """Returns what the logarithm is compared of: the loss itself, of an accuracy the error."""
-    bad = fidelity.failure(values, name)
-    assert bad is not None
-    return np.maximum(bad, TINY)
+    return np.maximum(fidelity.failure(values, name), TINY)
 
 
 def choice(scores: Sequence[Score]) -> tuple[float | None, str]:
@@ -205,6 +205,8 @@ def choice(scores: Sequence[Score]) -> tuple[float | None, str]:
         return None, f"{missing} result{'s' * (missing > 1)} missing"
     if any(not math.isfinite(found.mean) for found in scores):
         return None, "no published point where they are compared"
+    if len(scores) < 2:
+        return None, "one value"
     least = min(len(found.by_seed) for found in scores)
     if least < 2:
         return None, "one seed"

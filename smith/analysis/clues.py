@@ -75,7 +75,7 @@ def _plateau(place: np.ndarray, loss: np.ndarray) -> float | None:
     flat = np.array([abs(rise(place, loss, start)) < MATTERS for start in place[:-2]])
     failed = np.flatnonzero(~flat)
     first = failed[-1] + 1 if len(failed) else 0
-    return float(place[first]) if first < len(place) * (1 - END) else None
+    return float(place[first]) if first < min(len(flat), len(place) * (1 - END)) else None
 
 
 def _onset(place: np.ndarray, loss: np.ndarray) -> float | None:

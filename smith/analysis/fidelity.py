@@ -111,7 +111,8 @@ def _curve_fit(
     final, rmse, points = (
         differences(ours, theirs, log=quantity(y).logarithm) if ours and theirs and comparable else NOWHERE
     )
-    failed = [_divergence(line, run, y) for line in each.values()]
+    failed = [x for line in each.values() if np.isfinite(x := _turns(line, run, y)[1])]
+    best, end = _turns(theirs, run, y)
     fit = CurveFit(
         name,
         len(results),
@@ -119,8 +120,8 @@ def _curve_fit(
         final,
         rmse,
         points,
-        (_place_of_best(ours, y), _place_of_best(theirs, y)),
-        (_mean_of_finite(failed), left if np.isfinite(left) else _divergence(theirs, run, y)),
+        (_turns(ours, run, y)[0], best),
+        (float(np.mean(failed)) if failed else np.nan, left if np.isfinite(left) else end),
         "; ".join(
             [f"no result at scale {store.scale.name}"] * (not results)
             + ["no published curve"] * (not theirs)
@@ -130,11 +131,6 @@ def _curve_fit(
         ),
     )
     return fit, each | {MEAN: ours} if ours else {}, theirs
-
-
-def _mean_of_finite(values: Sequence[float]) -> float:
-    finite = [value for value in values if np.isfinite(value)]
-    return float(np.mean(finite)) if finite else np.nan
 
 
 def until(right: float, line: Line) -> Line:
@@ -182,23 +178,15 @@ def differences(ours: Line, theirs: Line, *, log: bool) -> tuple[float, float, i
     return final, float(np.sqrt(np.mean(apart**2))), int(there.sum())
 
 
-def failure(values: np.ndarray, name: str) -> np.ndarray | None:
-    """Returns what is to be small: the loss, or one minus the accuracy. A loss gap has no good or bad."""
-    if name == "loss_gap":
-        return None
+def failure(values: np.ndarray, name: str) -> np.ndarray:
+    """Returns what is to be small: the loss, or one minus the accuracy."""
     return 1 - values if quantity(name).better == "higher" else values
 
 
-def _place_of_best(line: Line | None, y: str) -> float:
-    bad = failure(line[1], y) if line and len(line[0]) else None
-    return np.nan if line is None or bad is None else curves.rate_of_minimum(line[0], bad)
-
-
-def _divergence(line: Line | None, run: Run, y: str) -> float:
-    bad = failure(line[1], y) if line and len(line[0]) else None
-    if line is None or bad is None:
-        return np.nan
-    level = failure(np.array(guess(run, y)), y)
-    assert level is not None
-    found = curves.rate_of_divergence(line[0], bad, float(level))
-    return np.nan if found is None else found
+def _turns(line: Line | None, run: Run, y: str) -> tuple[float, float]:
+    """Returns x of the best test, and x from which on training has failed. A loss gap has no good or bad."""
+    if y == "loss_gap" or not line or not len(line[0]):
+        return np.nan, np.nan
+    bad, chance = failure(line[1], y), float(failure(np.array(guess(run, y)), y))
+    failed = curves.rate_of_divergence(line[0], bad, chance)
+    return curves.rate_of_minimum(line[0], bad), np.nan if failed is None else failed

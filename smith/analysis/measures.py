@@ -11,7 +11,8 @@ Three rules keep chance from deciding:
 - No effect takes only a few values. "The best setting" is not the same or another one, it costs so much.
 """
 
-from collections.abc import Callable, Mapping
+import itertools
+from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
 
@@ -108,37 +109,22 @@ def trained(trace: Trace) -> np.ndarray:
     return trace.lines["test_accuracy"][1].max(axis=-1) > trace.guesses["test_accuracy"]
 
 
+def where_trained(traces: Iterable[Trace], values: np.ndarray) -> np.ndarray:
+    """Returns values by seed; not a number where none of these runs trained."""
+    return np.where(np.any([trained(trace) for trace in traces], axis=0), values, np.nan)
+
+
 # --- of two runs ---
 
 
 def difference(measure: Measure, more: str, less: str) -> Statistic:
     """Returns the statistic: the measure of one curve minus that of another; not a number if neither trained."""
-
-    def statistic(runs: Traces) -> np.ndarray:
-        found = measure(runs[more]) - measure(runs[less])
-        return np.where(trained(runs[more]) | trained(runs[less]), found, np.nan)
-
-    return statistic
-
-
-def of_one(measure: Measure, sign: int = 1) -> Statistic:
-    """Returns the statistic: the measure of the only curve, times a sign; not a number if it did not train."""
-
-    def statistic(runs: Traces) -> np.ndarray:
-        (only,) = runs.values()
-        return np.where(trained(only), sign * measure(only), np.nan)
-
-    return statistic
+    return lambda runs: where_trained((runs[more], runs[less]), measure(runs[more]) - measure(runs[less]))
 
 
 def mean_over_runs(measure: Measure, sign: int = 1) -> Statistic:
     """Returns the statistic: the mean of a measure over all curves, times a sign; not a number if none trained."""
-
-    def statistic(runs: Traces) -> np.ndarray:
-        found = sign * np.mean([measure(trace) for trace in runs.values()], axis=0)
-        return np.where(np.any([trained(trace) for trace in runs.values()], axis=0), found, np.nan)
-
-    return statistic
+    return lambda runs: where_trained(runs.values(), sign * np.mean([*map(measure, runs.values())], axis=0))
 
 
 def minus(statistic: Statistic, other: Statistic) -> Statistic:
@@ -164,7 +150,7 @@ def rate_of_divergence(more: str, less: str) -> Statistic:
         least = np.minimum(*(trace.lines["test_loss"][1].min(axis=-1) for trace in pair))
         bar = (least + pair[0].guesses["test_loss"]) / 2
         one, other = (_log_rate_of_failure(trace, bar) for trace in pair)
-        return np.where(trained(pair[0]) | trained(pair[1]), one - other, np.nan)
+        return where_trained(pair, one - other)
 
     return statistic
 
@@ -184,8 +170,7 @@ def slope_over_batch_size(measure: Measure) -> Statistic:
     def statistic(runs: Traces) -> np.ndarray:
         sizes = np.log2([trace.run.batch_size for trace in runs.values()])
         values = np.stack([measure(trace) for trace in runs.values()], axis=-1)
-        anything = np.any([trained(trace) for trace in runs.values()], axis=0)
-        return np.where(anything, curves.slope(sizes, values), np.nan)
+        return where_trained(runs.values(), curves.slope(sizes, values))
 
     return statistic
 
@@ -214,14 +199,9 @@ def early_order(name: str, start: float, end: float) -> Statistic:
     """
 
     def statistic(runs: Traces) -> np.ndarray:
-        parts = [trace.between(name, start, end)[1] for trace in runs.values()]
-        ends = [_end(trace, name) for trace in runs.values()]
-        agree = [
-            ((parts[i] - parts[j]) * (ends[i] - ends[j])[..., None] > 0).mean(axis=-1)
-            for i in range(len(parts))
-            for j in range(i)
-        ]
-        return np.mean(agree, axis=0)
+        each = [(trace.between(name, start, end)[1], _end(trace, name)[..., None]) for trace in runs.values()]
+        agree = [(one - other) * (end - ends) > 0 for (one, end), (other, ends) in itertools.combinations(each, 2)]
+        return np.mean(agree, axis=(0, -1))
 
     return statistic
 
@@ -248,8 +228,7 @@ def saved_by_choice(early: Measure, final: Measure, chosen: str = "", among: str
         scores = np.stack([early(trace) for trace in candidates.values()], axis=-1)  # (..., tests, candidates)
         best = scores.argmin(axis=-1)
         paid = np.take_along_axis(cost[..., None, :], best[..., None], axis=-1)[..., 0].mean(axis=-1)
-        anything = np.any([trained(trace) for trace in tried.values()], axis=0)
-        return np.where(anything, cost.mean(axis=-1) / 2 - paid, np.nan)
+        return where_trained(tried.values(), cost.mean(axis=-1) / 2 - paid)
 
     return statistic
 

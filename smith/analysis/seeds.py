@@ -42,10 +42,11 @@ def padded(result: Result, column: str, x: str = "iteration") -> Line:
     finite = np.isfinite(values)
     if result.status != "diverged":
         return places[finite], values[finite]
-    dead = int(np.argmin(np.r_[np.isfinite(result["test_loss"][:-1]), False]))
-    alive = finite[:dead]
-    iterations = np.array(result.run.when_tested(), float)
-    rest = _continued(result, x, dead, iterations[iterations >= result["iteration"][dead]])
+    dead, done = int(np.argmin(np.r_[np.isfinite(result["test_loss"][:-1]), False])), result["iteration"]
+    planned, start = np.array(result.run.when_tested(), float), result.run.first_iteration
+    alive = finite[:dead] & (done[:dead] >= start)  # those before a snapshot are the parent's
+    since = start + (column in ("train_loss", "loss_gap"))  # the snapshot's own test has no training loss
+    rest = _continued(result, x, dead, planned[planned >= max(done[dead], since)])
     level = np.full(len(rest), guess(result.run, column))
     return np.r_[places[:dead][alive], rest], np.r_[values[:dead][alive], level]
 

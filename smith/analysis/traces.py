@@ -52,7 +52,8 @@ def trace(run: Run, result: Result) -> Trace:
     if "sharpness" in run.metrics:  # where there is none, as after an explosion, it is the one before
         places, values = padded(result, "stability")
         there = np.isfinite(values)
-        lines["stability"] = lines["test_loss"][0], np.interp(lines["test_loss"][0], places[there], values[there])
+        known = (places[there], values[there]) if there.any() else (places[:1], values[:1])
+        lines["stability"] = lines["test_loss"][0], np.interp(lines["test_loss"][0], *known)
     return Trace(
         run,
         {name: guess(result.run, name) for name in lines},

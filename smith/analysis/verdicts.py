@@ -26,7 +26,6 @@ often if the published curves are right, is simulated: docs/error_rates.md.
 Seeds are paired: the effect is computed within a seed, from runs that share initialisation and order of images.
 """
 
-import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -142,36 +141,28 @@ def interval(values: Sequence[float] | np.ndarray, level: float = LEVEL) -> tupl
     count = sample.shape[-1]
     if count < 2:
         return np.full(sample.shape[:-1], np.nan), np.full(sample.shape[:-1], np.nan)
+    from scipy import special
+
     mean = sample.mean(axis=-1)
-    reach = _quantile((1 + level) / 2, count - 1) * sample.std(axis=-1, ddof=1) / np.sqrt(count)
+    reach = special.stdtrit(count - 1, (1 + level) / 2) * sample.std(axis=-1, ddof=1) / np.sqrt(count)
     return mean - reach, mean + reach
-
-
-@functools.cache
-def _quantile(probability: float, freedom: int) -> float:
-    from scipy import stats
-
-    return float(stats.t.ppf(probability, freedom))
 
 
 def lies_above(values: Sequence[float] | np.ndarray, bar: float, level: float = LEVEL) -> np.ndarray:
     """Says whether effects lie above a value, by more than chance would have it: (..., seeds) -> (...)."""
+    from scipy import special
+
     sample = np.asarray(values, float)
     by_mean = interval(sample, level)[0] > bar + ROUNDING
-    return np.where(few_values(sample), _by_signs(sample, bar, level), by_mean)
+    above = (sample > bar + ROUNDING).sum(axis=-1)
+    by_signs = special.bdtrc(above - 1, sample.shape[-1], 0.5) <= (1 - level) / 2
+    return np.where(few_values(sample), by_signs, by_mean)
 
 
 def few_values(sample: np.ndarray) -> np.ndarray:
     """Says whether effects take at most half as many values as there are seeds: (..., seeds) -> (...)."""
     ordered = np.sort(sample, axis=-1)
     return 1 + (np.diff(ordered, axis=-1) > ROUNDING).sum(axis=-1) <= sample.shape[-1] / 2
-
-
-def _by_signs(sample: np.ndarray, bar: float, level: float) -> np.ndarray:
-    from scipy import stats
-
-    above = (sample > bar + ROUNDING).sum(axis=-1)
-    return stats.binom.sf(above - 1, sample.shape[-1], 0.5) <= (1 - level) / 2
 
 
 # --- of results ---
@@ -239,7 +230,8 @@ def _reason(part: Part, experiments: Experiments, store: Store, seeds: int, effe
     if scale.name not in WORDS:
         return f"scale {scale.name} decides nothing"
     if seeds < scale.seeds:
-        return f"{seeds} of {scale.seeds} seeds are there: {commands} --seeds {scale.seeds}"
+        more = f": {commands} --seeds {scale.seeds}" if store.seeds == scale.seeds else ", which this recipe has not"
+        return f"{seeds} of {scale.seeds} seeds are there{more}"
     undefined = [str(seed) for seed, effect in effects.items() if not np.isfinite(effect)]
     return f"no effect can be computed for seed {', '.join(undefined)}" if undefined else ""
 

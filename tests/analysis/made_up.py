@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from smith import scales
+from smith import experiments, scales
 from smith.analysis import published
 from smith.run import Run, iterations
 from smith.store import COLUMNS, Result, Store
@@ -29,6 +29,7 @@ def result(run: Run, values: Values, x: Values, seed: int = 0, column: str = "te
     return Result(run.to_json(), seed, status, columns)
 
 
+EXPERIMENTS = [found.shows for found in experiments.find(["all"])]
 PAPER = scales.named("paper")
 MINI = dataclasses.replace(PAPER, name="mini", seeds=12)  # of its miniature only the name, and the number of seeds
 

@@ -4,9 +4,8 @@ import math
 
 import numpy as np
 import pytest
-from made_up import MINI, NAN, publish, result, store
+from made_up import EXPERIMENTS, MINI, NAN, publish, result, store
 
-from smith import experiments
 from smith.analysis import calibration
 from smith.analysis.calibration import Score, choice, with_value
 from smith.errors import UserError
@@ -28,7 +27,6 @@ RATES = STEPS.replace(lr=RangeTest(0, 0.01))
 WHOLE = RATES.replace(length=iterations(1_000), test_every=iterations(100))
 X = np.arange(100, 1_001, 100)
 MOMENTA = {"momentum": (0.8, 0.9)}
-EXPERIMENTS = [e.shows for e in experiments.find(["all"])]
 ASSUMED = [(f, a) for f in EXPERIMENTS if isinstance(f, Figure) for a in f.assumptions]
 
 

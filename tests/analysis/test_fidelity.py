@@ -6,9 +6,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from made_up import NAN, Values, publish, result, store
+from made_up import EXPERIMENTS, NAN, Values, publish, result, store
 
-from smith import experiments
 from smith.analysis import fidelity, published
 from smith.analysis.fidelity import CurveFit, PanelFit
 from smith.figure import Figure, Panel, Sketch
@@ -18,7 +17,7 @@ from smith.schedules import RangeTest
 BASE = Run("cifar10", "shallow3", 100, iterations(1_000), lr=RangeTest(0, 0.01), test_every=iterations(100))
 RUNS = {name: BASE.replace(weight_decay=wd) for name, wd in {"A": 1e-3, "B": 2e-3, "C": 3e-3}.items()}
 X = np.arange(100, 1_001, 100)  # tests of the runs
-FIGURES = [e.shows for e in experiments.find(["all"]) if isinstance(e.shows, Figure)]
+FIGURES = [one for one in EXPERIMENTS if isinstance(one, Figure)]
 Curves = Mapping[str, tuple[Values, Values]]
 
 

@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
+from made_up import EXPERIMENTS
 
-from smith import experiments
 from smith.analysis import published
 from smith.analysis.claims import CLAIMS
 from smith.analysis.places import Place, curve, row, run_at
@@ -13,7 +13,6 @@ from smith.figure import Panel, Table
 from smith.run import iterations
 from smith.schedules import Constant, Scaled
 
-EXPERIMENTS = [found.shows for found in experiments.find(["all"])]
 TABLES = [experiment for experiment in EXPERIMENTS if isinstance(experiment, Table)]
 
 

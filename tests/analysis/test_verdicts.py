@@ -7,16 +7,15 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from made_up import MINI, PAPER, result, store
+from made_up import EXPERIMENTS, MINI, PAPER, result, store
 from scipy import stats
 
-from smith import experiments, scales
+from smith import scales
 from smith.analysis.measures import Statistic, Traces, accuracy
 from smith.analysis.places import Place, curve, row, run_at
 from smith.analysis.verdicts import WORDS, Claim, Decision, Part, decide, few_values, interval, lies_above
 from smith.store import Store
 
-EXPERIMENTS = [found.shows for found in experiments.find(["all"])]
 ONE, OTHER = curve("fig09a", "WD=1e-3"), curve("fig09a", "WD=1e-2")
 
 # --- the interval ---
@@ -159,9 +158,10 @@ def test_other_scales_decide_nothing():
 
 
 def test_a_missing_run_is_named_with_the_command_that_trains_it():
-    decision = verdict(shelf(effects(*UP)), part(minus, one=ONE, other=OTHER))
+    store = shelf(effects(*UP))
+    decision = verdict(store, part(minus, one=ONE, other=OTHER))
     assert decision.verdict == "inconclusive" and decision.seeds == 0
-    assert decision.reasons == [f"no result of {OTHER} at scale paper: smith run fig09 --scale paper"]
+    assert decision.reasons == [f"no result of {OTHER} at scale paper: smith run fig09{store.options}"]
 
 
 def test_seeds_are_paired():

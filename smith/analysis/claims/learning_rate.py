@@ -57,7 +57,7 @@ C02 = Claim(
         ),
     ),
     "The rate drops at 5/6 of the run; from 0.4 to 0.8 both curves are past their first fall. The paper says that the "
-    "better setting is flat there, and its curve still falls by 3 %: so only that it falls less is asked. The end was "
+    "better setting is flat there, and its curve still falls by 2 %: so only that it falls less is asked. The end was "
     "asked in accuracy, which the paper does not show of these runs.",
 )
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from smith.analysis.measures import Measure, Statistic, accuracy, difference, of_one, rate_of_divergence
+from smith.analysis.measures import Measure, Statistic, accuracy, difference, mean_over_runs, rate_of_divergence
 from smith.analysis.places import Place, curve, row
 from smith.analysis.verdicts import Part
 
@@ -23,7 +23,7 @@ def of_panels(**names: Sequence[str]) -> dict[str, Place]:
 
 def alone(measure: Measure, panel: str, name: str = "", sign: int = 1) -> tuple[dict[str, Place], Statistic]:
     """Returns the curve and the statistic: the measure of one curve of a panel, times a sign."""
-    return of_panel(panel, name), of_one(measure, sign)
+    return of_panel(panel, name), mean_over_runs(measure, sign)
 
 
 def compared(measure: Measure, panel: str, more: str, less: str) -> tuple[dict[str, Place], Statistic]:
