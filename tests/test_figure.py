@@ -146,11 +146,24 @@ def test_an_assumption_is_of_the_panels_whose_curves_have_it():
     [
         ({"batch_size": (1, 2)}, "batch_size is 512, which is not among"),
         ({"colour": (1, 2)}, "colour is assumed, and no run has it"),
+        ({"momentum": (0.5, 0.6)}, "momentum is .*, which is not among"),
     ],
 )
 def test_an_assumption_that_no_run_has_is_refused(assumed, words):
     with pytest.raises(UserError, match=words):
         Figure("mine", "", panels=(Panel("a", {"": RUN}),), assumed=assumed)
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"x": "learning-rate"}, "unknown quantity 'learning-rate'"),
+        ({"ylim": (0, 2)}, "panel a: ylim begins at 0; a logarithmic axis is above 0"),
+    ],
+)
+def test_a_panel_that_can_not_be_drawn_is_refused(settings, words):
+    with pytest.raises(UserError, match=words):
+        Panel("a", {"": RUN}, **settings)
 
 
 def test_names_that_can_not_be_those_of_files_and_letters_that_are_taken_are_refused():

@@ -40,6 +40,11 @@ def test_a_flat_loss_has_a_plateau_from_where_it_is_flat():
     assert not found.underfitting and found.overfitting is None
 
 
+@pytest.mark.parametrize("count", [5, 9, 10])
+def test_a_loss_that_falls_to_the_end_is_flat_nowhere_however_few_tests_there_are(count):
+    assert clues({"test_loss": np.linspace(3, 1, count)}).plateau is None
+
+
 def test_noise_around_a_level_is_no_clue_but_a_plateau():
     for test, training in np.random.default_rng(0).normal(size=(20, 2, 50)) * 0.003:
         found = clues({"test_loss": 1 + test, "train_loss": 0.9 + training})

@@ -5,7 +5,7 @@ import pytest
 from made_up import NAN, result
 
 from smith.analysis.seeds import curve, guess, mean_of_padded, padded
-from smith.run import Run, iterations
+from smith.run import Run, Snapshot, iterations
 from smith.schedules import RangeTest
 
 RUN = Run("cifar10", "shallow3", 100, iterations(1_000), lr=RangeTest(0, 0.01), test_every=iterations(200))
@@ -45,6 +45,18 @@ def test_the_first_test_that_is_not_finite_is_where_it_died_or_else_the_last():
 def test_a_training_loss_that_a_snapshots_first_test_does_not_have_is_left_out():
     found = result(RUN, [NAN, 3, 2, 1], X[1:], column="train_loss")
     assert found.status == "done" and padded(found, "train_loss")[1].tolist() == [3, 2, 1]
+
+
+def test_a_child_has_as_many_tests_wherever_its_parent_died():
+    """A child whose parent died before the snapshot has the parent's rows."""
+    child = RUN.replace(start=Snapshot(RUN, iterations(400)))
+    for values, x in (([2, 1, 1, 1], X[1:]), ([2, NAN], X[:2]), ([NAN], X[:1]), ([2, 1, NAN], X[1:4])):
+        assert padded(result(child, values, x), "test_loss")[0].tolist() == X[1:].tolist()
+    for values, x in (([NAN, 1, 1, 1], X[1:]), ([2, NAN], X[:2]), ([NAN], X[1:2])):
+        found = result(child, values, x, column="train_loss")
+        found.columns["test_loss"][np.isnan(values) & (x != 400)] = NAN
+        found.columns["test_loss"][-1] = NAN if found.status == "diverged" else 0.5
+        assert padded(found, "train_loss")[0].tolist() == X[2:].tolist()
 
 
 def test_the_mean_of_padded_goes_up_with_the_first_that_diverges():
