@@ -195,7 +195,7 @@ def test_without_results_there_is_a_line_and_no_file(shelf, experiment):
     for shown in (FIGURE, experiment("table2")):
         store = shelf.store("mini")
         line = figures.draw(shown, store, shelf.figures)
-        assert line == f"{shown.name}: no results at scale mini; smith run {shown.name}{store.options}"
+        assert line == f"{shown.name}: no results at scale mini; {store.command(shown.name)}"
     assert not shelf.figures.exists()
 
 
