@@ -7,8 +7,9 @@ Run:     smith run fig14
 Cost:    mini 30 s a seed on 2 CPU cores; paper about 25 min a curve and seed on one core
 Expect:  published minima in b: 0.032 (WD=1e-3), 0.036 (5e-4), 0.041 (3e-3), 0.043 (1e-4)
 Assumed: that the falling momentum gets to 0.8, as the legends say. In other logs of the author it falls ten times too
-         slowly, which here would leave it at 0.935. b is twice as near the published curves with that; in a the
-         published advantage over 0.9, 8 %, lies between ours with 0.8 and with 0.935. Not decided (docs/results.md)
+         slowly, which here would leave it at 0.935. With 0.8 no run diverges, where all published curves of b do;
+         with 0.935 WD=1e-4 diverges where the published one ends. In a the published advantage over 0.9, 8 %, lies
+         between ours with 0.8 and with 0.935. Not decided (docs/results.md)
 Note:    with the rates that the paper's panel a prints (0.001-0.02) LeNet never diverges, and its early loss is three
          times the published one. The true ones are ten times as large. Shuffled, losses at large rates are a tenth
          lower than published; with --recipe author, whose images have one order, that of 0.9 lies on the paper's

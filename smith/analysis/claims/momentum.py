@@ -151,8 +151,8 @@ C11 = Claim(
     "not chosen from the results. The margin of 0.005 is half of what the paper's rising momentum loses there (0.7 to "
     "1.0 points). It was 0.002, for each network by itself: if the two momenta are equal, four seeds support that in "
     "16 % of cases; the mean of the two networks is less noisy. A range test that diverges counts as guessing from "
-    "there on. Whether the author's momentum fell as figure 14's legends say is not decided: panel b, trained with "
-    "shuffled images, speaks against it; in panel a, which this part reads, the published advantage lies between ours "
+    "there on. Whether the author's momentum fell as figure 14's legends say is not decided: panel b speaks "
+    "against it; in panel a, which this part reads, the published advantage lies between ours "
     "with and without the whole fall. The part asks our runs, in which it falls.",
 )
 
