@@ -3,7 +3,7 @@
 import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from numbers import Real
+from numbers import Integral, Real
 from pathlib import Path
 from typing import Any, Literal
 
@@ -218,7 +218,8 @@ def batch_size(
     values: None given means half of the task's batch size, that, and twice that.
     """
     own = task.base.batch_size
-    values = [*map(int, values)] or [size for size in (own // 2, own, 2 * own) if 1 <= size <= task.base.training_set]
+    values = [int(size) if isinstance(size, Integral) else size for size in values]
+    values = values or [size for size in (own // 2, own, 2 * own) if 1 <= size <= task.base.training_set]
     length = length or default_length(task)
     seen = epochs(task.base.count(length) / task.base.iterations_per_epoch)
     grid = {f"{size}": {**one_cycle(lr), **settings, "batch_size": size} for size in values}

@@ -60,6 +60,7 @@ def test_batch_sizes_are_compared_at_the_same_number_of_examples(one):
         (lambda one: tune.weight_decay(one, 0.1, (-1e-4, 0)), "at least 0"),
         (lambda one: tune.weight_decay(one, 0.1, how="guess"), "from scratch"),
         (lambda one: tune.batch_size(one, 0.1, (32,)), "at least two"),
+        (lambda one: tune.batch_size(one, 0.1, (np.int64(32), 16.5)), "batch size 16.5"),
         (lambda one: tune.recipe(one, iterations(100)), "budget is too small"),
         (lambda one: tune.recipe(one, "soon"), "soon"),
         (lambda one: tune.recipe(one, -3), "budget -3"),
