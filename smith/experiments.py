@@ -62,7 +62,7 @@ def find(names: Sequence[str]) -> list[Experiment]:
             if not (found := _load(Path(name).resolve())):
                 raise UserError(f"{name}: an experiment has a FIGURE or a TABLE, made by smith.Figure or smith.Table")
             chosen += found
-            FILES.update({one.name: shlex.quote(name) for one in found})
+            FILES.update({one.name: shlex.quote(name) for one in found if one.name not in known})
         elif name not in {*known, *groups}:
             raise unknown("experiment", name, [*known, *groups])
         else:

@@ -17,12 +17,11 @@ from typing import Any, ClassVar
 
 from smith.errors import UserError
 from smith.legends import settings, written
-from smith.metrics import quantity
+from smith.metrics import AXES, quantity
 from smith.run import Run
 from smith.schedules import Constant, RangeTest
 
 Range = tuple[float, float]
-AXES = ("iteration", "epoch", "learning_rate", "momentum", "weight_decay")  # or a quantity, on the horizontal axis
 PAPER = Path(__file__).resolve().parent / "analysis" / "paper"  # the published curves, digitised: a file for each panel
 
 

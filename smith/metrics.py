@@ -25,10 +25,8 @@ if TYPE_CHECKING:
 
 
 METRICS: Registry["Quantity"] = Registry("metric")
-TAKEN = (  # columns of results and packs, and what is made from columns
-    *("iteration", "epoch", "learning_rate", "momentum", "weight_decay", "train_loss", "loss_gap", "test_error"),
-    *("stability", "run", "seed", "status", "facts"),
-)
+AXES = ("iteration", "epoch", "learning_rate", "momentum", "weight_decay")  # columns of results that are not measured
+TAKEN = (*AXES, "train_loss", "loss_gap", "test_error", "stability", "run", "seed", "status", "facts")  # in packs too
 
 
 @dataclass(frozen=True)

@@ -4,16 +4,24 @@ They read the history of any training: arrays of tests, in order, as columns of 
 count as logarithms, so that a hundredth is 1 %. What they say of one run may be chance: look at several seeds.
 """
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from smith.analysis.curves import rise, running_mean, tenth
+from smith.store import Result
 
 MATTERS = 0.02  # of the loss: a fall or a rise below it does not count
-FEWEST = 5  # tests that say something
+FEWEST = 5  # tests that say something, which are those with a loss above 0
 END = 0.2  # of the training, in which underfitting shows
+
+
+def readable(found: Sequence[Result]) -> list[Result]:
+    """Returns the results whose curves can be read: of seeds that did not diverge, with enough tests."""
+    done = [result for result in found if result.status == "done"]
+    return [one for one in done if sum(0 < loss < math.inf for loss in one["test_loss"]) >= FEWEST]
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from smith.analysis.clues import FEWEST, Clues, clues
+from smith.analysis.clues import Clues, clues, readable
 from smith.analysis.seeds import padded
 from smith.analysis.verdicts import interval
 from smith.errors import UserError
@@ -76,9 +76,8 @@ class Trained:
 
     @property
     def readable(self) -> list[Result]:
-        """The results whose curves can be read: of seeds that did not diverge, with enough losses above 0."""
-        done = [result for result in self.results if result.status == "done"]
-        return [one for one in done if sum(0 < loss < np.inf for loss in one.columns["test_loss"]) >= FEWEST]
+        """The results whose curves can be read."""
+        return readable(self.results)
 
     def __str__(self) -> str:
         said = f"test loss {_mean(self.loss)}"

@@ -120,9 +120,8 @@ class Task:
         for one in [loss or cross_entropy, *(METRICS[each].function for each in chosen)]:
             _checked(lambda one=one: _check_loss(one, outputs, examples[1]), "loss or metric")
         factory = _factory(optimizer)
-        if callable(optimizer):
-            known = inspect.signature(optimizer).parameters
-            self.without = [step for step, names in NEEDED.items() if not names & set(known)]
+        if not isinstance(optimizer, str):
+            self.without = [step for step, names in NEEDED.items() if not names & _parameters(optimizer)]
         own = [one for one in metrics if callable(one)]
         text = _checked(lambda: _computation(of, [loss or cross_entropy, *own], factory, examples, outputs), FAULTY)
         name = name or re.sub(r"\W+", "", getattr(network, "__name__", type(network).__name__)).lower()
@@ -253,7 +252,7 @@ def _factory(optimizer: str | Callable[..., Any]) -> Callable[..., Any]:
     """Returns a solver's factory, made from an Optax factory where that is given."""
     if isinstance(optimizer, str):
         return optim.SOLVERS[optimizer]
-    known = set(inspect.signature(optimizer).parameters) if callable(optimizer) else set[str]()
+    known = _parameters(optimizer)
     if "learning_rate" not in known:
         raise UserError("the optimizer takes no learning_rate: give a factory such as optax.adamw")
 
@@ -263,6 +262,10 @@ def _factory(optimizer: str | Callable[..., Any]) -> Callable[..., Any]:
         return optimizer(**{field: value for field, value in values.items() if field in known})
 
     return factory
+
+
+def _parameters(optimizer: Any) -> set[str]:
+    return set(inspect.signature(optimizer).parameters) if callable(optimizer) else set()
 
 
 def _computation(

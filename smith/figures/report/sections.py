@@ -4,13 +4,12 @@ Nothing here is HTML. A number comes from a result or a published curve, or it i
 """
 
 import functools
-import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from smith.analysis import calibration
-from smith.analysis.clues import FEWEST, clues
+from smith.analysis.clues import clues, readable
 from smith.analysis.fidelity import PanelFit
 from smith.errors import UserError
 from smith.figure import Assumption, Figure, Table
@@ -77,9 +76,7 @@ class Section:
         """What the early clues say of each curve of training, in how many of its seeds: cells for `CLUES`."""
         rows = []
         for name, run in runs_of([view for view in self.views if not view.points]).items():
-            done = [result.columns for result in self.store.results(run) if result.status == "done"]
-            said = [clues(one) for one in done if sum(0 < loss < math.inf for loss in one["test_loss"]) >= FEWEST]
-            if said:
+            if said := [clues(one.columns) for one in readable(self.store.results(run))]:
                 flat, over = [one.plateau for one in said], [one.overfitting for one in said]
                 under = sum(one.underfitting for one in said)
                 rows.append((name, f"{len(said)}", words.places(flat), words.places(over), f"{under}"))
