@@ -34,7 +34,7 @@ FIGURE = Figure(
     "fig06",
     "Total batch size with 1cycle policies",
     panels=(
-        Panel("a", batch_sizes(), y="test_accuracy", ylim=(0.5, 0.93)),
+        Panel("a", batch_sizes(), y="test_accuracy", ylim=(0.48, 0.93)),
         Panel("b", batch_sizes(), ylim=(0.3, 1.03)),
     ),
     first_test_drawn_at_0=True,

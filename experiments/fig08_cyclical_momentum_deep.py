@@ -23,7 +23,7 @@ FIGURE = Figure(
     "Cyclical momentum with 1cycle policies",
     panels=(
         Panel("a", {"Momentum=0.9": BASE} | sweep(BASE, "CM range={}", momentum=CYCLICAL), ylim=(0.33, 1.2)),
-        Panel("b", batch_sizes(momentum=(0.95, 0.85)), y="test_accuracy", ylim=(0.5, 0.93)),
+        Panel("b", batch_sizes(momentum=(0.95, 0.85)), y="test_accuracy", ylim=(0.48, 0.93)),
     ),
     assumed={"ghost_batch_size": (103, 206, 515)},
     first_test_drawn_at_0=True,

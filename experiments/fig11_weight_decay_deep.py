@@ -7,6 +7,8 @@ Run:     smith run fig11
 Cost:    mini 2.5 min a seed on 2 CPU cores
 Expect:  published losses at the end of a 0.418 (5.6e-4), 0.421 (1e-3), 0.469 (3.2e-4), 0.562 (1e-4)
 Assumed: the ghost batches of the batch of 1030, which no number of GPUs gives
+Note:    the author's job list (lnsmith54/hyperParam1, Cifar/jsub.sh) has 3.2e-4 with momentum 0.97-0.8 only up to 1
+         in 10,000 iterations, where the others rise to 2 in 20,000.
 """
 
 from experiments.bases import cyclical, resnet56

@@ -6,6 +6,8 @@ The paper: 1e-4 is the best weight decay of wide-32 (a); densenet-40 wants a sma
 Run:     smith run fig13
 Cost:    mini 100 s a seed on 2 CPU cores
 Expect:  published best: loss 0.453 in a (1e-4); accuracy 0.854 in b (CM=0.9-0.85), 0.844 in c (1e-6), 0.875 in d (512)
+Note:    the author's job list (lnsmith54/hyperParam1, Cifar/jsub.sh) has momentum 0.95-0.85 for 1e-4 in c, 0.9-0.85
+         for the others; and 75 epochs for the batch of 512 in d, where the plot's grid, followed here, says 100.
 """
 
 from experiments.bases import cyclical, densenet40, wide32

@@ -7,7 +7,8 @@ Cost:    mini 6 min a seed on 2 CPU cores
 Expect:  published, wide-32: 1cycle 91.9 % in 100 epochs, steps 90.3 % in 800
 Assumed: steps are times 0.316 at 1/2, 3/4, 7/8 and 15/16 of the run, as in the author's solver files; the momentum of a
          1cycle run has the step size of its rate
-Note:    the paper's rows of densenet-40 print CM 0.90-0.85; the author's log of one of them has 0.9-0.8.
+Note:    the paper prints CM 0.90-0.85 for densenet-40 and steps from 0.005 for resnet-56; the author has 0.9-0.8 in a
+         log of the former, and 0.1 for the latter in his job list (lnsmith54/hyperParam1, Cifar/jsub.sh).
 """
 
 from experiments.bases import LENET, densenet40, one_cycle, resnet56, steps, wide32

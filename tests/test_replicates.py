@@ -43,10 +43,16 @@ def test_the_authors_runs_have_one_image_more_on_each_gpu(run, expected):
 def test_both_initialisations_the_stored_order_and_nothing_else_change():
     assert replicates.seeds(DEEP, 3) is DEEP
     four = [replicates.author(DEEP, number) for number in range(4)]
-    assert [one.init for one in four] == ["xavier", "msra", "xavier", "msra"]
+    assert [one.init for one in four] == ["xavier", None, "xavier", None]  # its own filler is MSRA
     for one in four:
         assert one.order == "stored"
         assert one.replace(init=None, batch_size=512, ghost_batch_size=128, order="shuffled") == DEEP
+
+
+def test_a_filler_that_is_not_msra_is_left_alone():
+    assert {replicates.author(SHALLOW, number).init for number in range(4)} == {None}
+    lenet = Run("mnist", "lenet", 512, iterations(10), lr=0.1)
+    assert [replicates.author(lenet, number).init for number in range(4)] == ["xavier", "msra", "xavier", "msra"]
 
 
 def test_images_in_the_order_of_their_classes_are_shuffled():
