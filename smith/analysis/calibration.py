@@ -46,7 +46,8 @@ class Curve:
 class Score:
     """How near one value comes.
 
-    by_seed: the mean log-RMSE over the curves, for every seed that has all of them; smaller is nearer
+    by_seed: the mean log-RMSE over the curves, for every seed that has all of them; smaller is nearer; not a number
+      where one of them covers no published point
     points: at how many published points of all curves together
     missing: results that are not there, of the seeds asked for
     diverged: results that diverged
@@ -170,11 +171,13 @@ def score(
     found = [{result.seed: result for result in store.results(part.run)} for part in parts]
     common = sorted(set.intersection(*map(set, found))) if found else []
     apart = {seed: [_distance(part, of[seed]) for part, of in zip(parts, found, strict=True)] for seed in common}
-    complete = {seed: pairs for seed, pairs in apart.items() if all(points for _, points in pairs)}
     each = {part.run: of for part, of in zip(parts, found, strict=True)}.values()  # a run may give two curves
     return Score(
         value,
-        {seed: float(np.mean([distance for distance, _ in pairs])) for seed, pairs in complete.items()},
+        {
+            seed: float(np.mean([distance if points else np.nan for distance, points in pairs]))
+            for seed, pairs in apart.items()
+        },
         max((sum(points for _, points in pairs) for pairs in apart.values()), default=0),
         sum(seed not in of for of in each for seed in range(seeds)),
         sum(result.status == "diverged" for of in each for result in of.values()),

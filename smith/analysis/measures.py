@@ -105,7 +105,7 @@ def stability_at_turn(trace: Trace) -> np.ndarray:
 def trained(trace: Trace) -> np.ndarray:
     """Says whether a run was ever better than guessing, by 1 % of the loss or by the accuracy."""
     if "test_loss" in trace.lines:
-        return trace.lines["test_loss"][1].min(axis=-1) < curves.BARELY * trace.guesses["test_loss"]
+        return trace.lines["test_loss"][1].min(axis=-1) < curves.bar(trace.guesses["test_loss"])
     return trace.lines["test_accuracy"][1].max(axis=-1) > trace.guesses["test_accuracy"]
 
 

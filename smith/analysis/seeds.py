@@ -16,6 +16,7 @@ import numpy as np
 from smith.data import DATASETS
 from smith.metrics import quantity
 from smith.run import Run
+from smith.schedules import RangeTest, Scaled
 from smith.store.results import Result
 
 Line = tuple[np.ndarray, np.ndarray]  # x and y, both (points,)
@@ -55,8 +56,17 @@ def _continued(result: Result, x: str, dead: int, iterations: np.ndarray) -> np.
     if x == "iteration":
         return iterations
     known, places = result["iteration"][: dead + 1], result[x][: dead + 1]
-    slope = (places[-1] - places[0]) / (known[-1] - known[0]) if dead else 0.0
+    if not dead and (begins := _start(result.run, x)) is not None:  # one test is no line: that begins with the run
+        known, places = np.r_[result.run.first_iteration, known], np.r_[begins, places]
+    slope = (places[-1] - places[0]) / (known[-1] - known[0]) if known[-1] > known[0] else 0.0
     return places[-1] + slope * (iterations - known[-1])
+
+
+def _start(run: Run, x: str) -> float | None:
+    """Returns where a range test of a rate or a momentum begins; None for what is no range test."""
+    schedule = run.lr if x == "learning_rate" else getattr(run, x, None)
+    factor, test = (schedule.factor, schedule.schedule) if isinstance(schedule, Scaled) else (1.0, schedule)
+    return factor * test.start if isinstance(test, RangeTest) else None
 
 
 def mean_of_padded(found: Sequence[Result], column: str, x: str = "iteration") -> Line:

@@ -62,10 +62,11 @@ def trace(run: Run, result: Result) -> Trace:
 
 
 def stacked(traces: Sequence[Trace]) -> Trace:
-    """Returns the traces of several seeds of a run as one. All of them have the same tests."""
+    """Returns the traces of several seeds of a run as one, at the tests of the first: others may have other batches."""
     first = traces[0]
     lines = {
-        name: (place, np.stack([trace.lines[name][1] for trace in traces])) for name, (place, _) in first.lines.items()
+        name: (place, np.stack([np.interp(place, *trace.lines[name]) for trace in traces]))
+        for name, (place, _) in first.lines.items()
     }
     return Trace(first.run, first.guesses, lines)
 

@@ -149,14 +149,17 @@ def interval(values: Sequence[float] | np.ndarray, level: float = LEVEL) -> tupl
 
 
 def lies_above(values: Sequence[float] | np.ndarray, bar: float, level: float = LEVEL) -> np.ndarray:
-    """Says whether effects lie above a value, by more than chance would have it: (..., seeds) -> (...)."""
+    """Says whether effects lie above a value, by more than chance would have it: (..., seeds) -> (...).
+
+    Where they take few values, their signs and the side of their mean say so.
+    """
     from scipy import special
 
     sample = np.asarray(values, float)
     by_mean = interval(sample, level)[0] > bar + ROUNDING
     above = (sample > bar + ROUNDING).sum(axis=-1)
     by_signs = special.bdtrc(above - 1, sample.shape[-1], 0.5) <= (1 - level) / 2
-    return np.where(few_values(sample), by_signs, by_mean)
+    return np.where(few_values(sample), by_signs & (sample.mean(axis=-1) > bar + ROUNDING), by_mean)
 
 
 def few_values(sample: np.ndarray) -> np.ndarray:

@@ -1,6 +1,7 @@
 """What fidelity and calibration write: how near our curves come to the published ones, in tables and a sheet."""
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -86,8 +87,8 @@ def fidelity(figures: Sequence[Figure], store: Store) -> str:
         "## Panels",
         tables.markdown(
             "The order of the curves at the end, ours against the published: tau is 1 for the same, -1 for the "
-            "opposite order; of each seed: the mean, with its 95 % interval. RMSE: of the nearest and of the farthest "
-            "curve.",
+            "opposite order; of each seed: the mean with its 95 % interval, or how many seeds have which. RMSE: of the "
+            "nearest and of the farthest curve.",
             PANELS,
             [panel_row(name, fit) for name, fit in fits],
         ),
@@ -148,12 +149,16 @@ def _counts(fits: Sequence[tuple[str, PanelFit]]) -> str:
     return f"{compared} of {len(curves)} curves compared; in {lost} a seed diverged"
 
 
-def _interval(values: Sequence[float]) -> str:
-    """Returns the mean of values with Student's interval, where there are at least two."""
+def _interval(taus: Sequence[float]) -> str:
+    """Returns the mean of taus with Student's interval; where they take few values, how many seeds have each."""
+    values = np.array(taus)
     if len(values) < 2 or not np.isfinite(values).all():
         return NONE
-    low, high = verdicts.interval(values)
-    return f"{np.mean(values):+.2f} [{low:+.2f}, {high:+.2f}]"
+    if verdicts.few_values(values):
+        counts = Counter(f"{tau:+.2f}" for tau in sorted(taus))
+        return ", ".join(f"{count} at {tau}" for tau, count in counts.items())
+    low, high = np.clip(verdicts.interval(values), -1, 1)
+    return f"{values.mean():+.2f} [{low:+.2f}, {high:+.2f}]"
 
 
 def _number(value: float, form: str) -> str:
@@ -217,7 +222,8 @@ def _section(
 
 def _score(found: Score) -> tuple[str, ...]:
     numbers = (found.missing, found.diverged, found.points)
-    mean = (f"{found.mean:.3f}", "{:.3f} to {:.3f}".format(*found.range)) if found.by_seed else (NONE, NONE)
+    there = np.isfinite(found.mean)
+    mean = (f"{found.mean:.3f}", "{:.3f} to {:.3f}".format(*found.range)) if there else (NONE, NONE)
     return f"{found.value:g}", f"{len(found.by_seed)}", *map(str, numbers), *mean
 
 

@@ -121,6 +121,14 @@ def test_a_seed_that_diverges_counts_as_guessing_from_there_on(theirs):
     assert found.mean == pytest.approx(math.log(math.log(10)) * math.sqrt(7 / 10))
 
 
+def test_a_seed_that_covers_no_published_point_is_not_left_out_without_a_word(theirs):
+    theirs(A=(X[5:], np.ones(5)))
+    ours = store(*(result(WHOLE, np.ones(10 if seed else 2), X[: 10 if seed else 2], seed) for seed in (0, 1)))
+    found = scored(figure(WHOLE), 0.9, ours, seeds=2)
+    assert math.isnan(found.by_seed[0]) and math.isfinite(found.by_seed[1])
+    assert choice([found, of(0.8, 1, 1)]) == (None, "no published point where they are compared")
+
+
 # --- the choice ---
 
 

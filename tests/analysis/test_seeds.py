@@ -6,7 +6,7 @@ from made_up import NAN, result
 
 from smith.analysis.seeds import curve, guess, mean_of_padded, padded
 from smith.run import Run, Snapshot, iterations
-from smith.schedules import RangeTest
+from smith.schedules import RangeTest, Scaled
 
 RUN = Run("cifar10", "shallow3", 100, iterations(1_000), lr=RangeTest(0, 0.01), test_every=iterations(200))
 X = np.arange(200, 1_001, 200)
@@ -32,6 +32,16 @@ def test_a_run_that_diverged_counts_as_guessing_to_its_planned_end():
     assert padded(found, "test_loss", "learning_rate")[0] == pytest.approx(X / 1e5)
     x, y = padded(result(RUN, [NAN], X[:1]), "test_loss")  # it died at its first test
     assert x.tolist() == X.tolist() and y == pytest.approx(5 * [np.log(10)])
+
+
+@pytest.mark.parametrize("lr", [RangeTest(0.002, 0.01), Scaled(RangeTest(0.001, 0.005), 2)], ids=["plain", "scaled"])
+def test_the_rate_of_a_run_that_died_at_its_first_test_goes_on_too(lr):
+    rates = 0.002 + 0.008 * X / 1_000
+    found = result(RUN.replace(lr=lr), [NAN], X[:1])
+    found.columns["learning_rate"][:] = rates[:1]
+    assert padded(found, "test_loss", "learning_rate")[0] == pytest.approx(rates)
+    found.columns["momentum"][:] = 0.9
+    assert padded(found, "test_loss", "momentum")[0] == pytest.approx(5 * [0.9])
 
 
 def test_the_first_test_that_is_not_finite_is_where_it_died_or_else_the_last():

@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from made_up import EXPERIMENTS, MINI, PAPER, result, store
 from scipy import stats
 
 from smith import scales
+from smith.analysis.claims import CLAIMS
 from smith.analysis.measures import Statistic, Traces, accuracy
 from smith.analysis.places import Place, curve, row, run_at
 from smith.analysis.verdicts import WORDS, Claim, Decision, Part, decide, few_values, interval, lies_above
@@ -62,6 +64,22 @@ def test_few_values_are_at_most_half_as_many_as_seeds():
 def test_a_sign_needs_six_seeds(signs: list[int], supported: bool):
     assert lies_above(np.array(signs, float), 0) == supported
     assert not lies_above(np.array(signs, float), 1)
+
+
+def test_signs_do_not_support_what_the_mean_is_against():
+    assert not lies_above(np.array([0.1] * 11 + [-5.0]), 0) and lies_above(np.array([0.1] * 11 + [-1.0]), 0)
+
+
+def test_a_recipe_s_runs_of_other_batches_are_decided_together():
+    """Their tests are not at the same places, and may not be as many."""
+    found = Store(Path("nowhere"), PAPER, "author")
+    for run in {run_at(EXPERIMENTS, place) for part in CLAIMS["C11"].parts for place in part.curves.values()}:
+        for seed in range(4):
+            trained = found.trained(run, seed)
+            x = np.array(trained.when_tested())
+            found.add(result(trained, 2 - x / x[-1], x, seed))
+    decision = decide(CLAIMS["C11"], EXPERIMENTS, found)
+    assert all(list(finding.effects) == [0, 1, 2, 3] for finding in decision.findings)
 
 
 @given(st.integers(1, 12))
