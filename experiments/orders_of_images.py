@@ -25,7 +25,7 @@ ORDERS = ("shuffled", "stored")
 def panel(label: str, run: Run, ylim: tuple[float, float]) -> Panel:
     """Returns a run with both orders."""
     runs = sweep(run, "{}", order=ORDERS)
-    return Panel(label, runs, x="learning_rate", ylim=ylim, title=f"{run.network}, {run.data}")
+    return Panel(label, runs, x="learning_rate", ylim=ylim)
 
 
 FIGURE = Figure(

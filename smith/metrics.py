@@ -131,7 +131,7 @@ _DERIVED = {
     "loss_gap": Quantity("loss_gap", _GAP, f"{_DIFFERENCE} (nats)", _DIFFERENCE, lambda classes: 0.0),
     "test_error": Quantity("test_error", _SHARE, "Test error (fraction)", "Error", lambda n: 1 - 1 / n, logarithm=True),
     "stability": Quantity(
-        "stability", _EDGE, f"{_STABILITY} / 2 (1 + momentum)", _STABILITY, lambda classes: math.nan, logarithm=True
+        "stability", _EDGE, f"{_STABILITY} / (2 (1 + momentum))", _STABILITY, lambda classes: math.nan, logarithm=True
     ),
 }
 FORMULAS: "dict[str, Callable[[Mapping[str, np.ndarray]], np.ndarray]]" = {  # of the columns of a result
@@ -142,7 +142,7 @@ FORMULAS: "dict[str, Callable[[Mapping[str, np.ndarray]], np.ndarray]]" = {  # o
 
 
 def _stability(rate: "np.ndarray", sharpness: "np.ndarray", momentum: "np.ndarray") -> "np.ndarray":
-    """Returns LR x sharpness / 2 (1 + momentum); not a number where no direction is steep, as after an explosion."""
+    """Returns LR x sharpness / (2 (1 + momentum)); not a number where no direction is steep, as after an explosion."""
     import numpy as np
 
     return rate * np.where(sharpness > 0, sharpness, np.nan) / (2 + 2 * momentum)

@@ -95,7 +95,7 @@ def rate_of_minimum(trace: Trace) -> np.ndarray:
 
 
 def stability_at_turn(trace: Trace) -> np.ndarray:
-    """Returns log2 of LR x sharpness / 2 (1 + momentum) where the training loss is least, over a tenth of the tests."""
+    """Returns log2 of LR x sharpness / (2 (1 + momentum)) where the training loss, smoothed as they are, is least."""
     losses, edges = (trace.lines[name][1] for name in ("train_loss", "stability"))
     turn = _smooth(losses).argmin(axis=-1)
     logs = curves.running_mean(np.log2(np.maximum(edges, 1e-30)), curves.tenth(edges.shape[-1]))

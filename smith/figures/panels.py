@@ -5,6 +5,7 @@ The only place that tells the kinds of panels apart and chooses ranges and label
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -34,13 +35,13 @@ def views(experiment: Figure | Table, store: Store, published: bool = True) -> l
       UserError: the store's scale can not hold a run.
     """
     if isinstance(experiment, Table):
-        return points.rows(experiment, store, published)
+        return [replace(shown, one=store.one) for shown in points.rows(experiment, store, published)]
     found = []
     for panel in experiment.panels:
         found.append(view(panel, store, published))
         if published and isinstance(panel, Panel) and panel.published and not store.as_published(*panel.runs()):
             found.append(_companion(panel))
-    return found
+    return [replace(shown, one=store.one) for shown in found]
 
 
 def view(panel: Panel | Finals | Sketch, store: Store, published: bool = True) -> View:
@@ -70,6 +71,7 @@ def _curves(panel: Panel, store: Store, published: bool) -> View:
     horizontal = _x_range(panel, cuts, series)
     shown = np.concatenate([[], *(_inside(line, horizontal) for one in series for line in one.seeds.values())])
     vertical = _y_range(panel, shown, theirs) if as_published else _own_range(panel, shown)
+    vertical = vertical or ((0.1, 10.0) if panel.log else (0.0, 1.0))  # nothing but crosses has no range
     return View(
         panel.label,
         panel.title,

@@ -26,6 +26,7 @@ CELL = (4.8, 3.9)  # inches of a panel
 COMPANION = 0.6  # height of a companion, by that of its panel
 Layout = tuple[tuple[float, float], list[float], list[tuple[int, int]]]  # size, heights of rows, places of the views
 LEGEND = -0.45  # inches from the foot of an axis to its legend, with the ticks and the label between
+LINE = 0.16  # inches of a legend's line: a panel grows by them where they are more than five
 ASIDE = 0.15  # of a row of a table: ours is that much above its middle, the paper's as much below
 
 
@@ -97,7 +98,7 @@ def _sheet(shown: Sequence[View], title: str, what: str, columns: int, cell: tup
     for place in {*np.ndindex(axes.shape)} - {*places}:
         empty: Any = axes[place[0], place[1]]
         empty.set_axis_off()
-    lines = [title, *textwrap.wrap(what, int(14 * size[0]))]
+    lines = [line for text in (title, what) for line in textwrap.wrap(text, int(14 * size[0]))]
     sheet.suptitle("\n".join(lines), fontsize=9.5, x=0.01, ha="left")
     return sheet
 
@@ -107,7 +108,9 @@ def _layout(shown: Sequence[View], columns: int, cell: tuple[float, float]) -> L
     step = 2 if any(view.companion for view in shown) else 1
     places = [(step * (n // columns) + view.companion, n % columns) for n, view in _numbered(shown)]
     rows = _numbered(shown)[-1][0] // columns + 1
+    longest = max(len(view.series) + len(view.notes) for view in shown)
     width, height = cell[0] * columns + (columns == 1), cell[1] * rows * (1 + COMPANION * (step - 1)) + 0.7
+    height += LINE * rows * max(0, longest - 5)
     return (width, height), [1.0, COMPANION][:step] * rows, places
 
 
@@ -134,9 +137,24 @@ def _save(sheet: "Sheet", path: Path, of: str) -> None:
         said.add_text("results", of)
         sheet.savefig(pixels, format="png")
         image = Image.open(pixels).convert("RGB")
-        image.quantize(256, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE).save(
-            part, "png", optimize=True, pnginfo=said
-        )
+        pure = _pure()  # a palette's medians may be far from them
+        few = image.quantize(256 - len(pure), Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+        index, palette = np.array(few), (few.getpalette() or [])[: 3 * (256 - len(pure))]
+        for colour in pure:
+            index[(np.asarray(image) == colour).all(axis=-1)] = len(palette) // 3
+            palette += colour
+        few = Image.fromarray(index)
+        few.putpalette(palette)
+        few.save(part, "png", optimize=True, pnginfo=said)
+
+
+def _pure() -> list[tuple[int, ...]]:
+    """Returns the colours of curves, as they are, and white."""
+    import matplotlib
+    from matplotlib.colors import to_rgb
+
+    colours = ["white", *matplotlib.rcParams["axes.prop_cycle"].by_key()["color"]]
+    return [tuple(round(255 * level) for level in to_rgb(colour)) for colour in colours]
 
 
 # --- one panel ---
@@ -160,7 +178,8 @@ def _curve(axis: "Axes", view: View, series: Series) -> None:
     for line in series.seeds.values() if len(series.seeds) > 1 else ():
         axis.plot(*line, color=colour, linewidth=0.5, alpha=0.55)
     style: dict[str, Any] = {"alpha": 0.3} if series.missing else {}
-    axis.plot(*series.mean, color=colour, label=_label(series.legend), **style)
+    style["marker"] = "o" if len(series.mean[0]) == 1 else ""  # a line of one point is none
+    axis.plot(*series.mean, color=colour, markersize=4, label=_label(series.legend), **style)
 
 
 def _points(axis: "Axes", view: View, series: Series) -> None:
@@ -185,7 +204,7 @@ def _points(axis: "Axes", view: View, series: Series) -> None:
     if view.companion:
         return
     kind = "mean and standard deviation" if series.spread is not None else "mean"
-    name = f"{series.name}, {kind} of seeds (dots)" if len(series.seeds) > 1 else series.name
+    name = f"{series.name}, {kind} of {view.one}s (dots)" if len(series.seeds) > 1 else series.name
     ours = {spread: series.spread, "fmt": "o" if view.across else "o-", "color": colour, "markersize": 4}
     axis.errorbar(*placed(series.mean, -aside), label=_label(name), **ours)
 
@@ -194,7 +213,11 @@ def _frame(axis: "Axes", view: View) -> None:
     """Labels, scales, ranges and ticks."""
     x, y = (view.y, view.x) if view.across else (view.x, view.y)
     axis.set_xlabel(x.label)
-    axis.set_ylabel(textwrap.fill(y.label, 26) if view.companion else y.label)
+    if view.across:
+        place = {"xycoords": "axes fraction", "xytext": (-8, 4), "textcoords": "offset points", "ha": "right"}
+        axis.annotate(textwrap.fill(y.label, 32), (0, 1), fontsize=8, **place)
+    else:
+        axis.set_ylabel(textwrap.fill(y.label, 26 if view.companion else 40))
     for which, described in (("x", x), ("y", y)):
         if described.log and (described.range or np.isfinite(getattr(axis.dataLim, f"minpos{which}"))):
             getattr(axis, f"set_{which}scale")("log")
@@ -219,11 +242,16 @@ def _paper_axis(axis: "Axes", log: bool, label: str, factor: float) -> None:
 
 
 def _log_ticks(side: Any, limits: tuple[float, float]) -> None:
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+    """Puts some four to eight numbers on a logarithmic axis: in equal steps where its ends are near each other."""
+    from matplotlib.ticker import AutoLocator, FuncFormatter, LogLocator, NullFormatter
 
-    span = limits[1] / limits[0]
-    numbers = (1, 1.5, 2, 3, 4, 5, 6, 7, 8) if span < 20 else (1, 2, 5) if span < 2_000 else (1,)
-    side.set_major_locator(LogLocator(subs=numbers))
+    low, high = limits
+    span = high / low
+    many, some = (1, 1.5, 2, 3, 4, 5, 6, 7, 8), (1, 1.5, 2, 3, 5, 7)
+    numbers = many if span < 5 else some if span < 20 else (1, 2, 5) if span < 2_000 else (1,)
+    first = 10.0 ** np.floor(np.log10(low))
+    there = sum(low <= number * power <= high for number in numbers for power in (first, 10 * first))
+    side.set_major_locator(AutoLocator() if span < 5 and there < 4 else LogLocator(subs=numbers))
     side.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     side.set_minor_formatter(NullFormatter())
 
@@ -252,8 +280,14 @@ def _legend(axis: "Axes", view: View) -> None:
 
     if view.many and not view.points:
         means = any(len(series.mean[0]) for series in view.series)
-        label = "each seed" + " (thick: their mean, while none has diverged)" * means
+        label = f"each {view.one}" + " (thick: their mean, while none has diverged)" * means
         axis.plot([], [], color="0.4", linewidth=0.5, label=label)
+    if not view.points and any(series.diverged for series in view.series):
+        axis.plot([], [], "x", color="0.4", label="top edge: one diverged there")
+    if not view.points and any(len(view.above(series)) for series in view.series):
+        axis.plot([], [], "^", color="0.4", markersize=3.5, label="top edge: the mean is above")
+    if view.y.log and any((line[1] <= 0).any() for one in view.series for line in (one.mean, *one.seeds.values())):
+        axis.plot([], [], " ", label="straight down: not above 0")
     if not view.points and view.published:
         axis.plot([], [], "--", color="0.4", linewidth=0.8, label=_label(view.published))
     handles, labels = axis.get_legend_handles_labels()

@@ -62,7 +62,8 @@ def _remarks(panel: Finals, store: Store) -> Iterator[str]:
         by = f", chosen by {span(choosers)} other seeds" if any(choosers) else ""
         yield f"each the best of {span(sizes)} settings{by}"
     if lost := sum(result.status == "diverged" for of in found for result in of):
-        yield f"{lost} diverged, drawn as guessing"
+        all_shown = sizes[-1] == 1
+        yield f"{lost} diverged, drawn as guessing" if all_shown else f"{lost} diverged of all settings and seeds"
     if absent := sum(not of for of in found):
         yield f"{absent} without a result"
 
@@ -153,7 +154,7 @@ def _rows(table: Table, title: str, members: Sequence[Measured], series: Series,
     return View(
         "",
         title,
-        Axis("", range=(len(members) - 0.5, -0.5), ticks=names),
+        Axis("" if more.get("companion") else ", ".join(_told(table)), range=(len(members) - 0.5, -0.5), ticks=names),
         Axis("Final test accuracy (%)", range=_percents(series)),
         [series],
         PUBLISHED_ROWS if series.published else "",
@@ -178,7 +179,12 @@ def _percents(series: Series) -> Range:
     return low - margin, max(high, min(high + margin, 100.0))
 
 
+def _told(table: Table) -> list[str]:
+    """Returns the columns that are not said above a view."""
+    return [column for column in table.columns if column not in ("Data", "Network")]
+
+
 def _row_name(row: Row, table: Table) -> str:
     """Returns what tells a row from the others of its view."""
-    labels = [(c, label) for c, label in zip(table.columns, row.labels, strict=True) if c not in ("Data", "Network")]
+    labels = [(c, label) for c, label in zip(table.columns, row.labels, strict=True) if c in _told(table)]
     return ", ".join(f"{label} epochs" if c == "Epochs" else label for c, label in labels)

@@ -12,7 +12,7 @@ from smith.analysis import calibration, verdicts
 from smith.analysis.calibration import Score
 from smith.analysis.fidelity import CurveFit, PanelFit, compare, until
 from smith.figure import Assumption, Figure, Table
-from smith.figures import plot, tables
+from smith.figures import plot, points, tables
 from smith.figures.panels import X_LABELS
 from smith.figures.tables import NONE
 from smith.figures.views import NOTHING, Axis, Series, View
@@ -200,8 +200,10 @@ def write_calibration(figure: Figure, store: Store, target: Path, seeds: int, na
     with disk.whole(path.with_name(f"{path.name}.md")) as part:
         part.write_text("\n\n".join([head, *only, *(body for body, _, _ in sections)]) + "\n", encoding="utf-8")
     title = f"{figure.name}: assumed settings beside the published curves"
-    what = f"{scale.name} scale{store.by}: {scale.what}. Compared where the published curve (dashed) is drawn"
-    if shown := list(_alternatives(figure, store, names)):
+    shown = list(_alternatives(figure, store, names))
+    if each := sorted({len(series.seeds) for view in shown for series in view.series if series.seeds}):
+        counts = f"{points.span(each)} {store.one}{'s' * (each[-1] != 1)}"
+        what = f"{scale.name} scale{store.by}, {counts}: {scale.what}. Compared where the published curve is drawn"
         plot.save(shown, title, what, [path.with_name(f"{path.name}.png")], columns=4, cell=(3.4, 3.1))
     return "\n".join([*said, f"{figure.name}: {path}.md (scale {scale.name}{store.by})"])
 

@@ -80,6 +80,7 @@ class View:
     texts: words above the curves, by their x
     mark: (x, words) of a vertical line
     runs: the runs of the protocol that it shows, by the names that a reader finds in it
+    one: what one of the runs of a curve is called
     companion: whether it has the paper's curves alone, to be drawn smaller with the view before it
     """
 
@@ -96,6 +97,7 @@ class View:
     mark: tuple[float, str] | None = None
     runs: Mapping[str, Run] = field(default_factory=dict)
     companion: bool = False
+    one: str = "seed"
 
     @property
     def heading(self) -> str:

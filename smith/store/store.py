@@ -29,6 +29,7 @@ class Store:
     scale, folder: the scale, and its folder
     recipe: how the runs of a curve differ (see `smith.replicates`)
     seeds: how many seeds decide a claim, or as many as the recipe has runs
+    one: what one of the runs of a curve is called
     by: what is said after the scale's name if that is not the seed alone: ", recipe author"
     damaged: a line for each file whose bytes are not those of a result, by its path
     unreadable: a line for each file that may be whole and can not be taken: not to be opened, of another version of
@@ -43,6 +44,7 @@ class Store:
         self._plain = recipe == "seeds"
         self.seeds = scale.seeds if self._plain else min(scale.seeds, AUTHORS_RUNS)
         self.by = "" if self._plain else f", recipe {recipe}"
+        self.one = "seed" if self._plain else "author's run"
         self._trained: dict[tuple[Run, int], Run] = {}
         self.damaged: dict[Path, str] = {}
         self.unreadable: dict[Path, str] = {}

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from smith.analysis.curves import running_mean
-from smith.analysis.seeds import curve, mean_of_padded, padded
+from smith.analysis.seeds import curve
 from smith.errors import UserError
 from smith.figures import plot
 from smith.figures.views import Axis, Series, View
@@ -48,7 +48,8 @@ def draw_range_test(found: "RangeTestResult", path: Path) -> None:
         notes=[*said, found.note],
         mark=(suggestion.peak, f"suggested peak: {suggestion.peak:.2g}") if suggestion else None,
     )
-    _save(view, "Range test", f"{len(lines)} seeds, {found.run.iterations} iterations of {found.run.batch_size}", path)
+    what = f"{_counted(len(lines))}, {found.run.iterations} iterations of {found.run.batch_size}"
+    _save(view, "Range test", what, path)
 
 
 def draw_comparison(found: "Comparison", path: Path) -> None:
@@ -69,14 +70,19 @@ def draw_comparison(found: "Comparison", path: Path) -> None:
         notes=[found.note],
         points=True,
     )
-    _save(view, f"Comparison of the {found.what}", f"{len(each)} seeds", path)
+    _save(view, f"Comparison of the {found.what}", _counted(len(each)), path)
 
 
 def draw_training(found: Sequence[Result], path: Path) -> None:
     """Draws the test loss over the epochs: the mean of the seeds, and each of them."""
-    seeds = {number: padded(result, "test_loss", "epoch") for number, result in enumerate(found)}
-    series = Series("test loss", 0, "", mean_of_padded(found, "test_loss", "epoch"), seeds)
-    _save(View("", "Test loss", Axis("Epoch"), Axis("Test loss"), [series]), "Training", f"{len(found)} seeds", path)
+    drawn = curve(found, "epoch", "test_loss")
+    series = Series("test loss", 0, "", (drawn.x, drawn.mean), drawn.lines, drawn.diverged)
+    _save(View("", "Test loss", Axis("Epoch"), Axis("Test loss"), [series]), "Training", _counted(len(found)), path)
+
+
+def _counted(seeds: int) -> str:
+    """Returns "1 seed" or "3 seeds"."""
+    return f"{seeds} seed{'s' * (seeds != 1)}"
 
 
 def _save(view: View, title: str, what: str, path: Path) -> None:

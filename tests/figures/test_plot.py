@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from smith import figures
 from smith.figure import Figure, Finals, Panel
@@ -87,13 +88,33 @@ def test_a_mean_is_not_drawn_past_the_first_death(shelf, sheet):
     (mean,) = lines(axis, width=1.4)
     assert max(mean.get_xdata()) < 60 and [max(line.get_xdata()) for line in lines(axis, width=0.5)] == [80, 50]
     assert marks(axis, "x") == [("C0", [60])] and legend(axis)[0] == "one (1/2 diverged)"
+    assert legend(axis)[-1] == "top edge: one diverged there"
+
+
+def test_a_curve_of_one_test_is_a_dot(shelf, sheet):
+    shelf.add(RUN, tests=1)
+    axis = sheet(FIGURE).axes[0]
+    assert [line.get_xdata().tolist() for line in axis.lines if line.get_marker() == "o"] == [[80]]
+
+
+def test_where_a_line_falls_off_a_logarithmic_axis_the_legend_says_so(shelf, sheet):
+    shelf.add(RUN, test_loss=-1.0)
+    assert legend(sheet(FIGURE).axes[0])[-1] == "straight down: not above 0"
+
+
+def test_the_colours_of_curves_are_in_the_file_as_they_are(shelf):
+    shelf.fill(FIGURE)
+    figures.draw(FIGURE, shelf.store(), shelf.figures)
+    image = Image.open(shelf.figures / "mine.png").convert("RGB")
+    there = {colour for _, colour in image.getcolors(image.width * image.height)}
+    assert {(255, 255, 255), (0x00, 0x72, 0xB2), (0xD5, 0x5E, 0x00)} <= there and len(there) <= 256
 
 
 def test_a_mean_above_the_axis_is_a_triangle_at_its_edge_and_a_curve_without_a_result_is_named(shelf, sheet):
     shelf.add(OTHER, test_loss=1e6)
     axis = sheet(FIGURE).axes[0]
     assert marks(axis, "^") == [("C1", [80])] and marks(axis, "x") == []
-    assert legend(axis) == ["one (no result)", "other"]
+    assert legend(axis) == ["one (no result)", "other", "top edge: the mean is above"]
 
 
 def test_ends_of_runs_are_points_and_dots(shelf, sheet):
@@ -146,7 +167,7 @@ def test_a_figure_says_its_scale_and_its_seeds(seeds, words, shelf, sheet):
 def test_a_figure_says_that_its_runs_differ_as_the_author_s(shelf, sheet):
     for number in range(2):
         shelf.add(author(RUN, number), number)
-    assert "\npaper scale, recipe author, 2 seeds: " in sheet(FIGURE, "paper", "author").get_suptitle()
+    assert "\npaper scale, recipe author, 2 author's runs: " in sheet(FIGURE, "paper", "author").get_suptitle()
 
 
 @pytest.mark.parametrize("name", ["fig02", "fig07", "table1"])

@@ -20,6 +20,7 @@ from smith.figure import Figure, Panel, Table
 from smith.figures import plot, report, tables
 from smith.figures.panels import view, views
 from smith.figures.report import charts, claims, site, words
+from smith.replicates import author
 from smith.run import Run, iterations
 from smith.store import Store
 
@@ -230,6 +231,7 @@ def test_damaged_foreign_and_strange_results_are_named_and_left_out(written, she
     before = written()["fig09.html"].charts
     shelf.add(RUN)
     shelf.add(figure.runs()[0].replace(batch_size=256))  # a run of its calibration, and in its place
+    shelf.add(author(figure.runs()[0], 1), 1, test_loss=0.7)  # and one of another recipe, which is shown with that
     folder = shelf.root / "results" / "paper"
     victim = folder / "cifar10-0123456789-seed7.parquet"
     victim.write_bytes(b"not Parquet")
@@ -237,12 +239,12 @@ def test_damaged_foreign_and_strange_results_are_named_and_left_out(written, she
     pages = written()
     text = pages["results.html"].text
     assert "Damaged: 1" in text and victim.name in text and "Set aside as damaged: 1" in text
-    assert "Not asked for by any experiment: 1" in text and "6 readable results" in text
+    assert "Not asked for by any experiment: 1" in text and "7 readable results" in text
     assert "0 of 80 runs, 0 seeds smith run table1 --scale paper" in text
     assert pages["fig09.html"].charts == before
     assert "Left out at scale paper, as damaged or not readable : 1 file." in pages["index.html"].text
     rows = gzip.decompress((shelf.root / "report" / "results.csv.gz").read_bytes()).decode().splitlines()
-    assert len(rows) == 7 and all(",done,8,0.7,0.8,cpu: one,90,abc," in row for row in rows[1:])
+    assert len(rows) == 8 and all(",done,8,0.7,0.8,cpu: one,90,abc," in row for row in rows[1:])
 
 
 def test_a_scale_that_can_not_hold_an_experiment_says_why(written, shelf, monkeypatch):

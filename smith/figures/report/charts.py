@@ -69,17 +69,17 @@ def rounded(values: np.ndarray) -> list[float | int | None]:
 
 
 def _traces(view: View, series: Series) -> list[Trace]:
-    traces, seeds = [], [f"seed {seed}" for seed in series.seeds]
+    traces, seeds = [], [f"{view.one} {seed}" for seed in series.seeds]
     if series.published:
         traces.append(_trace(view, series, series.published, "published", "published"))
     if len(seeds) > 1:
         lines = zip(seeds, series.seeds.values(), strict=True)
         traces += [_trace(view, series, line, "seed", who) for who, line in lines]
-    who = f"mean of {len(seeds)} seeds" if len(seeds) > 1 else "".join(seeds)
+    who = f"mean of {len(seeds)} {view.one}s" if len(seeds) > 1 else "".join(seeds)
     style = {"name": shown(series.legend), "showlegend": bool(series.legend)}
     traces.append(_trace(view, series, series.mean, "mean", who, **style))
     above = view.above(series)
-    ends = [f"{who} diverged" for who in (f"seed {seed}" for seed in series.diverged)]
+    ends = [f"{who} diverged" for who in (f"{view.one} {seed}" for seed in series.diverged)]
     traces += _marks(view, series, np.array([*series.diverged.values()]), "x-thin-open", ends)
     return traces + _marks(view, series, above, "triangle-up-open", ["above the axis"] * len(above))
 
@@ -95,10 +95,11 @@ def _trace(view: View, series: Series, points: Line, layer: str, who: str, **sty
     )
     colour = 6 if view.points and layer == "published" else series.colour
     said = " ".join(filter(None, (f"<b>{shown(series.name)}</b>", who)))
+    joined = not view.points or (layer == "mean" and not view.across)  # a line, but of one point
     return {
         "x": rounded(x) or [None],  # a trace without points is not in the legend
         "y": rounded(y) or [None],
-        "mode": "lines" if not view.points else "lines+markers" if layer == "mean" and not view.across else "markers",
+        "mode": "+".join(["lines"] * joined + ["markers"] * (view.points or len(x) == 1)),
         "meta": {"layer": layer, "colour": colour, "said": said, "unit": shown(series.unit)},
         "legendgroup": f"{series.colour}",
         **error,

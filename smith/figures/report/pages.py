@@ -79,7 +79,7 @@ class Site:
     def trouble(self, store: Store) -> list[tuple[str, list[str], str]]:
         """Returns what a scale's folder has that is not shown: what it is, a line for each, and what to do."""
         sections = [section for shown in self.shown for section in shown.sections if section.store is store]
-        known = {description for section in sections for description, _ in section.asked | section.tried}
+        known = {description for section in sections for description, _ in section.known}
         foreign = store.foreign()
         strange = [f"{digest(r.description)}, seed {r.seed}" for r in store.all() if r.description not in known]
         return [

@@ -17,6 +17,7 @@ from smith.figures import text
 from smith.figures.panels import heading, views
 from smith.figures.report import words
 from smith.figures.views import View, runs_of
+from smith.replicates import RECIPES
 from smith.run import Run
 from smith.store import Result, Store
 
@@ -36,7 +37,8 @@ def asked(runs: Iterable[Run], store: Store) -> set[Job]:
 class Section:
     """An experiment at one scale.
 
-    asked, tried: what the scale trains for it, and for its calibration
+    asked: what the scale trains for it
+    known: what it trains for it by any recipe, its calibration included
     found: its results
     views: what is drawn
     trouble: why the scale can not hold it; empty if it can
@@ -45,7 +47,7 @@ class Section:
     experiment: Figure | Table
     store: Store
     asked: set[Job]
-    tried: set[Job]
+    known: set[Job]
     found: Sequence[Result]
     views: Sequence[View]
     trouble: str = ""
@@ -121,10 +123,10 @@ def section(experiment: Figure | Table, store: Store) -> Section:
     """Returns an experiment at one scale."""
     try:
         runs = experiment.runs()
-        tried = calibration.runs(experiment) if isinstance(experiment, Figure) else []
+        tried = [*runs, *(calibration.runs(experiment) if isinstance(experiment, Figure) else [])]
         found = {(r.description, r.seed): r for run in runs for r in store.results(run)}.values()
-        jobs = asked(runs, store), asked(tried, store)
-        return Section(experiment, store, *jobs, list(found), views(experiment, store))
+        known = {job for recipe in RECIPES for job in asked(tried, Store(store.root, store.scale, recipe))}
+        return Section(experiment, store, asked(runs, store), known, list(found), views(experiment, store))
     except UserError as error:
         return Section(experiment, store, set(), set(), (), (), str(error))
 
