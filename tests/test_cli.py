@@ -137,7 +137,10 @@ def test_folders_that_can_not_be_written(refused, tmp_path):
 )
 def test_a_signal_or_a_full_disk_ends_the_command_with_one_line(act, status, words, refused, monkeypatch):
     monkeypatch.setattr(jobs, "execute", lambda *_, **__: act())
-    assert words in refused(status, "run", "fig14", "--workers", "1")
+    line = refused(status, "run", "fig14", "--workers", "1")
+    assert words in line
+    anew = line.replace("the same command goes on from here", "with --force the same command begins again")
+    assert refused(status, "run", "fig14", "--force") == anew
 
 
 def test_a_reader_that_has_seen_enough_is_no_error(tmp_path):
@@ -190,6 +193,8 @@ def test_run_says_what_is_left_and_what_has_no_data(execute, capsys):
         "cifar10: 3 runs not trained: no network",
         "the budget is used up; the same command goes on from here",
     ]
+    call("run", "fig14", "--no-draw", "--force")
+    assert capsys.readouterr().out.endswith("the budget is used up; with --force the same command begins again\n")
 
 
 def test_a_divergence_that_is_to_stop_everything_ends_with_status_1(execute, refused):

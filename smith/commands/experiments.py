@@ -28,6 +28,7 @@ from smith.experiments import Experiment
 from smith.figure import Figure
 from smith.lengths import duration
 from smith.store import Store
+from smith.train import stopping
 from smith.train.stopping import Deadline
 
 if TYPE_CHECKING:
@@ -117,6 +118,8 @@ class Run(Training):
             disk.make_folder(self.figures_dir, "--figures-dir")
         planned = jobs_of(found, store, self.seeds)
         count = self.workers or (1 if alone else workers.by_itself(store.scale, len(jobs.missing(planned, store))))
+        if self.force:
+            stopping.begins_anew()
         if count == 1:
             self.train(planned, store, force=self.force, stop_on_divergence=stop)
         elif status := workers.execute(count, self.arguments(self.names)):

@@ -9,6 +9,7 @@ whole one: the same command goes on with it.
 import hashlib
 import json
 import shutil
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from smith.errors import UserError
 SIZE = 1024  # images in a shard
 SMALLER = 7  # about so many times JPEG files of quality 95 take less room than pixels
 Source = folders.Listing | tfds.Records  # of a split: `names`, and `take` for some of them
+DAMAGE = (OSError, ValueError, KeyError, IndexError, TypeError, RuntimeError, EOFError, zipfile.BadZipFile)
 BROKEN = 0.001  # of the files; with more of them than this a preparation ends
 
 
@@ -80,8 +82,8 @@ def read(folder: Path, split: str, side: int) -> Arrays:
         raise UserError(f"{folder}: {begun}: {remedy}") from None
     except ValueError as error:
         raise UserError(f"{folder}/index.json is damaged ({error}): {remedy}") from error
-    if index["side"] != side:
-        raise UserError(f"{folder} has images of {index['side']} pixels, not {side}: {remedy}")
+    if (has := index.get("side")) != side:
+        raise UserError(f"{folder} has images of {has} pixels, not {side}: {remedy}")
     try:
         about, sha256 = _about(folder / f"{split}.npz"), index[split]["sha256"]
         paths = _files(folder, split, index)
@@ -92,7 +94,7 @@ def read(folder: Path, split: str, side: int) -> Arrays:
             images = Shards([np.load(path, mmap_mode="r") for path in paths], about["mean"], sha256)
         if len(images) != len(about["labels"]):
             raise ValueError("images and labels do not fit together")
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
+    except DAMAGE as error:
         raise UserError(f"{folder}: a file of {split} is damaged ({error}): {remedy}") from error
     return Arrays(images, about["labels"])
 
@@ -161,7 +163,7 @@ def _shard(folder: Path, split: str, k: int, source: Source, side: int, jpeg: in
         whole = known and str(about["of"]) == of and file.is_file() and file.stat().st_size == about["bytes"]
         if whole and str(about["broken"]) == "{}":
             return about
-    except (OSError, ValueError, KeyError):
+    except DAMAGE:
         pass  # there is none, or none that can be read
     (images, labels), broken = source.take(some, side)
     with disk.whole(file) as part:

@@ -3,9 +3,11 @@
 It also remembers which run is trained for a run of the protocol, so that nothing else applies a scale or a recipe.
 """
 
+import contextlib
 import functools
 import hashlib
 import os
+import re
 import secrets
 import shlex
 from collections.abc import Container, Iterable, Mapping
@@ -19,6 +21,7 @@ from smith.scales import Scale
 from smith.store import packs, results
 from smith.store.results import DamagedResult, Result
 
+SUFFIX = re.compile(r"-[^-]+-seed\d+\.parquet$")  # see `results.suffix`
 FILES: dict[str, str] = {}  # experiments in files of one's own -> the files, as the command line has them
 
 
@@ -46,6 +49,7 @@ class Store:
         self.by = "" if self._plain else f", recipe {recipe}"
         self.one = "seed" if self._plain else "author's run"
         self._trained: dict[tuple[Run, int], Run] = {}
+        self._packs: dict[Path, int] = {}  # those that were read -> when they were written, in ns
         self.damaged: dict[Path, str] = {}
         self.unreadable: dict[Path, str] = {}
 
@@ -72,12 +76,18 @@ class Store:
     def _found(self) -> dict[tuple[str, int], Result]:
         """The readable results, by description and seed."""
         paths = disk.matching(self.folder, "*.parquet")
-        paths.sort(key=lambda path: not packs.is_pack(path))  # own files win
-        return {(found.description, found.seed): found for path in paths for found in self._read(path)}
+        paths.sort(key=lambda path: not packs.is_pack(path))  # of one date own files win
+        newest: dict[tuple[str, int], Result] = {}
+        for found in (found for path in paths for found in self._read(path)):
+            other = newest.setdefault((found.description, found.seed), found)
+            if found.facts.get("date", "") >= other.facts.get("date", ""):
+                newest[found.description, found.seed] = found
+        return newest
 
     def _read(self, path: Path) -> list[Result]:
         try:
             if packs.is_pack(path):
+                self._packs[path] = path.stat().st_mtime_ns  # before it is read
                 return packs.read(path)
             result = results.read(path)
             if not path.name.endswith(results.suffix(result.description, result.seed)):
@@ -90,6 +100,12 @@ class Store:
         except OSError as error:
             self.unreadable[path] = f"{path}: {error.strerror or error}"
         return []
+
+    def _is_new(self, pack: Path) -> bool:
+        """Says whether a pack is another one than was read."""
+        with contextlib.suppress(FileNotFoundError):
+            return self._packs.get(pack) != pack.stat().st_mtime_ns
+        return False
 
     def check(self, own: Container[Path]) -> None:
         """Raises UserError if one of these files, or any pack, can not be read: a result may be in it."""
@@ -137,10 +153,12 @@ class Store:
 
     def look_again(self, run: Run, seed: int) -> Result | None:
         """Returns what `find` does, also if another process wrote the result after this store was read."""
-        path = results.path_of(self.folder, run, seed)
-        if not self.find(run, seed) and disk.there(path):
-            for result in self._read(path):
-                self.add(result)
+        if not self.find(run, seed):
+            own = results.path_of(self.folder, run, seed)
+            others = [path for path in disk.matching(self.folder, "*.parquet") if packs.is_pack(path)]
+            for path in [own] * disk.there(own) + [path for path in others if self._is_new(path)]:
+                for result in self._read(path):
+                    self._found.setdefault((result.description, result.seed), result)
         return self.find(run, seed)
 
     def add(self, result: Result) -> None:
@@ -164,22 +182,28 @@ class Store:
 
         Raises OSError where nothing can be written.
         """
+        with disk.waiting(self.folder / "pack.lock"):  # another one that goes by what it read before would undo this
+            return self._pack(experiments)
+
+    def _pack(self, experiments: Mapping[str, Iterable[Run]]) -> str:
         packed: set[tuple[str, int]] = set()
         for name, runs in experiments.items():
             path = self.folder / f"{name}.parquet"
             before = self._read(path) if disk.there(path) else []
             asked = [result for run in runs for result in self.results(run) if len(result["iteration"])]
-            found = {(r.description, r.seed): r for r in (*before, *asked)}
-            found = {key: result for key, result in found.items() if key not in packed}
+            keys = {(r.description, r.seed): r for r in (*before, *asked)}
+            found = {key: self._found.get(key, result) for key, result in keys.items() if key not in packed}
             if not found or path in {*self.damaged, *self.unreadable}:
                 continue
             packed |= set(found)
             with disk.whole(path) as part:
                 part.write_bytes(packs.encode(list(found.values())))
-            kept = tuple(results.suffix(result.description, result.seed) for result in packs.read(path))
+                kept = {results.suffix(r.description, r.seed): r.facts for r in packs.read(part)}
             for own in disk.matching(self.folder, "*.parquet"):
-                if own.name.endswith(kept):
-                    disk.remove(own)
+                if (match := SUFFIX.search(own.name)) and match[0] in kept:
+                    with disk.holding(self.folder / "locks" / f"{own.stem}.lock") as held:
+                        if held and any(r.facts == kept[match[0]] for r in self._read(own)):  # else it is a newer one
+                            disk.remove(own)
         size = sum(path.stat().st_size for path in disk.matching(self.folder, "*.parquet") if packs.is_pack(path))
         return f"{self.folder}: {len(packed)} results in packs, {size / 1e6:.1f} MB"
 

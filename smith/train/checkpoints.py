@@ -119,7 +119,10 @@ def load(path: Path, like: Like) -> Checkpoint:
     import jax
 
     check(path)
-    about, expected = json.loads((path / "about" / "metadata").read_text()), like()
+    try:
+        about, expected = json.loads((path / "about" / "metadata").read_text()), like()
+    except FileNotFoundError as error:
+        raise DamagedCheckpoint(f"{path}: it was removed while it was read") from error
     try:
         with _orbax() as (orbax, args):
             state = orbax.restore((path / "state").resolve(), args=args.StandardRestore(expected))

@@ -17,9 +17,11 @@ from pathlib import Path
 from typing import Any
 
 from smith.errors import UserError
+from smith.train import stopping
 
 ENGINES = ("slurm", "ray", "local")
 RESTARTS = 1_000  # times that a worker may use up its time
+POLL = 0.5  # seconds between two looks at whether a signal came
 NOTICE = 90  # seconds between the signal that the time is up and the end
 
 
@@ -113,7 +115,16 @@ def submit_to_ray(words: Sequence[str], workers: int, folder: Path, address: str
             raise UserError(f"this machine has no {' and '.join(short)} for a worker: ask for less")
         work = ray.remote(num_cpus=needs["CPU"], num_gpus=gpus, max_retries=-1)(_work)
         here = Path.cwd()  # a cluster's processes have a folder of their own
-        ray.get([work.remote(words, here, here / folder / f"ray-{k}.log", share) for k in range(workers)])
+        tasks = [work.remote(words, here, here / folder / f"ray-{k}.log", share) for k in range(workers)]
+        stop = stopping.Deadline()
+        with stopping.run_in_hand():  # Ray loses what a signal's handler raises while it waits
+            while tasks and not stop.passed():
+                ended, tasks = ray.wait(tasks, timeout=POLL)
+                ray.get(ended)
+            for task in tasks:
+                ray.cancel(task)
+            if tasks:  # some seconds for a checkpoint each
+                ray.wait(tasks, num_returns=len(tasks), timeout=stopping.GRACE - 3)
     except ray.exceptions.RayTaskError as error:  # is of the cause's class too
         raise UserError(f"{error.cause}; what the workers said is in {folder}") from error
     except (OSError, ValueError) as error:
@@ -127,8 +138,15 @@ def _work(words: Sequence[str], place: Path, log: Path, environment: dict[str, s
     command = [sys.executable, "-m", "smith", *words]
     for _ in range(RESTARTS):
         with log.open("ab") as said:
-            status = subprocess.run(command, cwd=place, env={**os.environ, **environment}, stdout=said, stderr=said)
-        if status.returncode >= 0:
+            process = subprocess.Popen(command, cwd=place, env={**os.environ, **environment}, stdout=said, stderr=said)
+        try:
+            while (status := process.poll()) is None:
+                time.sleep(POLL)  # what Ray raises is not heard in a longer wait
+        except BaseException:  # the command was stopped, and so this is: the run in hand gets a checkpoint
+            process.terminate()
+            process.wait()
+            raise
+        if status >= 0:
             break
-    if status.returncode:
-        raise RuntimeError(f"smith {' '.join(words)} ended with status {status.returncode}")
+    if status:
+        raise RuntimeError(f"smith {' '.join(words)} ended with status {status}")

@@ -141,9 +141,14 @@ def _shared(state: Any) -> Any:
 
 
 def _service() -> Any:
-    from jax._src import distributed  # the only way there is to it
+    import jax
 
-    return distributed.global_state.client
+    try:
+        from jax._src import distributed  # the only way there is to it, which Orbax goes too
+
+        return distributed.global_state.client
+    except (ImportError, AttributeError) as error:
+        raise UserError(f"--cluster does not know JAX {jax.__version__}: install that of requirements.txt") from error
 
 
 def _tell(what: int | str, text: str) -> None:

@@ -20,6 +20,9 @@ GRACE = 8.0  # seconds; schedulers kill some time after their SIGTERM
 # SIGHUP says that the connection is gone; the last three are what batch systems send before the time is up.
 SIGNALS = tuple(signal.Signals[f"SIG{name}"] for name in ("INT", "TERM", "HUP", "USR1", "USR2", "XCPU"))
 
+GOES_ON, ANEW = "the same command goes on from here", "with --force the same command begins again"
+
+_then = GOES_ON  # what comes of a stop
 _asked = 0  # the number of the signal that came
 _in_hand = False  # whether a run is
 
@@ -35,11 +38,11 @@ def signals() -> Iterator[None]:
     A SIGHUP that is ignored, as under nohup, stays so. Does nothing inside itself, and in any thread but the main one,
     which alone hears signals.
     """
-    global _asked
+    global _asked, _then
     if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGINT) is _heard:
         yield
         return
-    _asked = 0
+    _asked, _then = 0, GOES_ON
     reader, writer = os.pipe()  # to which the C code of Python writes a signal's number, whatever Python is doing
     os.set_blocking(writer, False)
     woken = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
@@ -69,6 +72,12 @@ def run_in_hand() -> Iterator[None]:
         _in_hand = False
     if _asked:
         raise Stopped
+
+
+def begins_anew() -> None:
+    """Says that the command, stopped, does not go on the next time from where it was."""
+    global _then
+    _then = ANEW
 
 
 class Deadline:
@@ -110,7 +119,7 @@ def _watch(reader: int) -> None:
 
 def _say(number: int) -> int:
     cursor = "\x1b[?25h" if sys.stderr.isatty() else ""  # a progress bar hides it
-    line = "smith: stopped; finished results are kept, and the same command goes on from here"
+    line = "smith: stopped; finished results are kept, and " + _then
     try:
         print(cursor + line, file=sys.stderr, flush=True)
     except OSError:  # the terminal is gone; what is still to be flushed goes nowhere

@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 from smith import disk
+from smith.data import DATASETS
 from smith.errors import UserError
 from smith.networks import Options
 from smith.run import Run
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from smith.train.loop import Point
     from smith.train.places import Job
 
+TEST = 1 / 3  # of the time of a training image, which a test image takes
+FURTHEST = 10  # times the FLOP of any network with a result: of a larger one no time is told
 AHEAD = 3  # iterations that are under way or begin before the next point
 
 
@@ -86,6 +89,8 @@ class Series:
         todo: the jobs not known to be done; now: the pace of one that is under way
         """
         new = self._there() - self._before
+        for job in (job for job, name in self._names.items() if name in new):
+            self._store.look_again(job.run, job.seed)  # what another process has learnt of how long runs take
         left = [job for job, name in self._names.items() if job in todo and name not in new]
         known = past(self._store)
         seconds, spent = (estimate(jobs, known, now, flops) for jobs in (left, self._names.keys() - {*left}))
@@ -107,7 +112,7 @@ def flops(run: Run) -> float:
 class Past(NamedTuple):
     """What a store's results took, the newest of each kind.
 
-    rates: network and width -> images/s, tests included, and a run that had that rate
+    rates: network and width -> images/s, those of tests counted a third, and a run that had that rate
     compiling: what decides how long a run compiles -> seconds to its first iteration
     """
 
@@ -125,9 +130,15 @@ def past(store: Store) -> Past:
             run, facts = result.run, result.facts
             found.compiling.setdefault(program(run), float(facts.get("compile_seconds", 0)))
             if seconds := float(facts.get("seconds", 0)):
-                done = int(result["iteration"][-1]) - run.first_iteration
-                found.rates.setdefault((run.network, run.width), (done * run.batch_size / seconds, run))
+                done = _images(run, int(result["iteration"][-1]), len(result["iteration"]))
+                found.rates.setdefault((run.network, run.width), (done / seconds, run))
     return found
+
+
+def _images(run: Run, upto: int, tests: int) -> float:
+    """Returns on how many images a run trains up to an iteration; those of its tests count a third."""
+    every = DATASETS[run.data].test_images
+    return (upto - run.first_iteration) * run.batch_size + TEST * tests * min(run.test_images or every, every)
 
 
 def program(run: Run) -> tuple[str, float, int]:
@@ -152,13 +163,16 @@ def estimate(
     rates, seconds, programs = dict(known.rates), 0.0, set()
     if now and (kind := (now.run.network, now.run.width)) not in rates:
         rates[kind] = now.run.batch_size / now.seconds, now.run
+    measured = [*rates.values()]
     for run in (job.run for job in jobs):
         kind = run.network, run.width
         if kind not in rates and count:
+            if not assumed and count(run) > FURTHEST * max((count(one) for _, one in measured), default=0.0):
+                return None
             speeds = [rate * count(other) for rate, other in rates.values()] or [0.0]
             rates[kind] = (assumed or max(speeds)) / count(run), run
         if not rates.get(kind, (0.0,))[0]:
             return None
-        seconds += (run.iterations - run.first_iteration) * run.batch_size / rates[kind][0]
+        seconds += _images(run, run.iterations, len(run.when_tested())) / rates[kind][0]
         programs.add(program(run))
     return seconds + sum(known.compiling.get(found, 0.0) for found in programs)

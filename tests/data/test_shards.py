@@ -230,6 +230,8 @@ def of_another_size(folder):
     [
         (cut_off, "a file of train is damaged"),
         (lambda folder: (folder / "train.npz").unlink(), "a file of train is damaged"),
+        (lambda folder: (folder / "train.npz").write_bytes(b"PK" + bytes(100)), "a file of train is damaged"),
+        (lambda folder: (folder / "index.json").write_text("{}"), "has images of None pixels"),
         (of_another_size, "images of 8 pixels, not 20"),
         (lambda folder: (folder / "index.json").write_text("{"), "index.json is damaged"),
     ],

@@ -73,6 +73,34 @@ def test_a_result_that_was_trained_again_wins_over_its_pack_and_goes_into_the_ne
         store_of(folder).pack({"fig01": runs})
 
 
+def test_the_newest_of_several_results_wins_wherever_it_is(folder, runs):
+    """In a pack that asks for it no longer, in two packs, or in an old file beside a newer pack."""
+    asked, others = {"fig02": [runs[0]]}, {"fig01": [runs[0], runs[1]]}
+    store_of(folder).pack(others)
+    for year, packs_asked in ((2031, {"fig01": [runs[1]]}), (2032, asked), (2033, {"fig01": [runs[1]], **asked})):
+        write(folder, runs[0], 0, "done", [row(4, test_loss=year)], {"date": f"{year}-01-01"})
+        store_of(folder).pack(packs_asked)
+        assert store_of(folder).find(runs[0], 0)["test_loss"].tolist() == [year]
+    write(folder, runs[0], 0, "done", [row(4, test_loss=0)], {"date": "2030-01-01"})
+    assert store_of(folder).find(runs[0], 0)["test_loss"].tolist() == [2033]
+
+
+def test_a_file_that_was_written_since_the_store_was_read_is_not_packed_away(folder, runs):
+    store = store_of(folder)
+    assert len(store.all()) == 5
+    write(folder, runs[0], 0, "done", [row(4, test_loss=9)], {"date": "2031-01-01"})
+    store.pack({"fig01": runs})
+    assert store_of(folder).find(runs[0], 0)["test_loss"].tolist() == [9]
+
+
+def test_a_run_that_another_process_trained_and_packed_is_found(folder, runs):
+    store, fresh = store_of(folder), runs[2].replace(lr=0.5)
+    assert not store.find(fresh, 0)
+    write(folder, fresh, 0, "done", [row(4)], {})
+    store_of(folder).pack({"fig01": [*runs, fresh]})
+    assert store.look_again(fresh, 0)
+
+
 def test_a_flipped_byte_is_noticed_and_the_pack_is_never_written_over(folder, runs):
     store_of(folder).pack({"fig01": runs})
     path = folder / "fig01.parquet"

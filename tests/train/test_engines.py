@@ -20,7 +20,7 @@ from small import SMALL_RUN
 from smith.cli import main
 from smith.errors import UserError
 from smith.run import iterations
-from smith.train import engines
+from smith.train import engines, stopping
 
 pytestmark = pytest.mark.filterwarnings("ignore:subprocess .* is still running:ResourceWarning")  # submitit leaves them
 LONG = SMALL_RUN.replace(length=iterations(2_000), test_every=iterations(1_000))
@@ -145,11 +145,44 @@ def test_a_cluster_may_have_been_started_in_another_folder(monkeypatch, tmp_path
     ray.exceptions.RayTaskError = KeyError
     ray.cluster_resources.return_value = {"CPU": 8}
     ray.remote = lambda **_: lambda work: SimpleNamespace(remote=lambda *arguments: lambda: work(*arguments))
+    ray.wait = lambda tasks, **_: (tasks[:1], tasks[1:])
     ray.get = lambda tasks: (os.chdir(elsewhere), [task() for task in tasks])
     monkeypatch.setitem(sys.modules, "ray", ray)
     monkeypatch.chdir(here)
     engines.submit_to_ray(["--version"], 2, Path("workers"), "", 0, 0)
     assert sorted(path.name for path in (here / "workers").iterdir()) == ["ray-0.log", "ray-1.log"]
+
+
+def test_a_stopped_command_gives_its_workers_time_for_a_checkpoint(monkeypatch, tmp_path):
+    """A stand-in for Ray, during whose wait a signal comes."""
+    ray, tasks = MagicMock(), ["one", "other"]
+    ray.exceptions.RayTaskError = KeyError
+    ray.cluster_resources.return_value = {"CPU": 8}
+    ray.remote = lambda **_: lambda work: SimpleNamespace(remote=lambda *_: tasks[ray.wait.call_count])
+    ray.wait.side_effect = lambda tasks, **_: (os.kill(os.getpid(), signal.SIGTERM), ([], tasks))[1]
+    monkeypatch.setitem(sys.modules, "ray", ray)
+    with pytest.raises(SystemExit) as ended, stopping.signals():
+        engines.submit_to_ray(["run", "fig14"], 2, tmp_path, "", 0, 0)
+    assert ended.value.code == 128 + signal.SIGTERM
+    assert [call.args for call in ray.cancel.call_args_list] == [("one",), ("one",)] and ray.wait.call_count == 2
+
+
+def test_a_worker_that_is_cancelled_ends_its_process_in_good_order(monkeypatch, tmp_path):
+    """And waits for it: it writes a checkpoint."""
+    script = tmp_path / "python"
+    waits = "while :; do sleep 0.05; done"
+    script.write_text(f"#!/usr/bin/env bash\ntrap 'sleep 0.2; echo kept; exit 3' TERM\necho begun\n{waits}\n")
+    script.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(script))
+
+    def sleep(_: float) -> None:
+        if (tmp_path / "log").exists() and "begun" in (tmp_path / "log").read_text():
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(engines, "time", SimpleNamespace(sleep=sleep))
+    with pytest.raises(KeyboardInterrupt):
+        engines._work(["run"], tmp_path, tmp_path / "log", {})
+    assert "kept" in (tmp_path / "log").read_text()
 
 
 def test_there_has_to_be_a_ray(monkeypatch, tmp_path):

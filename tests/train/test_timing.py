@@ -72,7 +72,7 @@ def store(tmp_path) -> Store:
 
 
 def keep(store: Store, run: Run, seed: int, **facts: str) -> None:
-    rows = [dict.fromkeys(COLUMNS, 0.5) | {"iteration": run.iterations}]
+    rows = [dict.fromkeys(COLUMNS, 0.5) | {"iteration": iteration} for iteration in run.when_tested()]
     store.folder.mkdir(exist_ok=True)
     store.add(results.write(store.folder, run, seed, "done", rows, facts))
 
@@ -95,13 +95,15 @@ def test_what_is_not_measured_is_estimated_by_its_arithmetic(store):
     def estimate(*now: Pace, **more) -> float | None:
         return timing.estimate([job], timing.past(store), *now, count=lambda run: cost[run.network], **more)
 
-    images = 12 * 16
+    images = 12 * 16 + 3 * 100 / 3  # of three tests, each image a third of the work
     assert estimate() is None
     assert estimate(assumed=1e9) == pytest.approx(5e6 * images / 1e9)
-    assert estimate(Pace(SMALL_RUN, 2.0)) == pytest.approx(5 * 12 * 2)
-    assert estimate(Pace(job.run, 2.0)) == pytest.approx(12 * 2)
+    assert estimate(Pace(SMALL_RUN, 2.0)) == pytest.approx(5 * images / 16 * 2)
+    assert estimate(Pace(job.run, 2.0)) == pytest.approx(images / 16 * 2)
     keep(store, SMALL_RUN, 0, date="2026-01-02", seconds="6")
     assert estimate() == pytest.approx(5 * 6)
+    cost["lenet"] = 1e5
+    assert estimate() is None  # so small a network does not say how fast a large one is
 
 
 def test_the_arithmetic_of_the_paper(store):
@@ -120,6 +122,7 @@ def test_a_series_counts_what_anybody_has_trained_and_goes_by_how_long_that_took
         results.write(store.folder, SMALL_RUN, seed, "done", [dict.fromkeys(COLUMNS, 0.5)], {})
     now[0] += 6  # two processes
     assert series.ahead(jobs[1:]) == (2, 8, 6 * 3)
+    assert store.find(SMALL_RUN, 1)  # what another process measured counts too
     assert str(series.ahead([])) == "8/8"
 
 
