@@ -87,6 +87,12 @@ def search_path() -> str:
     return os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
 
 
+def python(*arguments: object, cwd: Path | None = None, **variables: str) -> "subprocess.CompletedProcess[str]":
+    """Runs Python in a process of its own, with further environment variables, and returns what came of it."""
+    command, environment = [sys.executable, *map(str, arguments)], os.environ | {"PYTHONPATH": search_path()}
+    return subprocess.run(command, cwd=cwd, env=environment | variables, capture_output=True, text=True, timeout=300)
+
+
 def until(there: Callable[[], object], seconds: float = 120) -> None:
     """Waits until something is there. Fails if it takes longer."""
     end = time.monotonic() + seconds

@@ -2,13 +2,12 @@
 
 import json
 import math
-import subprocess
-import sys
 from dataclasses import dataclass
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from processes import python
 
 from smith.errors import UserError
 from smith.metrics import METRICS, metric
@@ -219,7 +218,7 @@ assert run.key and SCALES["mini"].apply(run).key and Panel("a", {{"": run}}).tit
 slow = {{"filelock", "jax", "flax", "optax", "matplotlib", "pyarrow", "tensorflow_datasets"}} & set(sys.modules)
 assert not slow, slow
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    done = python("-c", code)
     assert done.returncode == 0, done.stderr
 
 

@@ -1,16 +1,13 @@
 """What the commands that train nothing import: not what takes seconds."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from processes import python
 
-from smith import cli, experiments, scales
+from smith import experiments, scales
 from smith.store import COLUMNS, Store, results
 
-ROOT = Path(cli.__file__).resolve().parent.parent
 JAX = {"jax", "jaxlib", "flax", "optax", "orbax", "tensorflow_datasets", "tensorflow", "torch"}
 SLOW = JAX | {"matplotlib", "scipy", "pandas"}
 CODE = """
@@ -30,17 +27,9 @@ READ = {
 }
 
 
-def python(code: str, *words: str, cwd: Path, **environment: str) -> str:
+def printed(code: str, *words: str, cwd: Path, **environment: str) -> str:
     """Runs Python code in a process of its own. Returns what it printed."""
-    search = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
-    done = subprocess.run(
-        [sys.executable, "-c", code, *words],
-        cwd=cwd,
-        env=os.environ | {"PYTHONPATH": search, **environment},
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
+    done = python("-c", code, *words, cwd=cwd, **environment)
     assert (done.returncode, done.stderr) == (0, "")
     return done.stdout
 
@@ -52,7 +41,7 @@ def test_commands_that_train_nothing_import_nothing_slow(commands, slow, tmp_pat
     store.folder.mkdir(parents=True)
     run = store.trained(experiments.find(["fig09"])[0].shows.runs()[0])
     results.write(store.folder, run, 0, "done", [dict.fromkeys(COLUMNS, 1)], {"seconds": "10"})
-    shown, imported = python(CODE, *commands, cwd=tmp_path, COLUMNS="150").split("imported: ")
+    shown, imported = printed(CODE, *commands, cwd=tmp_path, COLUMNS="150").split("imported: ")
     assert all(words in shown for words in commands.values()), shown
     assert "smith" in imported.split() and not slow & set(imported.split())
 
@@ -65,4 +54,4 @@ from smith import *
 from smith import tune
 print(Run.__name__, Task.__name__, tune.__name__, caffe_sgd.__name__, __name__)
 """
-    assert python(code, cwd=tmp_path).split() == ["Run", "Task", "smith.tune", "caffe_sgd", "__main__"]
+    assert printed(code, cwd=tmp_path).split() == ["Run", "Task", "smith.tune", "caffe_sgd", "__main__"]

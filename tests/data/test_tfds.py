@@ -1,21 +1,19 @@
 """What TFDS prepared, what it says when it fails, and the whole way from a download."""
 
 import importlib.util
-import os
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import tfds_server
+from processes import python
 
 from smith.data import DATASETS, SPLITS, Arrays, Split, load, tfds
 from smith.errors import UserError
 
 NAMES = ("mnist", "cifar10", "cifar100")
-ROOT = Path(__file__).resolve().parents[2]
 
 
 def is_small(loaded: Arrays, name: str, split: Split) -> bool:
@@ -91,8 +89,7 @@ def test_a_download_that_fails_gives_its_cause_in_one_line(failure, monkeypatch,
 @pytest.mark.skipif(importlib.util.find_spec("tensorflow") is None, reason="preparing needs TensorFlow")
 def test_download_and_prepare(tmp_path):
     """TFDS downloads MNIST's archives, here with a few images, compares their checksums and prepares them."""
-    command = [sys.executable, ROOT / "tests" / "tfds_server.py", tmp_path]
-    done = subprocess.run(command, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True)
+    done = python(tfds_server.__file__, tmp_path)
     assert done.returncode == 0, done.stderr
     assert done.stderr == f"mnist: downloading and preparing in {tmp_path} (once; minutes)\n"
     assert all(is_small(load("mnist", split, tmp_path), "mnist", split) for split in SPLITS)

@@ -1,15 +1,12 @@
 """Drawings: what Matplotlib is given of a view, where words stand on the sheet, and the files."""
 
 import dataclasses
-import os
-import subprocess
-import sys
 import xml.etree.ElementTree
-from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+from processes import python
 
 from smith import figures
 from smith.figure import Figure, Finals, Panel
@@ -237,8 +234,7 @@ def test_reports_and_drawings_need_no_jax_and_no_backend_or_style_of_the_user_ma
         assert not slow, slow
     """
     (shelf.root / "matplotlibrc").write_text("savefig.dpi: 10\ntext.usetex: True\nfont.size: 20\n")
-    environment = os.environ | {"MPLBACKEND": "inline", "PYTHONPATH": str(Path(plot.__file__).parents[2])}
-    done = subprocess.run([sys.executable, "-c", code], cwd=shelf.root, env=environment, capture_output=True, text=True)
+    done = python("-c", code, cwd=shelf.root, MPLBACKEND="inline")
     assert (done.returncode, done.stderr) == (0, "")
     figures.draw(experiment("fig09"), shelf.store("smoke"), shelf.figures)
     ours, theirs = shelf.figures / "smoke" / "fig09.png", shelf.root / "report" / "figures" / "smoke" / "fig09.png"

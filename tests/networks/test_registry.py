@@ -1,10 +1,7 @@
 """The table of networks: names and depths, what it says of each, and a network of one's own."""
 
 import fnmatch
-import os
 import re
-import subprocess
-import sys
 
 import jax
 import jax.numpy as jnp
@@ -53,14 +50,6 @@ class Blocks(nnx.Module):
 
 def test_the_networks_of_the_paper():
     assert [name for name in NETWORKS if name in PAPER] == PAPER
-
-
-def test_describing_imports_neither_jax_nor_flax():
-    code = "from smith import networks; import sys; networks.info('resnet-20'); print(*sys.modules)"
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
-    command = [sys.executable, "-c", code]
-    modules = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout.split()
-    assert "smith.networks" in modules and not {"jax", "flax"} & {*modules}
 
 
 def test_an_unknown_network_suggests_the_nearest():

@@ -1,17 +1,14 @@
 """Devices that are not there, do not start, or fail."""
 
 import os
-import subprocess
-import sys
-from pathlib import Path
 
 import jax
 import pytest
+from processes import python, search_path
 
 from smith.errors import UserError
 from smith.train import devices
 
-ROOT = Path(__file__).resolve().parents[2]
 BROKEN = "def initialize(): raise RuntimeError('no driver\\nfor this card')"  # as CUDA's plugin does
 CODE = "from smith.train import devices; devices.start(print); print('it goes on')"
 
@@ -29,9 +26,8 @@ def test_what_jax_says_of_a_platform_is_told_in_a_line(platforms, words, tmp_pat
     plugin = tmp_path / "jax_plugins" / "broken"
     plugin.mkdir(parents=True)
     (plugin / "__init__.py").write_text(BROKEN)
-    search = os.pathsep.join([str(ROOT), str(tmp_path)])
-    environment = os.environ | {"PYTHONPATH": search, "JAX_PLATFORMS": platforms}
-    done = subprocess.run([sys.executable, "-c", CODE], env=environment, capture_output=True, text=True)
+    search = os.pathsep.join([search_path(), str(tmp_path)])
+    done = python("-c", CODE, PYTHONPATH=search, JAX_PLATFORMS=platforms)
     last = done.stderr.splitlines()[-1] if done.stderr else done.stdout
     assert all(word in last for word in words), done.stderr
     assert bool(done.stderr) == (platforms in ("cuda", "abacus"))
