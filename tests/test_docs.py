@@ -10,10 +10,10 @@ import re
 import shlex
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from processes import ROOT, python
 from small import slow
 
 from smith import cli, experiments
@@ -21,7 +21,6 @@ from smith.figures import plot
 from smith.scales import SCALES
 from smith.store import Store
 
-ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text()
 SHORTER = {  # in docs/recipe.md and docs/recipe.ipynb: less data, shorter searches, one seed
     "length=epochs(20), seeds=3": "length=epochs(4), seeds=1",
@@ -51,19 +50,39 @@ def shortened(text: str) -> str:
     return text
 
 
-def test_the_examples_of_all_registries_train_and_are_drawn(tmp_path):
+def test_one_of_each_registry_is_trained_listed_drawn_and_reported(tmp_path, monkeypatch, capsys):
+    """The blocks of docs/extending.md, as a file in another folder than the current one."""
     parts = blocks("docs/extending.md")
     assert len(parts) == 7  # five registries, the experiment, and its claim
-    (tmp_path / "mine.py").write_text("\n\n".join(parts))
-    command = [sys.executable, "-W", "error::UserWarning", "mine.py", "--scale", "smoke", "--data-dir", "data"]
-    done = subprocess.run(
-        command, cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    found = Store(tmp_path / "results", SCALES["smoke"]).all()
-    assert [result.status for result in found] == ["done"] * 3, done.stderr
-    assert all(0 <= error <= 1 for result in found for error in result["top2_error"])
+    monkeypatch.chdir(tmp_path)
+    file = tmp_path / "work" / "mine.py"
+    file.parent.mkdir()
+    file.write_text("\n\n".join(parts).replace("on striped images", "on images [striped]"))
+    cli.main(["run", "work/mine.py", "--scale", "smoke", "--data-dir", "data"])
+    out, err = capsys.readouterr()
+    assert "3 runs trained, 0 diverged" in out and out.splitlines()[-1].startswith("stripes: drawn/smoke/stripes"), err
     assert {path.name for path in (tmp_path / "drawn" / "smoke").glob("stripes.*")} >= {"stripes.png", "stripes.svg"}
+    found = Store(tmp_path / "results", SCALES["smoke"]).all()
+    assert all(0 <= error <= 1 for result in found for error in result["top2_error"])
+    rates = [result["learning_rate"].tolist() for result in found if result.run.solver == "lion"]
+    assert rates == [pytest.approx([1e-3, 0])] * 2  # the trapezoid's, at 3 and 6 of 6 iterations
+
+    cli.main(["list", "work/mine.py", "--scale", "smoke"])
+    assert "images [striped]" in (listed := capsys.readouterr().out) and "3/3" in listed
+    cli.main(["draw", "work/mine.py", "--scale", "smoke"])
+    assert "3 runs, 1 seed" in capsys.readouterr().out
+    cli.main(["report", "work/mine.py", "--scale", "smoke"])
+    assert "stripes" in (tmp_path / "report" / "index.html").read_text()
+    assert "S1. 1cycle is better than Lion." in (tmp_path / "report" / "claims.html").read_text()
+
+    before = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "results" / "smoke").iterdir()}
+    code = 'from smith.cli import main\nfor words in ["status"], ["verify"], ["list"], ["draw", "fig14"]: main(words)'
+    done = python("-c", code, cwd=tmp_path)  # knows nothing of the file
+    assert done.returncode == 0 and "damaged" not in done.stdout + done.stderr, done.stderr
+    assert len([line for line in done.stdout.splitlines() if line.startswith("foreign: ")]) == 3  # of the status
+    done = python("-W", "error::UserWarning", file, "--scale", "smoke", "--workers", "1", cwd=tmp_path)
+    assert done.returncode == 0 and "0 runs to train, 3 found" in done.stderr, done.stdout + done.stderr
+    assert before == {path.name: path.stat().st_mtime_ns for path in (tmp_path / "results" / "smoke").iterdir()}
 
 
 def test_the_notebook_runs_from_top_to_bottom(elsewhere, monkeypatch):
@@ -145,8 +164,7 @@ def test_the_commands_run_and_leave_a_clone_as_it_is(clone):
             cli.main(words)
         else:
             assert program == "python"
-            environment = os.environ | {"PYTHONPATH": str(ROOT)}
-            done = subprocess.run([sys.executable, *words], env=environment, capture_output=True, text=True)
+            done = python(*words)
             assert done.returncode == 0, done.stderr
     assert (clone / "drawn" / "smoke").is_dir() and (clone / "report" / "index.html").exists()
     assert not subprocess.check_output(["git", "status", "--porcelain"], text=True)

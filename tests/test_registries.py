@@ -1,96 +1,16 @@
-"""Experiments in files anywhere, with a network, a dataset, a solver, a schedule and a metric of their own."""
+"""Experiments in files anywhere: their names, and the mistakes in them. test_docs.py has one that registers things."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from smith import cli, experiments
-from smith.scales import SCALES
-from smith.store import Store
 
-ROOT = Path(__file__).resolve().parents[1]
-
-FILE = '''
-"""An experiment of my own."""
-
-from dataclasses import dataclass
-
-import numpy as np
-
-from smith import Arrays, Figure, Panel, Run, Schedule, dataset, iterations, metric, network, solver, sweep
-from smith.analysis.measures import accuracy, difference
-from smith.analysis.tuning import within
-from smith.analysis.verdicts import Claim, Part
-from smith.cli import run_experiment
-
-
-@dataset("my_spots", image_shape=(8, 8, 1), classes=3, train_images=90, test_images=30, preprocessing="divide_256")
-def my_spots(split, data_dir):
-    labels = np.arange(90 if split == "train" else 30) % 3
-    return Arrays(np.broadcast_to(100 * labels[:, None, None, None], (len(labels), 8, 8, 1)).astype(np.uint8), labels)
-
-
-@network("my_linear", image_shape=(8, 8, 1), lr_multipliers={"dense/bias": 2.0})
-def my_linear(classes, options, *, rngs):
-    from flax import nnx
-
-    class Linear(nnx.Module):
-        def __init__(self):
-            self.dense = nnx.Linear(64, classes, rngs=rngs)
-
-        def __call__(self, images, *, train=False, key=None):
-            return self.dense(images.reshape(len(images), -1))
-
-    return Linear()
-
-
-@solver("my_sign")
-def my_sign(learning_rate, momentum, weight_decay, **_):
-    import optax
-
-    return optax.chain(optax.add_decayed_weights(weight_decay), optax.sign_sgd(learning_rate))
-
-
-@dataclass(frozen=True)
-class MyRamp(Schedule):
-    top: float
-
-    def formula(self, total, per_epoch):
-        return lambda t: self.top * t / total
-
-
-@metric("my_margin", unit="logits", label="Margin (logits)", short="Margin", guess=lambda classes: 0.0, better="higher")
-def my_margin(logits, labels):
-    import jax.numpy as jnp
-
-    return jnp.take_along_axis(logits, labels[:, None], axis=1)[:, 0] - logits.mean(axis=1)
-
-
-OWN = {"solver": "my_sign", "metrics": ("my_margin",), "test_every": iterations(20)}
-BASE = Run("my_spots", "my_linear", batch_size=30, length=iterations(60), lr=MyRamp(0.1), **OWN)
-RUNS = sweep(BASE, "WD={}", weight_decay=(1e-4, 1e-3))
-FIGURE = Figure("my_figure", "Squares [mine]", panels=(Panel("a", RUNS), Panel("b", RUNS, y="my_margin")))
-LESS = difference(accuracy, "WD=1e-4", "WD=1e-3")
-CLAIMS = (Claim("M1", "Less is more.", "Mine", ("my_figurea",), (Part("less", within(FIGURE, "a"), LESS),), "So."),)
-
-if __name__ == "__main__":
-    run_experiment(FIGURE)
-'''.lstrip()
 PLAIN = """
 from smith import Figure, Panel, Run, iterations
 
 FIGURE = Figure("{name}", "Mine", panels=(Panel("a", {{"": Run("mnist", "lenet", 64, iterations(100), lr=0.01)}}),))
 """
-
-
-def python(*args: object, cwd: Path) -> "subprocess.CompletedProcess[str]":
-    """Runs Python in a process of its own, in some folder."""
-    environment, command = os.environ | {"PYTHONPATH": str(ROOT)}, [sys.executable, *map(str, args)]
-    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=300)
 
 
 def refused(capsys, *args: object) -> str:
@@ -107,41 +27,11 @@ def folder(monkeypatch) -> Path:
     """A folder of one's own in the place of experiments/."""
 
     def place(path: Path) -> Path:
+        experiments.find(["all"])  # the project's own are loaded before, so that no file here is taken for one of them
         monkeypatch.setattr(experiments, "FOLDER", path)
         return path
 
     return place
-
-
-def test_one_of_each_registry_is_trained_listed_drawn_and_reported(tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "work").mkdir()
-    file = tmp_path / "work" / "mine.py"
-    file.write_text(FILE)
-    cli.main(["run", "work/mine.py", "--scale", "smoke", "--data-dir", "data"])
-    out, err = capsys.readouterr()
-    assert "2 runs trained, 0 diverged" in out and out.splitlines()[-1].startswith("my_figure: drawn/smoke/my_figure")
-    store = Store(tmp_path / "results", SCALES["smoke"])
-    for result in store.all():
-        assert {"my_margin", "test_loss"} <= result.columns.keys() and np.isfinite(result["my_margin"]).all()
-        assert result["learning_rate"][-1] == pytest.approx(0.1 * 5 / 6, rel=0.25)
-
-    cli.main(["list", "work/mine.py", "--scale", "smoke"])
-    assert "Squares [mine]" in (listed := capsys.readouterr().out) and "2/2" in listed
-    cli.main(["draw", "work/mine.py", "--scale", "smoke"])
-    assert "2 runs, 1 seed" in capsys.readouterr().out
-    cli.main(["report", "work/mine.py", "--scale", "smoke"])
-    assert "my_figure" in (tmp_path / "report" / "index.html").read_text()
-    assert "M1. Less is more." in (tmp_path / "report" / "claims.html").read_text()
-
-    before = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "results" / "smoke").iterdir()}
-    code = 'from smith.cli import main\nfor words in ["status"], ["verify"], ["list"], ["draw", "fig14"]: main(words)'
-    done = python("-c", code, cwd=tmp_path)  # knows nothing of the file
-    assert done.returncode == 0 and "damaged" not in done.stdout + done.stderr, done.stderr
-    assert len([line for line in done.stdout.splitlines() if line.startswith("foreign: ")]) == 2  # of the status
-    done = python(file, "--scale", "smoke", "--workers", "1", cwd=tmp_path)
-    assert done.returncode == 0 and "0 runs to train, 2 found" in done.stderr, done.stdout + done.stderr
-    assert before == {path.name: path.stat().st_mtime_ns for path in (tmp_path / "results" / "smoke").iterdir()}
 
 
 def test_experiments_go_by_the_name_of_their_figure_whatever_the_file_is_called(tmp_path, folder):
