@@ -104,6 +104,10 @@ READ_RESULTS = ("status", "verify", "pack", "report", "draw fig14", "fidelity fi
         ("data --colour red", "unknown option of smith data '--colour': known: --data-dir"),
         ("run fig14 --names x", "unknown option of smith run '--names': did you mean '--workers'?"),
         ("prepare imagenet", "smith prepare imagenet FOLDER"),
+        *(
+            (f"prepare imagenet x --jpeg {n}", f"--jpeg {n}: give a whole number from 1 to 95")
+            for n in ("0", "101", "x")
+        ),
         ("prepare --jpg 3 imagenet x", "unknown option of smith prepare '--jpg': did you mean '--jpeg'?"),
         ("tune", "name a Python file with TASK = Task(...)"),
         ("calibrate fig09 --scale mini", "scale mini trains other runs than the paper's: calibrate at scale paper"),
@@ -274,14 +278,6 @@ def test_what_is_damaged_is_told_whatever_reads_the_results(command, capsys, tmp
     drawn = [] if command == "list" else ["--figures-dir", tmp_path]
     call(command, *"fig14 --scale smoke --results-dir".split(), tmp_path, *drawn)
     assert f"damaged, left out: {damaged}" in capsys.readouterr().err
-
-
-def test_status_says_which_figures_are_complete(capsys, tmp_path):
-    write_results(tmp_path, "fig14")
-    write_results(tmp_path, "fig12")[0].unlink()
-    call("status", "--results-dir", tmp_path)
-    (line,) = [line for line in capsys.readouterr().out.splitlines() if line.split()[0] == "smoke"]
-    assert line.split() == ["smoke", "11", "0", "1", "fig14"]
 
 
 def test_verify_tells_what_is_damaged_and_what_has_a_wrong_name(ended, capsys, tmp_path):

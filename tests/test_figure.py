@@ -100,11 +100,6 @@ def test_two_quantities_of_one_curve_have_a_name_each():
     assert [name for name, *_ in Panel("a", {"x": RUN}).series()] == ["x"]
 
 
-def test_an_unknown_quantity_is_refused():
-    with pytest.raises(UserError, match="unknown quantity 'test_los': did you mean 'test_loss'"):
-        Panel("a", {"x": RUN}, y="test_los")
-
-
 # --- figures ---
 
 
@@ -157,6 +152,7 @@ def test_an_assumption_that_no_run_has_is_refused(assumed, words):
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
+        ({"y": "test_los"}, "unknown quantity 'test_los': did you mean 'test_loss'"),
         ({"x": "learning-rate"}, "unknown quantity 'learning-rate'"),
         ({"ylim": (0, 2)}, "panel a: ylim begins at 0; a logarithmic axis is above 0"),
     ],

@@ -114,13 +114,6 @@ def test_a_schedule_of_ones_own_comes_back_from_json():
         Run.from_json(run.to_json().replace("Sawtooth", "Sawteeth"))
 
 
-def test_two_classes_of_one_name_are_told_apart_when_they_are_made():
-    with pytest.raises(UserError, match="schedule 'OneCycle' is smith.schedules.OneCycle already") as error:
-        type("OneCycle", (Schedule,), {})
-    one_line(error)
-    assert SCHEDULES["OneCycle"] is OneCycle
-
-
 def test_a_run_names_further_metrics():
     metric("made_up_error", unit="u", label="l", short="s", guess=lambda classes: 1.0)(lambda logits, labels: labels)
     run = RUN.replace(metrics=("made_up_error",))
@@ -253,6 +246,14 @@ assert not slow, slow
         ({"test_every": 1}, ["test_every 1", "iterations(1)"]),
         ({"start": Snapshot(RUN, 0.5)}, ["start 0.5", "epochs(0.5)"]),  # pyright: ignore
         ({"test_images": 0}, ["0 test images"]),
+        ({"classes": 11}, ["11 classes: cifar10 has 10"]),
+        ({"classes": 1}, ["1 classes"]),
+        ({"train_images": 60_000}, ["60000 training images: give a multiple of the 10 classes, at most 50000"]),
+        ({"train_images": 101}, ["101 training images"]),
+        ({"train_images": 20}, ["batch size 512: give a whole number from 1 to the 20 training images"]),
+        ({"image_side": 5}, ["image side 5: give a divisor of cifar10's 32 pixels"]),
+        ({"image_side": 4}, ["shallow3 does not take images of 4 x 4 x 3"]),
+        ({"memory": 0}, ["memory 0: give a number above 0"]),
         ({"order": "sorted"}, ["order", "sorted", "'stored'"]),
         ({**IMAGENET, "order": "stored"}, ["imagenet", "in the order of its classes", "leave it out"]),
         ({"metrics": ("test_loss",)}, ["leave it out"]),

@@ -61,21 +61,3 @@ def test_a_run_says_which_part_it_sees(data_dir):
     train, test = (select(run.selection, split, data_dir) for split in ("train", "test"))
     assert train.images.shape == (400, 16, 16, 3) and np.bincount(train.labels).tolist() == [100] * 4
     assert test.images.shape[1:] == (16, 16, 3) and test.labels.max() == 3
-
-
-@pytest.mark.parametrize(
-    ("changes", "words"),
-    [
-        ({"classes": 11}, "11 classes: cifar10 has 10"),
-        ({"classes": 1}, "1 classes"),
-        ({"train_images": 60_000}, "60000 training images: give a multiple of the 10 classes, at most 50000"),
-        ({"train_images": 101}, "101 training images"),
-        ({"train_images": 20}, "batch size 64: give a whole number from 1 to the 20 training images"),
-        ({"image_side": 5}, "image side 5: give a divisor of cifar10's 32 pixels"),
-        ({"image_side": 4}, "shallow3 does not take images of 4 x 4 x 3"),
-        ({"memory": 0}, "memory 0: give a number above 0"),
-    ],
-)
-def test_a_part_that_a_run_can_not_have_is_one_line(changes, words):
-    with pytest.raises(UserError, match=words):
-        BASE.replace(**changes)

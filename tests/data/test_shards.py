@@ -137,14 +137,6 @@ def test_jpeg_files_that_are_not_whole_are_told_and_made_again(source, as_jpeg):
     assert not (folder / "train-00099.npy").exists() and (folder / "train-notes.txt").exists()
 
 
-@pytest.mark.parametrize("quality", ["0", "101", "x"])
-def test_a_quality_that_jpeg_has_not_is_refused(source, tmp_path, capsys, quality):
-    with pytest.raises(SystemExit) as ended:
-        main(["prepare", "small-shards", str(source), "--jpeg", quality, "--data-dir", str(tmp_path)])
-    assert ended.value.code == 2
-    assert capsys.readouterr().err == f"smith: --jpeg {quality}: give a whole number from 1 to 95\n"
-
-
 def test_a_preparation_that_was_interrupted_goes_on(source, prepared, monkeypatch):
     whole = {path.name: path.read_bytes() for path in (prepared / "small-shards").glob("*.np?")}
     for name in ("index.json", "test-00001.npz"):

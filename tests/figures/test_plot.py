@@ -209,14 +209,6 @@ def test_the_same_results_give_the_same_bytes(shelf):
     assert xml.etree.ElementTree.fromstring(svg).tag.endswith("svg") and b"dc:date" not in svg
 
 
-def test_without_results_there_is_a_line_and_no_file(shelf, experiment):
-    for shown in (FIGURE, experiment("table2")):
-        store = shelf.store("mini")
-        line = figures.draw(shown, store, shelf.figures)
-        assert line == f"{shown.name}: no results at scale mini; {store.command(shown.name)}"
-    assert not shelf.figures.exists()
-
-
 def test_reports_and_drawings_need_no_jax_and_no_backend_or_style_of_the_user_matters(shelf, experiment):
     for name in ("fig09", "table1"):
         shelf.fill(experiment(name), "smoke")

@@ -55,12 +55,6 @@ def test_pools_are_caffe_s(kind, window, stride, shape, fast):
     np.testing.assert_allclose(y, expected, rtol=1e-5, atol=1e-6)
 
 
-def test_caffe_rounds_the_size_of_a_pooled_image_up():
-    assert [pooled_size(size, 3, 2) for size in (32, 16, 8, 7)] == [16, 8, 4, 3]
-    assert pooled_size(24, 2, 2) == 12
-    assert [pooled_size(size, 3, 2) for size in (3, 2, 1)] == [1, 1, 1]  # where Caffe refuses the last
-
-
 @pytest.mark.parametrize("fast", [False, True])
 @pytest.mark.parametrize("scale", [50.0, 2000.0])
 def test_lrn_is_caffe_s(scale, fast):

@@ -392,12 +392,6 @@ def test_the_blocks_that_the_protocol_lists():
     assert [i for side, i, _ in convolutions_of("densenet-40") if side == 1] == [160, 304]
 
 
-@pytest.mark.parametrize("name", SMALL)
-def test_only_the_classifier_has_a_bias_besides_batch_norm(name):
-    biases = [path for path in shapes_of(name) if path.endswith("bias")]
-    assert [path for path in biases if "norm" not in path] == ["dense/bias"]
-
-
 @pytest.mark.parametrize("width", [0.5, 2.0])
 @pytest.mark.parametrize("name", SMALL + LARGE)
 def test_width_multiplies_the_channels(name, width):

@@ -9,7 +9,6 @@ import optax
 import pytest
 from flax import nnx
 
-from smith import networks
 from smith.train.optim import SOLVERS, CaffeState, averaged, averages, caffe_sgd, factors
 
 PARAMS = {"conv": {"kernel": [1.0, -2.0, 0.5], "bias": [0.25]}, "dense": {"kernel": [3.0, -1.0], "bias": [-0.5]}}
@@ -180,13 +179,6 @@ def test_the_decoupled_solvers_take_the_multipliers(name):
 # Factors by path.
 
 
-def test_a_path_that_is_not_named_has_the_factor_1():
-    named = {"conv/bias": 2.0, "dense/kernel": 250.0}
-    found = factors(arrays(), named)
-    assert found == {"conv": {"kernel": 1.0, "bias": 2.0}, "dense": {"kernel": 250.0, "bias": 1.0}}
-    assert named == {"conv/bias": 2.0, "dense/kernel": 250.0}
-
-
 def test_a_pattern_is_for_all_paths_that_it_fits_and_the_first_that_fits_counts():
     named = factors(arrays(), {"conv/bias": 3.0, "*/bias": 2.0})
     assert named == {"conv": {"kernel": 1, "bias": 3}, "dense": {"kernel": 1, "bias": 2}}
@@ -197,27 +189,6 @@ def test_a_pattern_is_for_all_paths_that_it_fits_and_the_first_that_fits_counts(
 def test_a_path_that_is_not_there_is_an_error(kind, path):
     with pytest.raises(KeyError, match=re.escape(path)):
         caffe_sgd(0.1, 0.9, 0.0, **{kind: {path: 2.0, "dense/bias": 2.0}}).init(arrays())
-
-
-@pytest.mark.parametrize("name", networks.NETWORKS)
-def test_the_multipliers_of_every_network_name_parameters_that_it_has(name):
-    info = networks.info(name)
-    shapes = jax.eval_shape(lambda: networks.create(name, jax.random.key(0), 10, networks.Options())[1])
-    multipliers = {"lr_multipliers": info.lr_multipliers, "decay_multipliers": info.decay_multipliers}
-    jax.eval_shape(SOLVERS["sgd"](0.0, 0.0, 0.0, **multipliers).init, shapes)
-
-
-def test_the_decay_of_shallow3s_classifier_is_250_times_that_of_its_other_kernels():
-    info = networks.info("shallow3")
-    params = {layer: {"kernel": jnp.ones(3), "bias": jnp.ones(2)} for layer in ("conv1", "conv2", "conv3", "dense")}
-    multipliers = {"lr_multipliers": info.lr_multipliers, "decay_multipliers": info.decay_multipliers}
-    transformation = caffe_sgd(0.01, 0.9, 1e-3, nesterov=False, **multipliers)
-    updates, _ = transformation.update(jax.tree.map(jnp.zeros_like, params), transformation.init(params), params)
-    moved = jax.tree.map(lambda leaf: float(leaf.min()), updates)
-    assert moved["dense"]["kernel"] == pytest.approx(-250 * 1e-5)
-    assert moved["dense"]["bias"] == 0
-    for layer, bias in (("conv1", 2), ("conv2", 2), ("conv3", 1)):
-        assert moved[layer] == pytest.approx({"kernel": -1e-5, "bias": -bias * 1e-5})
 
 
 # With Optax's wrappers and with Flax.

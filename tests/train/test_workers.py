@@ -7,7 +7,6 @@ import sys
 
 import pytest
 
-from smith.errors import UserError
 from smith.scales import SCALES
 from smith.train import stopping, workers
 
@@ -40,13 +39,6 @@ def fake(monkeypatch):
 )
 def test_each_worker_has_its_share_of_the_cores(every, expected):
     assert [workers.cores(every, number, 3) for number in range(3)] == expected
-
-
-def test_the_number_of_workers_is_one_for_what_needs_order():
-    workers.check(1, ["--force"])
-    workers.check(3)
-    with pytest.raises(UserError, match="--force trains one run at a time: leave --workers out"):
-        workers.check(2, ["--force"])
 
 
 def test_by_itself_a_miniature_is_trained_one_run_a_core_on_a_cpu(monkeypatch):
