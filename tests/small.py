@@ -1,5 +1,6 @@
-"""Small made-up datasets, and a small run on one of them."""
+"""Small made-up datasets, a small run on one of them, and made-up results."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 from smith.data import DATASETS, Arrays, Split
 from smith.run import Run, Snapshot, iterations
 from smith.schedules import Constant
+from smith.store import COLUMNS, Store, results
 from smith.train.step import Problem
 
 SMALL_RUN = Run(
@@ -36,6 +38,15 @@ def made_up(name: str, split: Split, count: int) -> Arrays:
 def problem_of(name: str, train_images: int, test_images: int) -> Problem:
     """Returns a made-up dataset of so many images."""
     return Problem.put(name, made_up(name, "train", train_images), made_up(name, "test", test_images))
+
+
+def write_result(store: Store, run: Run, seed: int = 0, **facts: str) -> Path:
+    """Writes a made-up result of two tests for a run of the protocol, as another process does. Returns its file."""
+    trained = store.trained(run, seed)
+    store.folder.mkdir(parents=True, exist_ok=True)
+    rows = [dict.fromkeys(COLUMNS, 0.5) | {"iteration": iteration} for iteration in (3, 6)]
+    results.write(store.folder, trained, seed, "done", rows, facts)
+    return results.path_of(store.folder, trained, seed)
 
 
 def slow(*cases: Any) -> list[Any]:

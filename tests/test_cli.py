@@ -7,14 +7,14 @@ import sys
 from pathlib import Path
 
 import pytest
+from small import write_result
 
 import smith
 from smith import cli, experiments
 from smith.errors import UserError
 from smith.lengths import duration, seconds
 from smith.scales import SCALES
-from smith.store import Store, results
-from smith.store.results import COLUMNS
+from smith.store import Store
 from smith.train import jobs, workers
 from smith.train.jobs import Summary
 
@@ -51,15 +51,10 @@ def refused(ended):
     return with_status
 
 
-def write_results(root: Path, name: str, scale: str = "smoke", seed: int = 0) -> list[Path]:
+def write_results(root: Path, name: str, scale: str = "smoke") -> list[Path]:
     """Writes a made-up result for every run of an experiment."""
     store, (found,) = Store(root, SCALES[scale]), experiments.find([name])
-    store.folder.mkdir(parents=True, exist_ok=True)
-    rows = [dict.fromkeys(COLUMNS, 0.5) | {"iteration": i} for i in (3, 6)]
-    trained = [store.trained(run, seed) for run in found.shows.runs()]
-    for run in trained:
-        results.write(store.folder, run, seed, "done", rows, {"seconds": "2.0", "compile_seconds": "1.0"})
-    return [results.path_of(store.folder, run, seed) for run in trained]
+    return [write_result(store, run, seconds="2.0", compile_seconds="1.0") for run in found.shows.runs()]
 
 
 # --- mistakes ---

@@ -3,22 +3,20 @@
 import sys
 
 import pytest
+from small import write_result
 
 import smith
 from smith import experiments
 from smith.errors import UserError
 from smith.scales import SCALES
-from smith.store import COLUMNS, Store, results
+from smith.store import COLUMNS, Store
 
 
 @pytest.fixture
 def root(tmp_path):
     store = Store(tmp_path, SCALES["smoke"])
-    store.folder.mkdir()
-    runs = {run for one in experiments.find(["fig02", "table1"]) for run in one.shows.runs()}
-    for trained in {store.trained(run) for run in runs}:
-        rows = [dict.fromkeys(COLUMNS, 0.5) | {"iteration": i} for i in (3, 6)]
-        results.write(store.folder, trained, 0, "done", rows, {})
+    for run in {run for one in experiments.find(["fig02", "table1"]) for run in one.shows.runs()}:
+        write_result(store, run)
     return tmp_path
 
 

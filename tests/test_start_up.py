@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 from processes import python
+from small import write_result
 
 from smith import experiments, scales
-from smith.store import COLUMNS, Store, results
+from smith.store import Store
 
 JAX = {"jax", "jaxlib", "flax", "optax", "orbax", "tensorflow_datasets", "tensorflow", "torch"}
 SLOW = JAX | {"matplotlib", "scipy", "pandas"}
@@ -38,9 +39,7 @@ def printed(code: str, *words: str, cwd: Path, **environment: str) -> str:
 def test_commands_that_train_nothing_import_nothing_slow(commands, slow, tmp_path):
     """Also where there is a result to count, to read the speed of, and to draw."""
     store = Store(tmp_path / "results", scales.named("mini"))
-    store.folder.mkdir(parents=True)
-    run = store.trained(experiments.find(["fig09"])[0].shows.runs()[0])
-    results.write(store.folder, run, 0, "done", [dict.fromkeys(COLUMNS, 1)], {"seconds": "10"})
+    write_result(store, experiments.find(["fig09"])[0].shows.runs()[0], seconds="10")
     shown, imported = printed(CODE, *commands, cwd=tmp_path, COLUMNS="150").split("imported: ")
     assert all(words in shown for words in commands.values()), shown
     assert "smith" in imported.split() and not slow & set(imported.split())

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from small import write_result
 
 from smith import replicates, schedules
 from smith.errors import UserError
@@ -15,9 +16,6 @@ from smith.run import iterations
 from smith.scales import SCALES
 from smith.schedules import Schedule
 from smith.store import Store, results
-from smith.store.results import COLUMNS
-
-ROWS = [dict.fromkeys(COLUMNS, 0.5) | {"iteration": iteration} for iteration in (3, 6)]
 
 
 @pytest.fixture
@@ -25,25 +23,13 @@ def store(tmp_path) -> Store:
     return Store(tmp_path, SCALES["smoke"])
 
 
-def add(store: Store, run, seed: int = 0) -> Path:
-    """Writes a result of a run of the protocol, as another process does. Returns its file."""
-    trained = store.trained(run, seed)
-    results.write(store.folder, trained, seed, "done", ROWS, {})
-    return results.path_of(store.folder, trained, seed)
-
-
-@pytest.fixture(autouse=True)
-def folder(store) -> None:
-    store.folder.mkdir()
-
-
 # --- finding ---
 
 
 def test_results_of_a_run_of_the_protocol_come_by_seed(store, small_run):
     for seed in (10, 2, 0):
-        add(store, small_run, seed)
-    add(store, small_run.replace(weight_decay=0.0), 5)
+        write_result(store, small_run, seed)
+    write_result(store, small_run.replace(weight_decay=0.0), 5)
     assert [result.seed for result in store.results(small_run)] == [0, 2, 10]
     assert all(result.run == store.scale.apply(small_run) for result in store.results(small_run))
     assert store.results(small_run.replace(lr=0.02)) == []
@@ -61,7 +47,7 @@ def test_every_file_is_read_once_and_a_scale_applied_once(store, small_run, monk
     applied, apply = [], store.scale.apply
     store.scale = dataclasses.replace(store.scale, apply=lambda run: applied.append(run) or apply(run))
     for seed in range(3):
-        add(store, small_run, seed)
+        write_result(store, small_run, seed)
     read, opened = results.read, []
     monkeypatch.setattr(results, "read", lambda path: opened.append(path) or read(path))
     for _ in range(3):
@@ -73,7 +59,7 @@ def test_every_file_is_read_once_and_a_scale_applied_once(store, small_run, monk
 
 def test_a_result_that_another_process_wrote_is_found_by_looking_again(store, small_run):
     assert store.all() == []
-    add(store, small_run)
+    write_result(store, small_run)
     trained = store.trained(small_run)
     assert store.find(trained, 0) is None
     assert store.look_again(trained, 0) is store.find(trained, 0) is not None
@@ -81,16 +67,17 @@ def test_a_result_that_another_process_wrote_is_found_by_looking_again(store, sm
 
 def test_a_result_that_was_just_written_is_added(store, small_run):
     assert store.results(small_run) == []
-    store.add(results.write(store.folder, store.trained(small_run), 0, "diverged", ROWS, {}))
-    assert [result.status for result in store.results(small_run)] == ["diverged"]
+    result = results.read(write_result(store, small_run))
+    store.add(result)
+    assert store.results(small_run) == [result]
 
 
 # --- files that are not what they should be ---
 
 
 def test_a_damaged_file_is_no_result_and_is_set_aside_with_its_bytes(store, small_run):
-    add(store, small_run, 1)
-    path = add(store, small_run, 0)
+    write_result(store, small_run, 1)
+    path = write_result(store, small_run, 0)
     path.write_bytes(path.read_bytes()[:-1])
     content = path.read_bytes()
     assert [result.seed for result in store.results(small_run)] == [1]
@@ -131,7 +118,7 @@ OUT_OF_REACH = {"another run than its name says": misnamed, "Is a directory": fo
 def test_a_file_that_may_be_whole_is_not_damaged_and_nothing_is_trained_in_its_place(
     what, store, small_run, monkeypatch
 ):
-    path = OUT_OF_REACH[what](add(store, small_run), monkeypatch)
+    path = OUT_OF_REACH[what](write_result(store, small_run), monkeypatch)
     assert store.all() == [] and not store.damaged and what in store.unreadable[path]
     store.check(set())
     with pytest.raises(UserError, match=f"{path.name}: .*{what}; it may be whole and is left alone"):
@@ -140,7 +127,7 @@ def test_a_file_that_may_be_whole_is_not_damaged_and_nothing_is_trained_in_its_p
 
 @pytest.mark.parametrize("what", ERRORS)
 def test_any_run_may_be_in_a_pack_that_can_not_be_read(what, store, small_run, monkeypatch):
-    add(store, small_run)
+    write_result(store, small_run)
     store.pack({"one": [small_run]})
     again = Store(store.root, store.scale)
     OUT_OF_REACH[what](store.folder / "one.parquet", monkeypatch)
@@ -150,7 +137,7 @@ def test_any_run_may_be_in_a_pack_that_can_not_be_read(what, store, small_run, m
 
 
 def test_a_folder_that_can_not_be_read_is_not_empty(store, small_run, monkeypatch):
-    add(store, small_run)
+    write_result(store, small_run)
     monkeypatch.setattr(os, "listdir", lambda _: open(store.folder))
     with pytest.raises(OSError):
         store.all()
@@ -162,7 +149,7 @@ def test_a_result_that_names_an_unknown_schedule_is_foreign_and_keeps_its_rows(s
         def formula(self, total, per_epoch):
             return lambda t: 0 * t
 
-    add(store, small_run.replace(lr=Strange()))
+    write_result(store, small_run.replace(lr=Strange()))
     assert store.foreign() == []
     monkeypatch.delitem(schedules.SCHEDULES, "Strange")
     elsewhere = Store(store.root, store.scale)
@@ -180,8 +167,8 @@ def test_the_authors_four_runs_are_found_apart_from_plain_seeds(store, small_run
     run = small_run.replace(batch_size=32, length=iterations(100))
     four = Store(store.root, store.scale, "author")
     for seed in (0, 2):
-        add(four, run, seed)
-    add(store, run, 1)
+        write_result(four, run, seed)
+    write_result(store, run, 1)
     fresh = Store(store.root, store.scale, "author")
     assert [result.seed for result in fresh.results(run)] == [0, 2]
     assert [result.seed for result in Store(store.root, store.scale).results(run)] == [1]

@@ -4,12 +4,12 @@ from pathlib import Path
 
 import jax.numpy as jnp
 import pytest
-from small import SMALL_RUN
+from small import SMALL_RUN, write_result
 
 from smith.cli import main
 from smith.figure import Figure, Panel
 from smith.scales import SCALES
-from smith.store import COLUMNS, Store, results
+from smith.store import Store, results
 from smith.train import checkpoints, status
 from smith.train.checkpoints import Checkpoint
 from smith.train.places import Job, Places
@@ -24,12 +24,11 @@ FIGURES = [
 @pytest.fixture
 def root(tmp_path) -> Path:
     """A result, and a run under way."""
-    folder = tmp_path / "paper"
-    folder.mkdir()
-    results.write(folder, SMALL_RUN, 0, "done", [dict.fromkeys(COLUMNS, 0.5)], {})
+    store = Store(tmp_path, SCALES["paper"])
+    write_result(store, SMALL_RUN)
     for iteration in (4, 6):
         one = Checkpoint(iteration, {"x": jnp.zeros(3)})
-        checkpoints.write(Places(folder).checkpoints(Job(OTHER, 1)), one)
+        checkpoints.write(Places(store.folder).checkpoints(Job(OTHER, 1)), one)
     return tmp_path
 
 
@@ -79,9 +78,10 @@ def test_what_is_damaged_is_told_with_its_path(root, capsys):
 def test_what_is_foreign_or_was_set_aside_is_told_and_is_no_damage(root, capsys):
     store = Store(root, SCALES["paper"])
     aside = store.set_aside(next(store.folder.glob("*.parquet")))
-    kept = results.write(store.folder, SMALL_RUN, 3, "done", [dict.fromkeys(COLUMNS, 0.5)], {})
+    path = write_result(store, SMALL_RUN, 3)
+    kept = results.read(path)
     foreign = results.Result(kept.description.replace("lenet", "nobodys"), 3, "done", kept.columns, {})
-    next(store.folder.glob("*.parquet")).unlink()
+    path.unlink()
     (store.folder / f"nobodys{results.suffix(foreign.description, 3)}").write_bytes(results._encode(foreign))
     lines = said(root, capsys)
     assert f"set aside: {aside}" in lines
