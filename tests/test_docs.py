@@ -20,6 +20,7 @@ from smith import cli, experiments
 from smith.figures import plot
 from smith.scales import SCALES
 from smith.store import Store
+from smith.train import timing
 
 README = (ROOT / "README.md").read_text()
 SHORTER = {  # in docs/recipe.md and docs/recipe.ipynb: less data, shorter searches, one seed
@@ -154,7 +155,8 @@ FURTHER = (  # what would take the place of something, if it were written where 
 
 
 @pytest.mark.parametrize("clone", ["fig14.parquet", *slow("*")], indirect=True)
-def test_the_commands_run_and_leave_a_clone_as_it_is(clone):
+def test_the_commands_run_and_leave_a_clone_as_it_is(clone, monkeypatch):
+    monkeypatch.setattr(timing, "flops", lambda run: 1e8)  # which takes ten seconds, and is tested in test_timing.py
     lines = [line.partition("#")[0] for block in blocks("README.md", "bash") for line in block.splitlines()]
     commands = [shlex.split(line) for line in (*lines, *FURTHER) if line.strip()]
     assert len([words for words in commands if words[0] == "smith"]) >= 5
