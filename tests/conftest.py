@@ -6,7 +6,7 @@ what a test costs; XLA_FLAGS=--xla_backend_optimization_level=3 tests programs a
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
@@ -70,6 +70,25 @@ def elsewhere(tmp_path: Path, data_dir: Path, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("TFDS_DATA_DIR", str(data_dir))
     return tmp_path
+
+
+@pytest.fixture
+def refused(capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
+    """Calls a command, `smith` if no other, that ends with one line and a status. Returns the line.
+
+    printed: whether it says something before that
+    """
+    from smith import cli
+
+    def call(status: int, *words: object, main: Callable[[list[str]], None] = cli.main, printed: bool = False) -> str:
+        with pytest.raises(SystemExit) as stop:
+            main([str(word) for word in words])
+        out, line = capsys.readouterr()
+        assert (stop.value.code, bool(out), line.count("\n")) == (status, printed, 1), out + line
+        assert line.endswith("\n") and (line.startswith("smith: ") or main is not cli.main)
+        return line
+
+    return call
 
 
 @pytest.fixture

@@ -22,15 +22,6 @@ def alone(monkeypatch):
     monkeypatch.setattr(bench, "has_pytorch", lambda: False)
 
 
-def refused(capsys, main, words: list[str]) -> str:
-    """Calls a script with what it refuses. Returns its one line."""
-    with pytest.raises(SystemExit) as stop:
-        main(words)
-    out, err = capsys.readouterr()
-    assert stop.value.code == 2 and not out and err.count("\n") == 1, err
-    return err
-
-
 def test_without_pytorch_ours_is_measured(alone):
     row = bench.measure("lenet", "train", 8, PEAKS, bench.parse(TINY))
     assert row.ours > 0 and row.pytorch is row.ratio is row.pytorch_loss is None and row.notes == []
@@ -109,10 +100,10 @@ def test_a_convolution_is_a_line_with_both_rates_for_each_kind_of_work(monkeypat
         ([], True, "gpu", "set JAX_PLATFORMS=cpu"),
     ],
 )
-def test_convolutions_that_can_not_be_measured_are_one_line(monkeypatch, capsys, arguments, torch, backend, told):
+def test_convolutions_that_can_not_be_measured_are_one_line(monkeypatch, refused, arguments, torch, backend, told):
     monkeypatch.setattr(bench_convolutions, "has_pytorch", lambda: torch)
     monkeypatch.setattr(bench_convolutions.jax, "default_backend", lambda: backend)
-    line = refused(capsys, bench_convolutions.main, arguments)
+    line = refused(2, *arguments, main=bench_convolutions.main)
     assert line.startswith("bench_convolutions: ") and told in line
 
 
@@ -150,6 +141,6 @@ def test_what_reads_imagenet_is_measured_on_files_of_its_size(tmp_path, monkeypa
         (bench_input, "x --batch 0", "1 at"),
     ],
 )
-def test_a_mistake_is_told_in_one_line(script, words, told, alone, capsys):
-    line = refused(capsys, script.main, words.split())
+def test_a_mistake_is_told_in_one_line(script, words, told, alone, refused):
+    line = refused(2, *words.split(), main=script.main)
     assert line.startswith(f"{script.__name__.rpartition('.')[2]}: ") and told in line

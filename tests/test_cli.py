@@ -26,31 +26,6 @@ def call(*args: object) -> None:
     cli.main([str(arg) for arg in args])
 
 
-@pytest.fixture
-def ended(capsys):
-    """Calls the command where it does not end well. Returns what it printed as an error."""
-
-    def with_status(status: int, *args: object) -> str:
-        with pytest.raises(SystemExit) as stop:
-            call(*args)
-        assert stop.value.code == status
-        return capsys.readouterr().err
-
-    return with_status
-
-
-@pytest.fixture
-def refused(ended):
-    """As `ended`, for what is told in one line."""
-
-    def with_status(status: int, *args: object) -> str:
-        line = ended(status, *args)
-        assert line.startswith("smith: ") and line.count("\n") == 1 and line.endswith("\n"), line
-        return line
-
-    return with_status
-
-
 def write_results(root: Path, name: str, scale: str = "smoke") -> list[Path]:
     """Writes a made-up result for every run of an experiment."""
     store, (found,) = Store(root, SCALES[scale]), experiments.find([name])
@@ -198,7 +173,8 @@ def test_run_says_what_is_left_and_what_has_no_data(execute, capsys):
 
 def test_a_divergence_that_is_to_stop_everything_ends_with_status_1(execute, refused):
     told = execute(Summary(trained=1, diverged=1, left=2, halted="it"))
-    assert "it diverged, and --on-divergence is stop" in refused(1, "run", "fig14", "--on-divergence", "stop")
+    line = refused(1, "run", "fig14", "--on-divergence", "stop", printed=True)
+    assert "it diverged, and --on-divergence is stop" in line
     assert told[0][1]["stop_on_divergence"]
 
 
@@ -275,7 +251,7 @@ def test_what_is_damaged_is_told_whatever_reads_the_results(command, capsys, tmp
     assert f"damaged, left out: {damaged}" in capsys.readouterr().err
 
 
-def test_verify_tells_what_is_damaged_and_what_has_a_wrong_name(ended, capsys, tmp_path):
+def test_verify_tells_what_is_damaged_and_what_has_a_wrong_name(capsys, tmp_path):
     damaged, renamed, *others = write_results(tmp_path, "fig14")
     call("verify", "--results-dir", tmp_path)
     assert capsys.readouterr().out == "6 as they were written, 0 not\n"

@@ -4,22 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from smith import cli, experiments
+from smith import experiments
 
 PLAIN = """
 from smith import Figure, Panel, Run, iterations
 
 FIGURE = Figure("{name}", "Mine", panels=(Panel("a", {{"": Run("mnist", "lenet", 64, iterations(100), lr=0.01)}}),))
 """
-
-
-def refused(capsys, *args: object) -> str:
-    """Calls the command with arguments that are a mistake. Returns its one line."""
-    with pytest.raises(SystemExit) as stop:
-        cli.main([str(arg) for arg in args])
-    out, err = capsys.readouterr()
-    assert stop.value.code == 2 and out == "" and err.count("\n") == 1, err
-    return err
 
 
 @pytest.fixture
@@ -45,15 +36,15 @@ def test_experiments_go_by_the_name_of_their_figure_whatever_the_file_is_called(
     assert [one.name for one in experiments.find(["of_mine_sgd", "of_mine", "of_mine"])] == ["of_mine_sgd", "of_mine"]
 
 
-def test_two_experiments_of_one_name_are_told_with_both_files(tmp_path, capsys):
+def test_two_experiments_of_one_name_are_told_with_both_files(tmp_path, refused):
     copy, own = tmp_path / "copy.py", tmp_path / "own.py"
     copy.write_text(PLAIN.format(name="fig09"))
     own.write_text(PLAIN.format(name="own"))
-    line = refused(capsys, "draw", copy)
+    line = refused(2, "draw", copy)
     assert "'fig09'" in line and str(copy) in line and "experiments/fig09_weight_decay_constant_lr.py" in line
     other = tmp_path / "other.py"
     other.write_text(PLAIN.format(name="own"))
-    line = refused(capsys, "draw", own, other)
+    line = refused(2, "draw", own, other)
     assert "both named 'own'" in line and str(own) in line and str(other) in line
 
 
@@ -67,9 +58,9 @@ def test_two_experiments_of_one_name_are_told_with_both_files(tmp_path, capsys):
         ("FIGURE = 3\n", "mine.py: an experiment has a FIGURE or a TABLE"),
     ],
 )
-def test_a_file_that_can_not_be_loaded_is_told_in_one_line(text, words, tmp_path, capsys):
+def test_a_file_that_can_not_be_loaded_is_told_in_one_line(text, words, tmp_path, refused):
     (tmp_path / "mine.py").write_text(text)
-    assert words in refused(capsys, "list", tmp_path / "mine.py")
+    assert words in refused(2, "list", tmp_path / "mine.py")
 
 
 @pytest.mark.parametrize(
@@ -80,19 +71,19 @@ def test_a_file_that_can_not_be_loaded_is_told_in_one_line(text, words, tmp_path
         ("(Claim('C01', 'Mine.', '', (), (), ''),)", "a claim named 'C01' is there already: give it another name"),
     ],
 )
-def test_claims_that_are_none_and_names_that_are_taken_are_told(claims, words, tmp_path, monkeypatch, capsys):
+def test_claims_that_are_none_and_names_that_are_taken_are_told(claims, words, tmp_path, monkeypatch, refused):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "results").mkdir()
     own = f"from smith.analysis.verdicts import Claim\nCLAIMS = {claims}\n"
     (tmp_path / "mine.py").write_text(PLAIN.format(name="mine") + own)
-    line = refused(capsys, "report", "mine.py")
+    line = refused(2, "report", "mine.py")
     assert words in line and "mine.py" in line
 
 
-def test_a_file_that_is_not_there_and_a_broken_one_among_the_experiments_are_named(tmp_path, folder, capsys):
-    assert f"{tmp_path / 'mine.py'}: there is no such file" in refused(capsys, "run", tmp_path / "mine.py")
+def test_a_file_that_is_not_there_and_a_broken_one_among_the_experiments_are_named(tmp_path, folder, refused):
+    assert f"{tmp_path / 'mine.py'}: there is no such file" in refused(2, "run", tmp_path / "mine.py")
     (folder(tmp_path) / "broken.py").write_text("1 / 0")
-    assert f"{tmp_path / 'broken.py'}, line 1: ZeroDivisionError" in refused(capsys, "list")
+    assert f"{tmp_path / 'broken.py'}, line 1: ZeroDivisionError" in refused(2, "list")
 
 
 @pytest.mark.parametrize(
@@ -115,10 +106,10 @@ def test_a_file_that_is_not_there_and_a_broken_one_among_the_experiments_are_nam
         ),
     ],
 )
-def test_a_name_that_is_taken_is_told_in_one_line(text, words, tmp_path, capsys):
+def test_a_name_that_is_taken_is_told_in_one_line(text, words, tmp_path, refused):
     file = tmp_path / "taken.py"
     file.write_text(f"from smith import Schedule, dataset, metric, network, solver\n\n{text}\n")
-    line = refused(capsys, "list", file)
+    line = refused(2, "list", file)
     assert words in line and str(file) in line and "another name" in line
 
 
