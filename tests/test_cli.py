@@ -186,7 +186,13 @@ def test_pack_says_where_the_results_are_now(tmp_path, capsys, refused):
     assert "results/paper is not there" in refused(2, "pack", "--scale", "paper")
 
 
-def test_several_experiments_without_results_are_named_in_one_line(tmp_path, capsys):
+@pytest.fixture
+def undrawn(monkeypatch):
+    """Nothing is painted, which takes seconds."""
+    monkeypatch.setattr("smith.figures.plot.save", lambda *_, **__: None)
+
+
+def test_several_experiments_without_results_are_named_in_one_line(undrawn, tmp_path, capsys):
     write_results(tmp_path / "results", "fig14")
     call("draw", "fig14", "fig09", "table1", "--scale", "smoke")
     drawn, absent = capsys.readouterr().out.splitlines()
@@ -243,7 +249,7 @@ def test_draw_without_results_says_how_to_get_them(capsys, tmp_path):
 
 
 @pytest.mark.parametrize("command", ["draw", "list", "fidelity"])
-def test_what_is_damaged_is_told_whatever_reads_the_results(command, capsys, tmp_path):
+def test_what_is_damaged_is_told_whatever_reads_the_results(command, undrawn, capsys, tmp_path):
     damaged, *_ = write_results(tmp_path, "fig14")
     damaged.write_bytes(damaged.read_bytes()[:-1])
     drawn = [] if command == "list" else ["--figures-dir", tmp_path]

@@ -22,7 +22,7 @@ print("imported:", *sorted({name.split(".")[0] for name in sys.modules}))
 READ = {
     "--help": "usage: smith",
     "run --help": "usage: smith run",
-    "list fig09": "1/4",
+    "list speed": "1/3",
     "status": "fig",
     "verify": "1 as they were written, 0 not",
 }
@@ -35,11 +35,11 @@ def printed(code: str, *words: str, cwd: Path, **environment: str) -> str:
     return done.stdout
 
 
-@pytest.mark.parametrize(("commands", "slow"), [(READ, SLOW), ({"draw fig09": "fig09.png"}, JAX)])
+@pytest.mark.parametrize(("commands", "slow"), [(READ, SLOW), ({"draw speed": "speed.png"}, JAX)])
 def test_commands_that_train_nothing_import_nothing_slow(commands, slow, tmp_path):
     """Also where there is a result to count, to read the speed of, and to draw."""
     store = Store(tmp_path / "results", scales.named("mini"))
-    write_result(store, experiments.find(["fig09"])[0].shows.runs()[0], seconds="10")
+    write_result(store, experiments.find(["speed"])[0].shows.runs()[0], seconds="10")
     shown, imported = printed(CODE, *commands, cwd=tmp_path, COLUMNS="150").split("imported: ")
     assert all(words in shown for words in commands.values()), shown
     assert "smith" in imported.split() and not slow & set(imported.split())

@@ -157,16 +157,16 @@ def test_sheets_of_calibrations_are_those_of_the_scale_and_recipe_that_are_repor
 def test_pictures_are_of_the_results_that_are_reported(written, shelf, experiment, monkeypatch):
     """Those of other results are not taken, and those of these are not drawn again."""
     monkeypatch.setattr(report, "draw", figures.draw)
-    figure = experiment("fig09")
+    figure = experiment("speed")
     shelf.fill(figure, "mini")
-    written()
-    shown, digest = shelf.root / "report" / "figures" / "mini" / "fig09.png", shelf.store("mini").digest(figure.runs())
+    written(["speed"], of=())
+    shown, digest = shelf.root / "report" / "figures" / "mini" / "speed.png", shelf.store("mini").digest(figure.runs())
     assert plot.shows(shown) == digest
     shelf.add(figure.runs()[0], 1, "mini")
-    written()
+    written(["speed"], of=())
     assert plot.shows(shown) == shelf.store("mini").digest(figure.runs()) != digest
     monkeypatch.setattr(report, "draw", pytest.fail)
-    written()
+    written(["speed"], of=())
 
 
 def test_scales_are_never_mixed_and_the_largest_is_first(written, shelf, experiment):
