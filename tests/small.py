@@ -49,6 +49,13 @@ def write_result(store: Store, run: Run, seed: int = 0, **facts: str) -> Path:
     return results.path_of(store.folder, trained, seed)
 
 
+def flip(path: Path, position: int | None = None) -> None:
+    """Flips a bit of a file, in its middle if nothing else is said."""
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2 if position is None else position] ^= 1
+    path.write_bytes(content)
+
+
 def slow(*cases: Any) -> list[Any]:
     """Returns cases of a parametrised test, one value or a tuple each, that are run with --slow only."""
     return [pytest.param(*(one if isinstance(one, tuple) else (one,)), marks=pytest.mark.slow) for one in cases]

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from small import write_result
+from small import flip, write_result
 
 import smith
 from smith import cli, experiments
@@ -261,8 +261,7 @@ def test_verify_tells_what_is_damaged_and_what_has_a_wrong_name(capsys, tmp_path
     damaged, renamed, *others = write_results(tmp_path, "fig14")
     call("verify", "--results-dir", tmp_path)
     assert capsys.readouterr().out == "6 as they were written, 0 not\n"
-    content = damaged.read_bytes()
-    damaged.write_bytes(content[:1000] + bytes([content[1000] ^ 1]) + content[1001:])
+    flip(damaged, 1000)
     renamed.rename(renamed.with_name(renamed.name.replace("seed0", "seed1")))
     with pytest.raises(SystemExit) as stop:
         call("verify", "--results-dir", tmp_path)

@@ -4,6 +4,7 @@ from unittest.mock import Mock
 
 import numpy as np
 import pytest
+from small import flip
 
 from smith import metrics
 from smith.errors import UserError
@@ -104,9 +105,8 @@ def test_a_run_that_another_process_trained_and_packed_is_found(folder, runs):
 def test_a_flipped_byte_is_noticed_and_the_pack_is_never_written_over(folder, runs):
     store_of(folder).pack({"fig01": runs})
     path = folder / "fig01.parquet"
-    content = bytearray(path.read_bytes())
-    content[len(content) // 2] ^= 1
-    path.write_bytes(content)
+    flip(path)
+    content = path.read_bytes()
     with pytest.raises(DamagedResult, match=r"fig01.parquet: sha256 differs"):
         packs.read(path)
     store = store_of(folder)

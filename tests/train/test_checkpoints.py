@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from small import flip
 
 from smith.train import checkpoints
 from smith.train.checkpoints import Checkpoint, DamagedCheckpoint, Keeper
@@ -98,12 +99,6 @@ def test_removing_the_last_removes_the_folder_around_it(folder):
 
 
 # --- damaged ---
-
-
-def flip(path: Path, position: int) -> None:
-    content = bytearray(path.read_bytes())
-    content[position] ^= 1
-    path.write_bytes(content)
 
 
 def files(path: Path) -> list[Path]:

@@ -80,21 +80,6 @@ def test_six_steps_by_hand_with_everything_changing(nesterov):
                 np.testing.assert_allclose(ours[step][layer][name], expected, rtol=1e-5, atol=1e-6, err_msg=message)
 
 
-@pytest.mark.parametrize("name", ["sgd", "nesterov"])
-def test_a_solver_made_anew_for_every_step_does_what_schedules_do(name):
-    """The trainer's way: the hyper-parameters are arguments of the compiled step."""
-    schedules = [scheduled(values) for values in (LR, MOMENTUM, WEIGHT_DECAY)]
-    expected = trajectory(caffe_sgd(*schedules, nesterov=name == "nesterov", **FACTORS))
-    update = jax.jit(lambda hyper, *trees: SOLVERS[name](*hyper, **FACTORS).update(*trees))
-    params, found = arrays(), []
-    state = SOLVERS[name](0.0, 0.0, 0.0, **FACTORS).init(params)
-    for step, hyper in enumerate(np.array([LR, MOMENTUM, WEIGHT_DECAY], np.float32).T):
-        updates, state = update(hyper, gradients(step), state, params)
-        params = optax.apply_updates(params, updates)
-        found.append(params)
-    assert distance(found, expected) < 1e-6
-
-
 # Against Optax.
 
 

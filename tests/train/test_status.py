@@ -4,7 +4,7 @@ from pathlib import Path
 
 import jax.numpy as jnp
 import pytest
-from small import SMALL_RUN, write_result
+from small import SMALL_RUN, flip, write_result
 
 from smith.cli import main
 from smith.figure import Figure, Panel
@@ -35,12 +35,6 @@ def root(tmp_path) -> Path:
 def said(root: Path, capsys) -> list[str]:
     status.report([Store(root, scale) for scale in SCALES.values()], FIGURES)
     return capsys.readouterr().out.splitlines()
-
-
-def flip(path: Path) -> None:
-    content = bytearray(path.read_bytes())
-    content[len(content) // 2] ^= 1
-    path.write_bytes(content)
 
 
 def test_results_and_runs_under_way_are_told(root, capsys):
