@@ -183,6 +183,18 @@ def test_the_pictures_in_the_repository_are_of_its_results():
             )
 
 
+def test_the_order_of_the_curves_is_told_as_it_was_measured():
+    rows = {}
+    for name, panels in (
+        ("docs/results.md", "Kendall's tau | Of each seed |\n"),
+        ("figures/mini/fidelity.md", "RMSE |\n"),
+    ):
+        table = (ROOT / name).read_text().partition(panels)[2].partition("\n\n")[0].splitlines()[1:]
+        rows[name] = [[cell.strip() for cell in row.strip("|").split("|")] for row in table]
+    told, measured = rows.values()
+    assert told == [[*row[:2], *row[4:6]] for row in measured if row[4] != "-"] and len(told) > 30
+
+
 def test_the_example_experiment_works_when_pasted(elsewhere, capsys):
     (example,) = [block for block in blocks("README.md") if "FIGURE" in block]
     (name,) = re.findall(r"Save this as `(\w+\.py)`", README)

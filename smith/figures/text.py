@@ -87,8 +87,8 @@ def fidelity(figures: Sequence[Figure], store: Store) -> str:
         "## Panels",
         tables.markdown(
             "The order of the curves at the end, ours against the published: tau is 1 for the same, -1 for the "
-            "opposite order; of each seed: the mean with its 95 % interval, or how many seeds have which. RMSE: of the "
-            "nearest and of the farthest curve.",
+            "opposite order; of each seed: the mean with its 95 % interval, or with how many seeds have which. RMSE: "
+            "of the nearest and of the farthest curve.",
             PANELS,
             [panel_row(name, fit) for name, fit in fits],
         ),
@@ -150,13 +150,13 @@ def _counts(fits: Sequence[tuple[str, PanelFit]]) -> str:
 
 
 def _interval(taus: Sequence[float]) -> str:
-    """Returns the mean of taus with Student's interval; where they take few values, how many seeds have each."""
+    """Returns the mean of taus with Student's interval; where they take few values, with how many seeds have each."""
     values = np.array(taus)
     if len(values) < 2 or not np.isfinite(values).all():
         return NONE
     if verdicts.few_values(values):
         counts = Counter(f"{tau:+.2f}" for tau in sorted(taus))
-        return ", ".join(f"{count} at {tau}" for tau, count in counts.items())
+        return f"{values.mean():+.2f}: {', '.join(f'{count} at {tau}' for tau, count in counts.items())}"
     low, high = np.clip(verdicts.interval(values), -1, 1)
     return f"{values.mean():+.2f} [{low:+.2f}, {high:+.2f}]"
 
