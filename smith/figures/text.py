@@ -247,4 +247,4 @@ def _alternative(assumption: Assumption, curves: Sequence[calibration.Curve], st
         series.append(Series(f"{value:g}", number, mean=mean, seeds=lines, missing=not lines))
     vertical = Axis("Test error (fraction)" if error else quantity(first.quantity).label, log=True)
     title = f"{first.name}: {assumption.words}"
-    return View("", title, Axis(X_LABELS.get(first.x, first.x)), vertical, series, "published")
+    return View("", title, Axis(X_LABELS.get(first.x, first.x)), vertical, series, "published", one=store.one)
