@@ -42,6 +42,10 @@ def main(args: Sequence[str] | None = None) -> None:
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         sys.exit(_say(f"{where}{error.strerror or error}; finished results are kept", 1))
+    except Exception as error:
+        if line := experiments.told(error):
+            sys.exit(_say(line, 2))
+        raise
 
 
 def parsed(args: Sequence[str]) -> Callable[[], None]:

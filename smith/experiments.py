@@ -37,6 +37,7 @@ class Experiment:
         return self.shows.name
 
 
+_own: set[Path] = set()  # files that were loaded
 _running: dict[Path, Experiment] = {}  # of files that run as a program, which are not loaded a second time
 
 
@@ -74,6 +75,7 @@ def find(names: Sequence[str]) -> list[Experiment]:
 def running(shows: Figure | Table, module: ModuleType) -> Path:
     """Makes the experiment of a file that runs as a program known under the file's path, which is returned."""
     path = Path(module.__file__ or f"{shows.name}.py").resolve()
+    _own.add(path)
     _running[path] = Experiment(shows, path, module.__doc__ or "", getattr(module, "CLAIMS", ()))
     return path
 
@@ -113,12 +115,25 @@ def task(path: Path) -> Any:
 def _loaded(path: Path) -> ModuleType:
     """Returns the module of a file. Raises UserError, with the line, if it can not be run."""
     try:
+        _own.add(path)
         return _import(path)
-    except Exception as error:
-        lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
-        where = f"{path}, line {lines[-1]}" if lines else f"{path}"
-        kind = "" if isinstance(error, UserError) else f"{type(error).__name__}: "
-        raise UserError(f"{where}: {kind}{' '.join(str(error).split())}") from error
+    except (Exception, SystemExit) as error:
+        raise UserError(_said(error, path) or f"{path}: {_line(error)}") from error
+
+
+def told(error: Exception) -> str:
+    """Returns the line for what the code of an experiment's file raised later, or "" if none of it did."""
+    return next(filter(None, (_said(error, path) for path in _own)), "")
+
+
+def _said(error: BaseException, path: Path) -> str:
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
+    return f"{path}, line {lines[-1]}: {_line(error)}" if lines else ""
+
+
+def _line(error: BaseException) -> str:
+    kind = "" if isinstance(error, UserError) else f"{type(error).__name__}: "
+    return f"{kind}{' '.join(str(error).split())[:300]}"
 
 
 def _import(path: Path) -> ModuleType:

@@ -9,14 +9,14 @@ axes, which vertical axes are logarithmic, where the published curves are, and t
 
 import math
 import operator
-import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from numbers import Real
 from pathlib import Path
 from typing import Any, ClassVar
 
-from smith.errors import UserError
-from smith.legends import settings, written
+from smith.errors import UserError, check_name
+from smith.legends import check_curves, settings, written
 from smith.metrics import AXES, quantity
 from smith.run import Run
 from smith.schedules import Constant, RangeTest
@@ -59,16 +59,19 @@ class Panel:
     def __post_init__(self) -> None:
         if self.x not in AXES:
             quantity(self.x)  # raises UserError
+        check_curves(self.label, self.curves, (*self.ys, self.x))
         _fill(self, title=settings(self.runs()), log=_loss(self.ys), xlim=_extent(self.x, self.runs()))
         for name, logarithmic in (("ylim", self.log), ("xlim", self.by_factors)):
             limits = getattr(self, name)
+            if limits and not (len(limits) == 2 and -math.inf < limits[0] <= limits[1] < math.inf):
+                raise UserError(f"panel {self.label}: {name} {limits}: give two numbers, the smaller first")
             if logarithmic and limits and limits[0] <= 0:
                 raise UserError(f"panel {self.label}: {name} begins at {limits[0]:g}; a logarithmic axis is above 0")
 
     @property
     def ys(self) -> tuple[str, ...]:
         """The quantities on the vertical axis."""
-        return self.y if isinstance(self.y, tuple) else (self.y,)
+        return tuple(self.y) if isinstance(self.y, tuple | list) else (self.y,)
 
     @property
     def by_factors(self) -> bool:
@@ -107,6 +110,11 @@ class Finals:
     log: bool | None = None
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "y", (self.y,) if isinstance(self.y, str) else tuple(self.y))
+        for place in (place for places in self.points.values() for place in places):
+            if not (isinstance(place, Real) and 0 < place < math.inf):
+                raise UserError(f"panel {self.label}: place {place!r}: give a number above 0, for a logarithmic axis")
+        check_curves(self.label, self.curves, self.y)
         _fill(self, title=f"{settings(self.runs())}; at the end of training", log=_loss(self.y))
 
     @property
@@ -226,6 +234,11 @@ class Figure:
 
     def __post_init__(self) -> None:
         _check_name(self.name)
+        panels = self.panels
+        if not (isinstance(panels, tuple | list) and all(isinstance(p, Panel | Finals | Sketch) for p in panels)):
+            raise UserError(f"{self.name}: panels are a tuple of Panel, Finals or Sketch, as in (Panel('a', RUNS),)")
+        if not self.runs():
+            raise UserError(f"{self.name}: its panels have no runs: give one a curve")
         if len(set(self.letters)) < len(self.panels):
             raise UserError(f"{self.name}: the panels are named {self.letters}: give each a letter of its own")
         object.__setattr__(self, "panels", tuple(self._with_published(panel) for panel in self.panels))
@@ -320,6 +333,16 @@ class Table:
 
     def __post_init__(self) -> None:
         _check_name(self.name)
+        if not self.rows or not all(isinstance(row, Row) and isinstance(row.run, Run) for row in self.rows):
+            raise UserError(f"{self.name}: rows are a tuple of Row, each with a Run: give at least one")
+        for row in self.rows:
+            labels = isinstance(row.labels, tuple) and all(isinstance(label, str) for label in row.labels)
+            if not labels or len(row.labels) != len(self.columns):
+                raise UserError(f"{self.name}: labels {row.labels!r}: give a text for each of {self.columns}")
+            if not all(isinstance(value, Real) and math.isfinite(value) for value in (row.mean, row.deviation)):
+                raise UserError(f"{self.name}, {row.name}: give the published mean and deviation in %, as numbers")
+        if len(self.named()) < len(self.rows):
+            raise UserError(f"{self.name}: two rows have the same labels")
 
     def named(self) -> dict[tuple[str, str], Run]:
         """Returns the runs of its rows, by an empty panel and the row's name."""
@@ -331,5 +354,6 @@ class Table:
 
 
 def _check_name(name: str) -> None:
-    if not re.fullmatch(r"\w[\w.-]*", name):
-        raise UserError(f"experiment {name!r}: files are named after it; use letters, digits, '-', '_' and '.' only")
+    check_name("experiment", name)
+    if name in ("all", "paper", "beyond") or len(name) > 100:
+        raise UserError(f"experiment {name!r}: it names several, or has over 100 letters: give another name")

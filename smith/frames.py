@@ -34,7 +34,7 @@ def results(
     store, parts = Store(Path(results_dir), scales.named(scale), recipe), []
     if not store.root.is_dir():
         raise UserError(f"{store.root.absolute()} is not there: say with results_dir where results are")
-    for shows in (one.shows for one in experiments.find([name])):
+    for shows in (one.shows for one in experiments.find([str(name)])):
         for (panel, curve), run in shows.named().items():
             for found in store.results(run):
                 told = {"figure": shows.name, "panel": panel, "curve": curve, "seed": found.seed, "run": found.run.key}

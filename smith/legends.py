@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from smith.errors import UserError
+from smith.metrics import ALWAYS, METRICS
 from smith.run import Run
 from smith.schedules import Constant, CyclicalMomentum, Multistep, OneCycle, RangeTest, Schedule, Triangular
 
@@ -27,11 +28,17 @@ def sweep(base: Run, label: str, **fields: Sequence[Any] | Mapping[str, Any]) ->
     Raises:
       UserError: two runs of one name, or fields with different numbers of values.
     """
+    for name, values in fields.items():
+        if not hasattr(values, "__len__") or isinstance(values, str):
+            raise UserError(f"sweep {label!r}: {name} {values!r}: give a tuple of values")
     counts = {name: len(values) for name, values in fields.items()}
     if len(set(counts.values())) != 1:
         raise UserError(f"sweep {label!r}: give each field the same number of values, not {counts}")
     shown = zip(*fields.values(), strict=True)  # of a mapping, its keys
-    names = [_Label().vformat(label, texts, {}) for texts in shown]
+    try:
+        names = [_Label().vformat(label, texts, {}) for texts in shown]
+    except (IndexError, KeyError, ValueError, TypeError) as error:
+        raise UserError(f"sweep {label!r}: {error}: give a {{}} for each field, such as 'WD={{}}'") from error
     values = [list(given.values() if isinstance(given, Mapping) else given) for given in fields.values()]
     runs = [base.replace(**dict(zip(fields, row, strict=True))) for row in zip(*values, strict=True)]
     if len(set(names)) < len(runs):
@@ -92,3 +99,13 @@ def _common(found: Sequence[tuple[str, str]]) -> str:
     if len(texts) == 1:
         return texts.pop()
     return kinds.pop() if len(kinds) == 1 else ""
+
+
+def check_curves(label: str, curves: Any, shown: tuple[str, ...]) -> None:
+    """Raises UserError for curves that are no runs by name, or that do not measure what is shown."""
+    named = isinstance(curves, Mapping) and all(isinstance(n, str) and isinstance(r, Run) for n, r in curves.items())
+    if not named:
+        raise UserError(f"panel {label}: its curves are a dictionary of names and runs, as in {{'1cycle': RUN}}")
+    for name in ("sharpness" if name == "stability" else name for name in shown):
+        if name in METRICS and name not in ALWAYS and (lack := [n for n, r in curves.items() if name not in r.metrics]):
+            raise UserError(f"panel {label}: {name} is not measured in {lack[0]!r}: put it into metrics of that Run")

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from numbers import Real
 from typing import Literal
 
-from smith.errors import UserError
+from smith.errors import UserError, unknown
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,9 @@ class Length:
     unit: Literal["iterations", "epochs"]
 
     def __post_init__(self) -> None:
-        if not (isinstance(self.value, Real) and math.isfinite(self.value) and self.value > 0):
+        if self.unit not in (known := ("iterations", "epochs")):
+            raise unknown("unit of a length", str(self.unit), known)
+        if not (isinstance(self.value, Real) and 0 < self.value <= 1e308):
             raise UserError(f"a length must be a positive number, not {self.value} {self.unit}")
 
     def __str__(self) -> str:
@@ -58,7 +60,7 @@ def resolve(time: Time, total: int, iterations_per_epoch: float) -> int:
             raise UserError(f"{time} is not a fraction of the run; give 0 to 1, or iterations(n) or epochs(n)")
         return math.floor(time * total + 1e-9)
     per_unit = iterations_per_epoch if time.unit == "epochs" else 1
-    return max(1, math.floor(time.value * per_unit + 1e-9))
+    return max(1, math.floor(min(time.value, 1e18) * per_unit + 1e-9))
 
 
 def seconds(text: str, option: str) -> float:

@@ -1,7 +1,6 @@
 """Rules for the fields of a schedule, as parts of their types: `base: Rate` is a finite number of at least 0."""
 
 import functools
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from numbers import Real
@@ -9,6 +8,8 @@ from typing import Annotated, Any, Literal, get_type_hints
 
 from smith.errors import UserError
 from smith.lengths import Time
+
+MOST = 3e38  # of float32
 
 
 @dataclass(frozen=True)
@@ -20,7 +21,10 @@ class Rule:
 
 
 def _number(words: str, holds: Callable[[Any], bool]) -> Rule:
-    return Rule(words, lambda value: isinstance(value, Real) and math.isfinite(value) and holds(value))
+    def right(value: Any) -> bool:
+        return -MOST < value < MOST and holds(value)
+
+    return Rule(words, lambda value: isinstance(value, Real) and right(value))
 
 
 Rate = Annotated[float, _number("a number of at least 0", lambda value: value >= 0)]

@@ -24,6 +24,7 @@ from smith.networks import NetworkInfo, Options
 from smith.schedules import SCHEDULES, Constant, Schedule
 
 MOST_ITERATIONS = 2**24
+WHOLE = ("batch_size", "test_images", "train_images", "classes", "image_side", "ghost_batch_size", "crop")
 __all__ = ["Length", "Run", "Snapshot", "epochs", "iterations"]
 
 
@@ -90,11 +91,7 @@ class Run:
     order: Literal["shuffled", "stored"] = "shuffled"
 
     def __post_init__(self) -> None:
-        for name in ("lr", "momentum", "weight_decay"):
-            value = getattr(self, name)
-            if not isinstance(value, Schedule | Real):
-                raise UserError(f"{name} {value!r}: give a number or a schedule")
-            object.__setattr__(self, name, value if isinstance(value, Schedule) else Constant(float(value)))
+        _settle(self)
         for wrong, message in _mistakes(self):
             if wrong:
                 raise UserError(" ".join(message.split()))  # a value may have line breaks
@@ -194,6 +191,36 @@ def digest(description: str) -> str:
     return hashlib.sha256(description.encode()).hexdigest()[:10]
 
 
+def _settle(run: Run) -> None:
+    """Gives every field its kind: 500.0 and NumPy's are whole numbers too. Raises UserError for what is none."""
+    for name in ("lr", "momentum", "weight_decay"):
+        value: Any = getattr(run, name)
+        if not isinstance(value, Schedule | Real):
+            raise UserError(f"{name} {value!r}: give a number or a schedule")
+        object.__setattr__(run, name, value if isinstance(value, Schedule) else Constant(float(value)))
+    for name in WHOLE:
+        value = getattr(run, name)
+        if isinstance(value, Real) and value % 1 == 0:
+            object.__setattr__(run, name, int(getattr(run, name)))
+        elif value is not None or name == "batch_size":
+            raise UserError(f"{name.replace('_', ' ')} {value!r}: give a whole number")
+    for name in ("width", "memory", "give_up"):
+        value = getattr(run, name)
+        if not isinstance(value, Real) and not (name == "give_up" and value is None):
+            raise UserError(f"{name} {value!r}: give a number")
+    if run.mirror not in (True, False):
+        raise UserError(f"mirror {run.mirror!r}: give True or False")
+    object.__setattr__(run, "mirror", bool(run.mirror))
+    if not isinstance(run.metrics, tuple | list | str):
+        raise UserError(f"metrics {run.metrics!r}: give a tuple of names")
+    object.__setattr__(run, "metrics", (run.metrics,) if isinstance(run.metrics, str) else tuple(run.metrics))
+    for name in ("data", "network", "solver"):
+        if not isinstance(getattr(run, name), str):
+            raise UserError(f"{name} {getattr(run, name)!r}: give a name")
+    if run.start is not None and not (isinstance(run.start, Snapshot) and isinstance(run.start.run, Run)):
+        raise UserError(f"start {str(run.start)[:80]}: give a Snapshot of a Run")
+
+
 def _mistakes(run: Run) -> Iterator[tuple[Any, str]]:
     """Yields (whether something is wrong, what to say then). Each takes it that those before it are right."""
     yield from _mistakes_of_the_data(run, DATASETS[run.data])
@@ -215,6 +242,10 @@ def _mistakes(run: Run) -> Iterator[tuple[Any, str]]:
     for one in (run, run.start.run) if run.start else ():
         late = not one.first_iteration <= run.first_iteration < one.iterations
         yield late, f"the snapshot at {run.first_iteration} is not inside a run of {one.iterations} iterations"
+        for name in ("network", "solver", "width", "class_count", "image_shape"):
+            have, need = getattr(one, name), getattr(run, name)
+            what = f"the snapshot's {name.replace('_', ' ')} is {have}, the run's {need}"
+            yield have != need, f"start: {what}: they must be the same"
     in_epochs = any(length.unit == "epochs" for schedule in run.schedules() for length in _lengths(schedule))
     yield (
         in_epochs and run.iterations < run.iterations_per_epoch,
@@ -224,9 +255,16 @@ def _mistakes(run: Run) -> Iterator[tuple[Any, str]]:
 
 
 def _mistakes_of_the_data(run: Run, dataset: DatasetInfo) -> Iterator[tuple[Any, str]]:
-    classes, images, side = run.class_count, run.train_images, run.image_side
+    classes, images, side = dataset.classes if run.classes is None else run.classes, run.train_images, run.image_side
     need = f"{run.data} has {dataset.classes}, and at least 2 are needed"
-    yield bool(dataset.classes or run.classes) and not 2 <= classes <= dataset.classes, f"{classes} classes: {need}"
+    yield (
+        bool(dataset.classes or run.classes is not None) and not 2 <= classes <= dataset.classes,
+        f"{classes} classes: {need}",
+    )
+    yield (
+        images is not None and not classes,
+        f"{run.data} has no classes to choose training images by: leave train_images out",
+    )
     most = dataset.train_images * classes // max(dataset.classes, 1)
     wrong = images is not None and (not classes <= images <= most or images % classes)
     yield wrong, f"{images} training images: give a multiple of the {classes} classes, at most {most}"
@@ -282,8 +320,9 @@ def _encode(value: Any) -> Any:
         return {value.unit: _encode(value.value)}
     if isinstance(value, tuple):
         return [_encode(v) for v in value]
-    if isinstance(value, float) and value.is_integer():
-        return int(value)  # equal runs have equal JSON, whether 1 or 1.0 was written
+    if isinstance(value, Real) and not isinstance(value, bool):  # equal runs have equal JSON: 1, 1.0 and NumPy's
+        number: Any = value
+        return int(number) if number == number // 1 else float(number)
     if not dataclasses.is_dataclass(value):
         return value
     fields = [(f.name, getattr(value, f.name), f.default) for f in dataclasses.fields(value)]

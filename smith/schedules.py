@@ -68,7 +68,9 @@ class Schedule:
     def build(self, iterations: int, iterations_per_epoch: float) -> optax.Schedule:
         """Returns the Optax schedule of a run of `iterations`. Raises UserError if a time does not fit into it."""
         formula = self.formula(iterations, iterations_per_epoch)
-        return lambda count: formula(jnp.clip(jnp.asarray(count, jnp.float32), 0, iterations)).astype(jnp.float32)
+        if not callable(formula):
+            raise UserError(f"formula of {type(self).__name__} gives {formula!r}: give a function of the iteration")
+        return lambda count: jnp.asarray(formula(jnp.clip(jnp.asarray(count, jnp.float32), 0, iterations)), jnp.float32)
 
     def formula(self, total: int, per_epoch: float) -> Formula:
         """Returns the value as a function of the iteration, of a run of `total` iterations."""

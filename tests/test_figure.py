@@ -1,9 +1,11 @@
 """Figures as data: sweeps and their names, and what a panel and a figure work out by themselves."""
 
+from dataclasses import replace
+
 import pytest
 
 from smith.errors import UserError
-from smith.figure import Figure, Finals, Panel, Sketch, Table
+from smith.figure import Figure, Finals, Panel, Row, Sketch, Table
 from smith.legends import settings, sweep, written
 from smith.lengths import epochs, iterations
 from smith.run import Run, Snapshot
@@ -47,6 +49,9 @@ def test_values_of_a_sweep_may_have_names():
         ("WD", {"weight_decay": (1e-3, 1e-4)}, "two runs have the same name"),
         ("{}", {"weight_decay": (1e-3, 1e-4), "batch_size": (64,)}, "the same number of values"),
         ("{}", {}, "the same number of values"),
+        ("{}", {"weight_decay": 1e-3}, "give a tuple of values"),
+        ("{} {}", {"weight_decay": (1e-3,)}, "give a {} for each field"),
+        ("{", {"weight_decay": (1e-3,)}, "give a {} for each field"),
     ],
 )
 def test_a_sweep_that_can_not_be_named_is_refused(label, fields, words):
@@ -155,11 +160,36 @@ def test_an_assumption_that_no_run_has_is_refused(assumed, words):
         ({"y": "test_los"}, "unknown quantity 'test_los': did you mean 'test_loss'"),
         ({"x": "learning-rate"}, "unknown quantity 'learning-rate'"),
         ({"ylim": (0, 2)}, "panel a: ylim begins at 0; a logarithmic axis is above 0"),
+        ({"ylim": (2, 1)}, "give two numbers, the smaller first"),
+        ({"ylim": (1,)}, "give two numbers"),
+        ({"y": "sharpness"}, "sharpness is not measured in '': put it into metrics of that Run"),
+        ({"y": "stability"}, "sharpness is not measured"),
+        ({"curves": {5: RUN}}, "a dictionary of names and runs"),
+        ({"curves": [RUN]}, "a dictionary of names and runs"),
     ],
 )
 def test_a_panel_that_can_not_be_drawn_is_refused(settings, words):
     with pytest.raises(UserError, match=words):
-        Panel("a", {"": RUN}, **settings)
+        Panel("a", **{"curves": {"": RUN}} | settings)
+
+
+def test_what_is_no_figure_or_table_is_refused():
+    for panels, words in (((), "have no runs"), ((RUN,), "a tuple of Panel"), ((Sketch("a", {}, "", ""),), "no runs")):
+        with pytest.raises(UserError, match=words):
+            Figure("mine", "", panels=panels)
+    with pytest.raises(UserError, match="place 0: give a number above 0"):
+        Finals("a", {"": {0: RUN}}, "x")
+    assert Finals("a", {"": {1: RUN}}, "x", y="test_loss").y == ("test_loss",)
+    row = Row(("a",), RUN, 90.0, 1.0)
+    for rows, words in (
+        ((), "at least one"),
+        ((row, row), "the same labels"),
+        ((replace(row, labels=("a", "b")),), "a text for each of"),
+        ((replace(row, labels=(1,)),), "a text for each of"),
+        ((replace(row, mean=None),), "as numbers"),
+    ):
+        with pytest.raises(UserError, match=words):
+            Table("mine", "", columns=("one",), rows=rows)
 
 
 def test_names_that_can_not_be_those_of_files_and_letters_that_are_taken_are_refused():
@@ -168,6 +198,9 @@ def test_names_that_can_not_be_those_of_files_and_letters_that_are_taken_are_ref
             Figure(name, "", panels=())
         with pytest.raises(UserError, match="files are named after it"):
             Table(name, "", columns=(), rows=())
+    for name in ("all", "x" * 101):
+        with pytest.raises(UserError, match="give another name"):
+            Figure(name, "", panels=())
     with pytest.raises(UserError, match="panels are named aa"):
         Figure("mine", "", panels=(Panel("a", {"": RUN}), Panel("a", {"": RUN})))
 

@@ -5,6 +5,10 @@ from pathlib import Path
 import pytest
 
 from smith import experiments
+from smith.cli import main
+from smith.networks import NETWORKS
+from smith.schedules import SCHEDULES
+from smith.train.optim import SOLVERS
 
 PLAIN = """
 from smith import Figure, Panel, Run, iterations
@@ -111,6 +115,64 @@ def test_a_name_that_is_taken_is_told_in_one_line(text, words, tmp_path, refused
     file.write_text(f"from smith import Schedule, dataset, metric, network, solver\n\n{text}\n")
     line = refused(2, "list", file)
     assert words in line and str(file) in line and "another name" in line
+
+
+FAULTY = """
+from flax import nnx
+import jax.numpy as jnp
+import optax
+from smith import Figure, Panel, Run, Schedule, dataset, iterations, network, solver
+
+class Rate(Schedule):
+    def formula(self, total, per_epoch):
+        return lambda t: RATE
+
+RATE = 0.01
+
+@network("small-of-one-s-own")
+class Small(nnx.Module):
+    def __init__(self, classes, options, *, rngs):
+        self.dense = nnx.Linear(784, classes, rngs=rngs)
+
+    def __call__(self, images, *, train=False, key=None):
+        return self.dense(images.reshape(len(images), -1))
+
+@solver("mine-of-one-s-own")
+def mine(learning_rate, momentum, weight_decay, **_):
+    return optax.sgd(learning_rate)
+
+RUN = Run("mnist", "small-of-one-s-own", 16, iterations(6), lr=Rate(), solver="mine-of-one-s-own")
+FIGURE = Figure("faulty", "Mine", panels=(Panel("a", {"": RUN}),))
+"""
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong", "words"),
+    [
+        ("RATE = 0.01", "RATE = 0.01", ""),  # a number for a rate, and all the rest, is right
+        ("nnx.Linear(784, classes", "nnx.Linear(784, 3", "gives (16, 3): give (batch, 10), a number for each class"),
+        ("nnx.Linear(784, classes", "nnx.Linear(7, classes", "faulty.py, line 19: TypeError: "),
+        ("lambda t: RATE", "RATE", "formula of Rate gives 0.01: give a function of the iteration"),
+        ("optax.sgd(learning_rate)", "None", "gives a NoneType: give an Optax transformation"),
+        ("optax.sgd(learning_rate)", "optax.inject_hyperparams(optax.sgd)(learning_rate)", "inject_hyperparams out"),
+        ("weight_decay, **_", "weight_decay", "it takes learning_rate, momentum, weight_decay, **_"),
+        ('solver="mine', 'metrics="sharpness", start=5, solver="mine', "start 5: give a Snapshot of a Run"),
+    ],
+)
+def test_a_fault_of_one_s_own_is_told_in_one_line(right, wrong, words, elsewhere, monkeypatch, capsys):
+    for registry, name in ((SCHEDULES, "Rate"), (NETWORKS, "small-of-one-s-own"), (SOLVERS, "mine-of-one-s-own")):
+        monkeypatch.delitem(registry.origins, name, raising=False)
+    (elsewhere / "faulty.py").write_text(FAULTY.replace(right, wrong))
+    command = ["run", "faulty.py", "--scale", "smoke", "--no-draw"]
+    if words:
+        with pytest.raises(SystemExit) as ended:
+            main(command)
+        line = capsys.readouterr().err.splitlines()[-1]
+        assert (ended.value.code, words in line) == (2, True), line
+    else:
+        main(command)
+        assert "1 run trained, 0 diverged" in capsys.readouterr().out
+    assert bool(list(elsewhere.glob("results/smoke/*.parquet"))) == (not words)
 
 
 def test_a_file_may_import_its_neighbours_and_two_files_may_have_the_same_name(tmp_path):

@@ -4,6 +4,7 @@ import json
 import math
 from dataclasses import dataclass
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -19,7 +20,7 @@ from smith.policies import (
     PyTorchOneCycle,
     WarmupStableDecay,
 )
-from smith.run import Run, Snapshot, epochs, iterations
+from smith.run import Length, Run, Snapshot, epochs, iterations
 from smith.schedules import (
     SCHEDULES,
     Constant,
@@ -267,6 +268,16 @@ assert not slow, slow
         ({"start": Snapshot(CHILD, epochs(10))}, ["snapshot", "inside a run"]),
         ({"start": Snapshot(RUN, iterations(20_000))}, ["snapshot", "20000"]),
         ({"start": Snapshot(RUN.replace(length=epochs(50)), epochs(60))}, ["snapshot", "4882"]),
+        ({"start": Snapshot(RUN.replace(width=2), epochs(1))}, ["the snapshot's width is 2", "must be the same"]),
+        ({"start": RUN}, ["start", "give a Snapshot of a Run"]),
+        ({"train_images": "500"}, ["train images '500': give a whole number"]),
+        ({"test_images": math.nan}, ["test images nan: give a whole number"]),
+        ({"classes": 0}, ["0 classes"]),
+        ({"give_up": "3"}, ["give_up '3': give a number"]),
+        ({"mirror": "no"}, ["mirror 'no': give True or False"]),
+        ({"metrics": 5}, ["metrics 5: give a tuple of names"]),
+        ({"data": 5}, ["data 5: give a name"]),
+        ({"lr": 1e39}, ["value 1e+39"]),
     ],
     ids=str,
 )
@@ -275,6 +286,20 @@ def test_a_run_that_cannot_be_is_refused_in_one_line(change, words):
         RUN.replace(**change)
     message = one_line(error)
     assert all(word in message for word in words), message
+
+
+def test_whole_numbers_and_numpys_are_the_same_runs():
+    plain = RUN.replace(batch_size=64, train_images=500, width=0.5, lr=0.25, give_up=3, metrics=("sharpness",))
+    other = {"batch_size": np.int64(64), "train_images": 500.0, "width": np.float32(0.5), "lr": np.float32(0.25)}
+    for more in ({"give_up": np.float32(3), "metrics": "sharpness"}, {"give_up": 3.0, "metrics": ["sharpness"]}):
+        run = RUN.replace(**other, **more)
+        assert (run, run.key) == (plain, plain.key) and isinstance(run.train_images, int)
+
+
+def test_lengths_are_positive_and_of_what_there_is():
+    for value, unit in ((0, "epochs"), (-1, "epochs"), (math.inf, "epochs"), (10**400, "epochs"), (3, "weeks")):
+        with pytest.raises(UserError):
+            Length(value, unit)
 
 
 @pytest.mark.parametrize(

@@ -59,11 +59,13 @@ class RangeTest:
         settings: dict[str, Any] = {name: numbers[0] for name, numbers in given.items() if len(numbers) == 1}
         settings |= {"length": epochs(self.length) if self.length else None, "seeds": self.seeds, "of": self.of}
         from smith import tune
+        from smith.tune import plots
 
+        path = self.plot or Path("range-test.png")
+        plots.check(path)  # before anything is trained
         task, name = experiments.task(_given(self.file)), ranges[0]
         task.quiet = False
         found = tune.range_test(task, name, *given[name], **settings)  # pyright: ignore[reportArgumentType]
-        path = self.plot or Path("range-test.png")
         found.plot(path)
         suggestion = found.suggestion
         if suggestion:

@@ -11,6 +11,7 @@ import functools
 import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import KW_ONLY, dataclass, field
+from numbers import Integral
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
 
@@ -18,7 +19,7 @@ import numpy as np
 
 from smith.data import cache, folders, shards, tfds
 from smith.data.arrays import Arrays, derive
-from smith.errors import UserError, unknown
+from smith.errors import UserError, check_name, unknown
 from smith.registry import Registry
 
 Split = Literal["train", "test"]
@@ -69,6 +70,11 @@ class DatasetInfo:
             raise unknown("preprocessing", self.preprocessing, get_args(Preprocessing))
 
     def __call__(self, loader: Loader) -> Loader:
+        check_name("dataset", self.name)
+        counts = *self.image_shape, self.classes, self.train_images, self.test_images
+        if not all(isinstance(n, Integral) and n > 0 for n in counts) or self.classes < 2:
+            raise UserError(f"dataset {self.name}: give whole numbers for image_shape, classes (at least 2) and images")
+        self.image_shape = tuple(self.image_shape)
         self.loader = loader
         return DATASETS.add(self.name, self, loader)
 
@@ -158,10 +164,11 @@ def load(name: str, split: Split, data_dir: Path) -> Arrays:
 
     def make() -> Arrays:
         try:
-            arrays = Arrays(*info.loader(split, folder))
+            images, labels = info.loader(split, folder)
+            arrays = Arrays(images if info.streamed else np.asarray(images), np.asarray(labels))
             info.check(split, *arrays)
             return arrays
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, TypeError) as error:
             raise UserError(f"{name} {split} in {folder} is not right ({error}): mend it, or its function") from error
 
     if info.streamed:

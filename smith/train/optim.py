@@ -15,6 +15,7 @@ It is plain Optax, for loops of your own too, as in `nnx.Optimizer(model, caffe_
 docs/extending.md has a solver of your own.
 """
 
+import inspect
 from collections.abc import Callable, Mapping
 from fnmatch import fnmatchcase
 from functools import partial
@@ -26,6 +27,7 @@ import optax
 from jax import Array
 from jax.tree_util import GetAttrKey, keystr
 
+from smith.errors import UserError
 from smith.registry import Registry
 
 Tree = Any  # a pytree of arrays: nested dictionaries, or an nnx.State
@@ -126,7 +128,15 @@ def solver(name: str) -> Callable[[Any], Any]:
     Raises:
       UserError: the name is taken.
     """
-    return lambda factory: SOLVERS.add(name, factory, factory)
+
+    def add(factory: Any) -> Any:
+        try:
+            inspect.signature(factory).bind(0.0, 0.0, 0.0, lr_multipliers=None, decay_multipliers=None)
+        except TypeError as error:
+            raise UserError(f"solver {name!r}: {error}: it takes learning_rate, momentum, weight_decay, **_") from error
+        return SOLVERS.add(name, factory, factory)
+
+    return add
 
 
 for name, nesterov in {"nesterov": True, "sgd": False}.items():
@@ -169,6 +179,11 @@ def schedule_free_adamw(
     """Returns schedule-free AdamW: as schedule-free SGD, with Adam's directions without their first moment."""
     base = _decoupled(optax.scale_by_adam(b1=0.0), learning_rate, weight_decay, **multipliers)
     return optax.contrib.schedule_free(base, learning_rate, b1=momentum)
+
+
+def injected(state: Any) -> bool:
+    """Says whether a part of a solver's state keeps the values with which it began (`optax.inject_hyperparams`)."""
+    return hasattr(state, "hyperparams")
 
 
 def averages(state: optax.OptState) -> bool:

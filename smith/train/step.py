@@ -17,6 +17,7 @@ from jax import Array
 
 from smith import networks
 from smith.data import DATASETS, Arrays
+from smith.errors import UserError
 from smith.metrics import ALWAYS, METRICS, cross_entropy, total
 from smith.networks import Options
 from smith.run import Run
@@ -175,7 +176,15 @@ class TrainState(NamedTuple):
 def init(program: Program, key: Array) -> TrainState:
     """Returns a state with freshly drawn parameters."""
     _, params, rest = networks.create(program.network, key, program.classes, program.options)
-    return TrainState(params, rest, program.optimizer(jnp.zeros(3)).init(params), jnp.zeros(()))
+    optimizer = program.optimizer(jnp.zeros(3))
+    if not isinstance(optimizer, optax.GradientTransformation):
+        raise UserError(f"solver {program.solver} gives a {type(optimizer).__name__}: give an Optax transformation")
+    state = optimizer.init(params)
+    if any(map(optim.injected, jax.tree.leaves(state, is_leaf=optim.injected))):
+        raise UserError(
+            f"solver {program.solver}: leave optax.inject_hyperparams out: every iteration's values are given to it"
+        )
+    return TrainState(params, rest, state, jnp.zeros(()))
 
 
 def mirrored(images: Array, key: Array) -> Array:
@@ -198,6 +207,12 @@ def cropped(images: Array, side: int, key: Array | None) -> Array:
 def loss_fn(params: Tree, rest: Tree, program: Program, images: Array, labels: Array, key: Array) -> tuple[Array, Tree]:
     """Returns the sum of the images' losses over the batch size, and the batch statistics."""
     logits, rest = program.call(params, rest, images, train=True, key=key)
+    shape = getattr(logits, "shape", ())
+    if program.classes and shape[-1:] != (program.classes,):
+        told = shape or f"a {type(logits).__name__}"
+        raise UserError(
+            f"network {program.network} gives {told}: give (batch, {program.classes}), a number for each class"
+        )
     return total(program.loss, logits, labels) / program.batch_size, rest
 
 

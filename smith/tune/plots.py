@@ -85,8 +85,13 @@ def _counted(seeds: int) -> str:
     return f"{seeds} seed{'s' * (seeds != 1)}"
 
 
-def _save(view: View, title: str, what: str, path: Path) -> None:
+def check(path: Path) -> None:
+    """Raises UserError for what is no name of a plot."""
     if path.suffix.lower() not in (".png", ".svg"):
         raise UserError(f"{path}: a plot is a .png or a .svg file")
+
+
+def _save(view: View, title: str, what: str, path: Path) -> None:
+    check(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     plot.save([view], title, what, [path])

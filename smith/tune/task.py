@@ -117,7 +117,10 @@ class Task:
         chosen = [one if isinstance(one, str) else _metric(one) for one in metrics]
         if len(set(chosen)) < len(chosen):
             raise UserError(f"metrics {', '.join(chosen)}: give each function a name of its own")
-        for one in [loss or cross_entropy, *(METRICS[each].function for each in chosen)]:
+        for one in [
+            loss or cross_entropy,
+            *(METRICS[each].function for each in chosen if METRICS[each].of == "outputs"),
+        ]:
             _checked(lambda one=one: _check_loss(one, outputs, examples[1]), "loss or metric")
         factory = _factory(optimizer)
         if not isinstance(optimizer, str):

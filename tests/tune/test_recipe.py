@@ -152,6 +152,7 @@ def test_the_commands_search_suggest_and_report(one, tmp_path, monkeypatch, caps
         (["range-test", "empty.py"], "no TASK"),
         (["range-test", "wrong.py"], "wrong.py, line 1: boom"),
         (["range-test", "my_task.py", "--lr", "fast"], "--lr fast"),
+        (["range-test", "my_task.py", "--lr", "0.1..1", "--plot", "x.pdf"], "x.pdf: a plot is a .png or a .svg file"),
         (["range-test", "my_task.py", "--lr", "0.1"], "ranges: none"),
         (["range-test", "my_task.py", "--lr", "10..1"], "does not grow"),
         (["range-test", "my_task.py", "--length", "-1"], "--length -1: give a number from 0"),
