@@ -115,8 +115,14 @@ def total(function: "Function", outputs: "Array", labels: "Array") -> "Array":
 
     function: (outputs, labels) -> one number for each example, several for each (as of tokens), which are averaged, or
       the mean over the batch.
+
+    Raises UserError for anything else.
     """
-    values = function(outputs, labels).astype("float32")
+    values: Any = function(outputs, labels)
+    if not hasattr(values, "astype") or values.ndim and len(values) != len(labels):
+        told = getattr(values, "shape", None) or repr(values)
+        raise UserError(f"{getattr(function, '__name__', function)} gives {told}: give a number for each example")
+    values = values.astype("float32")
     return values.reshape(len(labels), -1).mean(axis=1).sum() if values.ndim else values * len(labels)
 
 

@@ -24,6 +24,16 @@ SMALL_RUN = Run(
     test_every=iterations(4),
     test_images=100,
 )  # a second: 12 iterations of 16 images, tested every 4 on 100 images
+DEEP = SMALL_RUN.replace(  # with batch statistics, dropout and another solver; a test that uses it compiles it for all
+    data="cifar10",
+    network="densenet-7",
+    lr=1e-3,
+    solver="adamw",
+    ghost_batch_size=8,
+    mirror=True,
+    image_side=16,
+    train_images=200,
+)
 FAMILY = (SMALL_RUN, SMALL_RUN.replace(weight_decay=1e-2, start=Snapshot(SMALL_RUN, at=iterations(5))))
 
 
@@ -31,8 +41,10 @@ def made_up(name: str, split: Split, count: int) -> Arrays:
     """Returns so many images whose brightness tells their label, 0 to 9."""
     random = np.random.default_rng([len(name), len(split)])
     labels = random.integers(0, 10, count, dtype=np.uint8)
-    noise = random.integers(0, 60, (count, *DATASETS[name].image_shape), dtype=np.uint8)
-    return Arrays(noise + 19 * labels[:, None, None, None], labels.astype(np.int32))
+    noise = random.integers(0, 60, (min(count, 1_000), *DATASETS[name].image_shape), dtype=np.uint8)
+    images = np.resize(noise, (count, *noise.shape[1:]))  # the same noise again: it takes seconds to draw
+    images += np.uint8(19) * labels.astype(np.uint8)[:, None, None, None]
+    return Arrays(images, labels.astype(np.int32))
 
 
 def problem_of(name: str, train_images: int, test_images: int) -> Problem:

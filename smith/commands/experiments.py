@@ -208,7 +208,7 @@ class Fidelity(Drawing):
     Needs no data and trains nothing. Writes fidelity.md beside the figures; fidelity-fig07.md if that is named.
     """
 
-    names: Names = ("all",)  # figures such as fig07, files such as mine.py, or all
+    names: Annotated[Names, tyro.conf.arg(help="figures such as fig07, files such as mine.py, or all")] = ("all",)
 
     def __call__(self) -> None:
         from smith.figures.text import show
@@ -231,7 +231,7 @@ class Calibrate(Training):
     calibration/ beside the figures.
     """
 
-    names: Names = ()  # figures with assumed settings, such as fig09
+    names: Annotated[Names, tyro.conf.arg(help="figures with assumed settings, such as fig09")] = ()
     scale: ScaleName = "paper"  # how much of the paper's training is done
     curves: tuple[str, ...] = ()  # train and score only these curves, such as WD=1e-3
 

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import tyro
 
-from smith import experiments
+from smith import disk, experiments
 from smith.commands.options import Time, choice, number
 from smith.errors import UserError
 from smith.lengths import epochs
@@ -42,13 +42,13 @@ class RangeTest:
     """
 
     file: File = Path()
-    lr: Range = "1e-4..10"  # learning rate
-    momentum: Range = "0.9"  # momentum
-    weight_decay: Range = "0"  # weight decay
+    lr: Range = "1e-4..10"  # learning rate: a range, or a number where another one has the range
+    momentum: Range = "0.9"  # momentum, likewise, as in --lr 0.01 --momentum 0.8..0.99
+    weight_decay: Range = "0"  # weight decay, likewise
     length: Length = 0.0  # how long it trains; 0 for two epochs, or 200 iterations if these are more
     seeds: Seeds = 3  # how often
     of: Annotated[str, choice("--of", "test_loss", "train_loss")] = "test_loss"  # the loss that is read
-    plot: Path | None = None  # where the plot goes, .png or .svg; none for range-test.png
+    plot: Annotated[Path, tyro.conf.arg(metavar="FILE")] = Path("range-test.png")  # where the plot goes, .png or .svg
 
     def __call__(self) -> None:
         given = {name: _numbers(getattr(self, name), f"--{name}") for name in ("lr", "momentum", "weight_decay")}
@@ -61,16 +61,15 @@ class RangeTest:
         from smith import tune
         from smith.tune import plots
 
-        path = self.plot or Path("range-test.png")
-        plots.check(path)  # before anything is trained
+        plots.check(self.plot)  # before anything is trained
         task, name = experiments.task(_given(self.file)), ranges[0]
         task.quiet = False
         found = tune.range_test(task, name, *given[name], **settings)  # pyright: ignore[reportArgumentType]
-        found.plot(path)
+        found.plot(self.plot)
         suggestion = found.suggestion
         if suggestion:
             print(f"1cycle from {suggestion.base:.3g} to {suggestion.peak:.3g}: {suggestion.how}")
-        print(f"{found.note}; plot: {path}")
+        print(f"{found.note}; plot: {self.plot}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,6 +87,8 @@ class Tune:
 
         task = experiments.task(_given(self.file))
         task.quiet = False
+        if self.report_dir:
+            disk.make_folder(self.report_dir, "--report-dir")  # before anything is trained
         plan = tune.recipe(task, self.budget, seeds=self.seeds)
         print(plan)
         trained = plan.train(epochs(self.train), self.seeds) if self.train else None

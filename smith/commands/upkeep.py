@@ -87,9 +87,9 @@ class Prepare:
     folder, or some 35 GB with --jpeg 95, and then more of the processor in training.
     """
 
-    name: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="NAME")] = ""
-    source: Annotated[Path | None, tyro.conf.Positional, tyro.conf.arg(metavar="FOLDER")] = None
-    jpeg: Annotated[int, number("--jpeg", 95, least=1)] = 0  # keep JPEG files of this quality, 1 to 95, not pixels
+    name: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="NAME", help="such as imagenet")] = ""
+    source: Annotated[Path | None, tyro.conf.Positional, tyro.conf.arg(metavar="FOLDER", help="of its images")] = None
+    jpeg: Annotated[int, number("--jpeg", 95, least=1)] = 0  # keep JPEG files of this quality, 1 to 95; 0: keep pixels
     data_dir: Folder = field(default_factory=default_data_dir)  # where the datasets are
 
     def __call__(self) -> None:

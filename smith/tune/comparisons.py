@@ -133,7 +133,8 @@ def compare(
     """
     if len(settings) < 2:
         raise UserError(f"{len(settings)} value of the {what}: give at least two to compare")
-    runs = {value: search_run(task, length or default_length(task), **fields) for value, fields in settings.items()}
+    length = default_length(task) if length is None else length
+    runs = {value: search_run(task, length, **fields) for value, fields in settings.items()}
     return Comparison(what, task.train(runs, seeds), settings, range_test)
 
 

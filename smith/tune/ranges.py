@@ -134,7 +134,8 @@ class RangeTestResult:
             notes.append("the loss is least at the start: the range should begin lower")
         if np.ptp(np.log(found)) > np.log(3):
             notes.append("the seeds differ by more than a factor of 3: train longer, or with more seeds")
-        return "; ".join(notes) or "the seeds agree on a place inside the range"
+        who = "the seeds agree on" if len(found) > 1 else "one seed:"
+        return "; ".join(notes) or f"{who} a place inside the range"
 
     def plot(self, path: str | Path) -> None:
         """Draws the seeds, their mean, where they diverged, and the suggestion, as PNG or SVG."""
@@ -188,7 +189,7 @@ def range_test(
     by_factor = scale == "exponential" if scale else name != "momentum" and (start > 0 and stop / start > 10)
     schedule = RangeTest(start, stop, exponential=by_factor)
     settings = {"test_images": task.base.test_images or TESTED, **settings, name: schedule}
-    run = task.run(length or default_length(task), **settings)
+    run = task.run(default_length(task) if length is None else length, **settings)
     if (chance := guess(run, of)) > 0:  # of a loss that may be negative there is no such multiple
         run = run.replace(give_up=GIVE_UP * chance)
     results = task.train({"range test": run}, seeds)["range test"]

@@ -10,6 +10,7 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
+from small import DEEP
 from small import SMALL_RUN as WHOLE_MNIST
 
 from smith import data, disk, metrics
@@ -312,11 +313,9 @@ def test_a_run_stopped_anywhere_goes_on_as_if_it_had_not_been(execute, stopped, 
 
 
 def test_a_run_with_batch_statistics_dropout_and_another_solver_goes_on_the_same(execute, stopped, undisturbed, result):
-    options = {"ghost_batch_size": 8, "mirror": True, "image_side": 16, "solver": "adamw", "lr": 1e-3}
-    run = SMALL_RUN.replace(data="cifar10", network="densenet-7", **options)
-    stopped(7, run)
-    assert execute(run).trained == 1
-    assert same(result(run), undisturbed(run))
+    stopped(7, DEEP)
+    assert execute(DEEP).trained == 1
+    assert same(result(DEEP), undisturbed(DEEP))
 
 
 def test_a_damaged_checkpoint_costs_only_time(execute, stopped, undisturbed, result, folder, monkeypatch):

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from small import problem_of, slow
+from small import DEEP, problem_of, slow
 
 from smith import networks
 from smith.data import Arrays
@@ -73,11 +73,10 @@ def test_a_run_resumed_anywhere_ends_with_the_same_bits(run, mnist):
     resumed_everywhere(run, mnist)
 
 
-def test_a_deep_run_resumed_anywhere_ends_with_the_same_bits():
+def test_a_deep_run_resumed_anywhere_ends_with_the_same_bits(data_dir):
     """Batch statistics, mirroring, dropout and the tests go on where they were."""
-    run = Run("cifar10", "densenet-7", 8, iterations(4), 0.01, ghost_batch_size=4, mirror=True, width=0.25,
-              test_every=iterations(2), test_images=30)  # fmt: skip
-    resumed_everywhere(run, problem_of("cifar10", 200, 100))
+    run = DEEP.replace(length=iterations(4), test_every=iterations(2))
+    resumed_everywhere(run, feed.Datasets(data_dir).of(run))
 
 
 def test_going_on_leaves_the_point_as_it_was(run, mnist):

@@ -9,7 +9,8 @@ import pytest
 from small import problem_of, slow
 
 from smith import networks
-from smith.metrics import METRICS, metric
+from smith.errors import UserError
+from smith.metrics import METRICS, metric, total
 from smith.networks import Options
 from smith.run import Run, iterations
 from smith.schedules import CyclicalMomentum, Multistep, RangeTest
@@ -219,3 +220,12 @@ def test_a_crop_is_anywhere_in_training_and_in_the_middle_in_a_test():
     corners = {divmod(int(image[0, 0, 0]), 10) for image in drawn}
     assert corners == {(y, x) for y in range(5) for x in range(5)}
     np.testing.assert_array_equal(drawn - drawn[:, :1, :1], middle - middle[:, :1, :1])
+
+
+@pytest.mark.parametrize("given", [5, None, "text", np.zeros(3), np.zeros((2, 4))], ids=str)
+def test_what_is_no_number_for_each_example_is_told(given):
+    def mine(outputs, labels):
+        return given
+
+    with pytest.raises(UserError, match=r"mine gives .*: give a number for each example"):
+        total(mine, np.zeros((4, 10)), np.zeros(4, np.int32))

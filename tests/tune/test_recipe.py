@@ -152,7 +152,6 @@ def test_the_commands_search_suggest_and_report(one, tmp_path, monkeypatch, caps
         (["range-test", "empty.py"], "no TASK"),
         (["range-test", "wrong.py"], "wrong.py, line 1: boom"),
         (["range-test", "my_task.py", "--lr", "fast"], "--lr fast"),
-        (["range-test", "my_task.py", "--lr", "0.1..1", "--plot", "x.pdf"], "x.pdf: a plot is a .png or a .svg file"),
         (["range-test", "my_task.py", "--lr", "0.1"], "ranges: none"),
         (["range-test", "my_task.py", "--lr", "10..1"], "does not grow"),
         (["range-test", "my_task.py", "--length", "-1"], "--length -1: give a number from 0"),
@@ -171,3 +170,19 @@ def test_bad_input_of_the_commands_is_one_line(words, says, tmp_path, monkeypatc
         cli.main(words)
     assert ended.value.code == 2
     assert says in capsys.readouterr().err.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("status", "words", "says"),
+    [
+        (1, ["tune", "my_task.py", "--report-dir", "my_task.py"], "choose --report-dir"),
+        (2, ["range-test", "my_task.py", "--plot", "x.pdf"], "x.pdf: a plot is a .png or a .svg file"),
+    ],
+)
+def test_where_nothing_can_be_written_is_told_before_the_search(status, words, says, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "my_task.py").write_text(TASK_FILE.format("results"))
+    with pytest.raises(SystemExit) as ended:
+        cli.main(words)
+    assert ended.value.code == status and says in capsys.readouterr().err
+    assert not (tmp_path / "results").exists()
