@@ -117,7 +117,7 @@ class Run:
     @property
     def class_count(self) -> int:
         """The number of classes."""
-        return self.classes or DATASETS[self.data].classes
+        return DATASETS[self.data].classes if self.classes is None else self.classes
 
     @property
     def image_shape(self) -> tuple[int, ...]:
@@ -224,7 +224,7 @@ def _settle(run: Run) -> None:
 def _mistakes(run: Run) -> Iterator[tuple[Any, str]]:
     """Yields (whether something is wrong, what to say then). Each takes it that those before it are right."""
     yield from _mistakes_of_the_data(run, DATASETS[run.data])
-    whole = isinstance(run.batch_size, int) and 1 <= run.batch_size <= run.training_set
+    whole = 1 <= run.batch_size <= run.training_set
     most = f"the {run.training_set} training images"
     yield not whole, f"batch size {run.batch_size}: give a whole number from 1 to {most}"
     for name, length in {
@@ -255,7 +255,7 @@ def _mistakes(run: Run) -> Iterator[tuple[Any, str]]:
 
 
 def _mistakes_of_the_data(run: Run, dataset: DatasetInfo) -> Iterator[tuple[Any, str]]:
-    classes, images, side = dataset.classes if run.classes is None else run.classes, run.train_images, run.image_side
+    classes, images, side = run.class_count, run.train_images, run.image_side
     need = f"{run.data} has {dataset.classes}, and at least 2 are needed"
     yield (
         bool(dataset.classes or run.classes is not None) and not 2 <= classes <= dataset.classes,
@@ -274,7 +274,7 @@ def _mistakes_of_the_data(run: Run, dataset: DatasetInfo) -> Iterator[tuple[Any,
     flat = (run.mirror or run.crop is not None) and len(whole) != 3
     yield flat, f"{run.data} has no images, (height, width, channels): leave mirror and crop out"
     most = side or min(whole[:2], default=0)
-    wrong = run.crop is not None and not (isinstance(run.crop, int) and 1 <= run.crop <= most)
+    wrong = run.crop is not None and not 1 <= run.crop <= most
     yield wrong, f"crop {run.crop}: give a whole number of pixels, from 1 to {most}"
     if run.order not in (known := ("shuffled", "stored")):
         raise unknown("order", run.order, known)
@@ -295,7 +295,7 @@ def _mistakes_of_the_network(run: Run, network: NetworkInfo) -> Iterator[tuple[A
         yield wrong, f"{field} {getattr(run, field)}: give a number above 0{' and at most 100' * (most == 100)}"
     if (ghost := run.ghost_batch_size) is not None:
         yield not network.batch_norm, f"{run.network} has no BatchNorm: leave ghost_batch_size out"
-        divides = isinstance(ghost, int) and ghost > 0 and run.batch_size % ghost == 0
+        divides = ghost > 0 and run.batch_size % ghost == 0
         remedy = "choose one that does, or None for all of it"
         yield not divides, f"ghost batch size {ghost} does not divide the batch of {run.batch_size}: {remedy}"
 

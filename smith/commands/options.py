@@ -153,7 +153,7 @@ class Training(Drawing):
                 sys.exit()
             options = self.times() | {"device_count": 0 if self.cluster else self.devices} | options
             done = training.execute(jobs, store, self.data_dir, display, **options)
-        _say_what_was_done(done, bool(options.get("force")))
+        _say_what_was_done(done)
 
 
 def jobs_of(found: "Sequence[Experiment]", store: Store, seeds: int) -> "list[Job]":
@@ -163,7 +163,7 @@ def jobs_of(found: "Sequence[Experiment]", store: Store, seeds: int) -> "list[Jo
     return jobs.plan([run for one in found for run in one.shows.runs()], store, seeds or store.scale.trained)
 
 
-def _say_what_was_done(done: "Summary", anew: bool) -> None:
+def _say_what_was_done(done: "Summary") -> None:
     from smith.train import stopping
 
     trained = f"{done.trained} run{'s' * (done.trained != 1)} trained, {done.diverged} diverged"
@@ -174,4 +174,4 @@ def _say_what_was_done(done: "Summary", anew: bool) -> None:
     if done.halted:
         raise Halted(f"{done.halted} diverged, and --on-divergence is stop; its result is kept")
     if done.left:
-        print(f"the budget is used up; {stopping.ANEW if anew else stopping.GOES_ON}")
+        print(f"the budget is used up; {stopping.then()}")

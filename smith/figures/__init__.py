@@ -38,7 +38,7 @@ def draw(experiment: Figure | Table, store: Store, target: Path, published: bool
         return f"{experiment.name}: no results at scale {scale.name}; {store.command(experiment.name)}"
     disk.make_folder(folder)
     each = sorted({len(results) for results in found if results})
-    name, seeds = experiment.name + "-ours" * (not published), f"{points.span(each)} {store.one}{'s' * (each[-1] != 1)}"
+    name, seeds = experiment.name + "-ours" * (not published), points.counted(each, store)
     title = f"{heading(experiment.name)}. {experiment.title}"
     what = f"{scale.name} scale{store.by}, {seeds}: {scale.describe(runs)}"
     paths = [folder / f"{name}.{kind}" for kind in plot.KINDS]

@@ -53,6 +53,11 @@ def span(numbers: Sequence[int]) -> str:
     return " to ".join(map(str, dict.fromkeys((numbers[0], numbers[-1]))))
 
 
+def counted(numbers: Sequence[int], store: Store) -> str:
+    """Returns ascending numbers of runs as "1 to 12 seeds"."""
+    return f"{span(numbers)} {store.one}{'s' * (numbers[-1] != 1)}"
+
+
 def _remarks(panel: Finals, store: Store) -> Iterator[str]:
     """Yields what the legend has to add."""
     found = [store.results(run) for run in panel.runs()]

@@ -202,7 +202,7 @@ def write_calibration(figure: Figure, store: Store, target: Path, seeds: int, na
     title = f"{figure.name}: assumed settings beside the published curves"
     shown = list(_alternatives(figure, store, names))
     if each := sorted({len(series.seeds) for view in shown for series in view.series if series.seeds}):
-        counts = f"{points.span(each)} {store.one}{'s' * (each[-1] != 1)}"
+        counts = points.counted(each, store)
         what = f"{scale.name} scale{store.by}, {counts}: {scale.what}. Compared where the published curve is drawn"
         plot.save(shown, title, what, [path.with_name(f"{path.name}.png")], columns=4, cell=(3.4, 3.1))
     return "\n".join([*said, f"{figure.name}: {path}.md (scale {scale.name}{store.by})"])

@@ -82,6 +82,9 @@ def path_of(folder: Path, run: Run, seed: int) -> Path:
     return folder / f"{run.key}-seed{seed}.parquet"
 
 
+ENDING = re.compile(r"-[^-]+-seed\d+\.parquet$")  # what `suffix` returns
+
+
 def suffix(description: str, seed: int) -> str:
     """Returns how the name of a result's file ends: "-<digest of the run>-seed<n>.parquet"."""
     return f"-{digest(description)}-seed{seed}.parquet"

@@ -7,7 +7,6 @@ import contextlib
 import functools
 import hashlib
 import os
-import re
 import secrets
 import shlex
 from collections.abc import Container, Iterable, Mapping
@@ -21,7 +20,6 @@ from smith.scales import Scale
 from smith.store import packs, results
 from smith.store.results import DamagedResult, Result
 
-SUFFIX = re.compile(r"-[^-]+-seed\d+\.parquet$")  # see `results.suffix`
 FILES: dict[str, str] = {}  # experiments in files of one's own -> the files, as the command line has them
 
 
@@ -200,7 +198,7 @@ class Store:
                 part.write_bytes(packs.encode(list(found.values())))
                 kept = {results.suffix(r.description, r.seed): r.facts for r in packs.read(part)}
             for own in disk.matching(self.folder, "*.parquet"):
-                if (match := SUFFIX.search(own.name)) and match[0] in kept:
+                if (match := results.ENDING.search(own.name)) and match[0] in kept:
                     with disk.holding(self.folder / "locks" / f"{own.stem}.lock") as held:
                         if held and any(r.facts == kept[match[0]] for r in self._read(own)):  # else it is a newer one
                             disk.remove(own)

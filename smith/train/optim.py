@@ -181,9 +181,13 @@ def schedule_free_adamw(
     return optax.contrib.schedule_free(base, learning_rate, b1=momentum)
 
 
-def injected(state: Any) -> bool:
+def injects(state: optax.OptState) -> bool:
     """Says whether a part of a solver's state keeps the values with which it began (`optax.inject_hyperparams`)."""
-    return hasattr(state, "hyperparams")
+
+    def keeps(part: Any) -> bool:
+        return hasattr(part, "hyperparams")
+
+    return any(map(keeps, jax.tree.leaves(state, is_leaf=keeps)))
 
 
 def averages(state: optax.OptState) -> bool:

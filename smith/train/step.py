@@ -180,7 +180,7 @@ def init(program: Program, key: Array) -> TrainState:
     if not isinstance(optimizer, optax.GradientTransformation):
         raise UserError(f"solver {program.solver} gives a {type(optimizer).__name__}: give an Optax transformation")
     state = optimizer.init(params)
-    if any(map(optim.injected, jax.tree.leaves(state, is_leaf=optim.injected))):
+    if optim.injects(state):
         raise UserError(
             f"solver {program.solver}: leave optax.inject_hyperparams out: every iteration's values are given to it"
         )

@@ -20,7 +20,7 @@ GRACE = 8.0  # seconds; schedulers kill some time after their SIGTERM
 # SIGHUP says that the connection is gone; the last three are what batch systems send before the time is up.
 SIGNALS = tuple(signal.Signals[f"SIG{name}"] for name in ("INT", "TERM", "HUP", "USR1", "USR2", "XCPU"))
 
-GOES_ON, ANEW = "the same command goes on from here", "with --force the same command begins again"
+GOES_ON = "the same command goes on from here"
 
 _then = GOES_ON  # what comes of a stop
 _asked = 0  # the number of the signal that came
@@ -77,7 +77,12 @@ def run_in_hand() -> Iterator[None]:
 def begins_anew() -> None:
     """Says that the command, stopped, does not go on the next time from where it was."""
     global _then
-    _then = ANEW
+    _then = "with --force the same command begins again"
+
+
+def then() -> str:
+    """Returns what the command does after a stop, in words."""
+    return _then
 
 
 class Deadline:
@@ -119,7 +124,7 @@ def _watch(reader: int) -> None:
 
 def _say(number: int) -> int:
     cursor = "\x1b[?25h" if sys.stderr.isatty() else ""  # a progress bar hides it
-    line = "smith: stopped; finished results are kept, and " + _then
+    line = "smith: stopped; finished results are kept, and " + then()
     try:
         print(cursor + line, file=sys.stderr, flush=True)
     except OSError:  # the terminal is gone; what is still to be flushed goes nowhere

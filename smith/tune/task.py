@@ -291,7 +291,7 @@ def _computation(
         optimizer = factory(*hyper, lr_multipliers=None, decay_multipliers=None)
         (_, new), grads = jax.value_and_grad(loss_of, has_aux=True)(params)
         state = optimizer.init(params)
-        if any(map(_is_injected, jax.tree.leaves(state, is_leaf=_is_injected))):
+        if optim.injects(state):
             raise UserError("leave optax.inject_hyperparams out: every iteration's values are given to the factory")
         return optimizer.update(grads, state, params)[0], new
 
@@ -301,10 +301,6 @@ def _computation(
     traced += [jax.make_jaxpr(one)(outputs, examples[1]) for one in losses[1:]]
     own = "".join(hashlib.sha256(one).hexdigest() for jaxpr in traced for one in _constants(jaxpr))
     return re.sub(r"0x[0-9a-f]+", "", "\n".join(map(str, traced))) + own
-
-
-def _is_injected(state: Any) -> bool:
-    return hasattr(state, "hyperparams")
 
 
 def _constants(jaxpr: Any) -> Iterator[bytes]:
