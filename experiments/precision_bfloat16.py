@@ -4,7 +4,7 @@ The paper says nothing of it: the author computed in float32. GPUs compute faste
 of a number. Weights, batch statistics and the loss stay float32.
 
 Run:     smith run precision
-Cost:    mini about 8 min a seed on 2 CPU cores that have no instructions for bfloat16
+Cost:    mini about 2 min a seed on 2 CPU cores
 Expect:  no published curve
 """
 

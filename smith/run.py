@@ -77,7 +77,7 @@ class Run:
     test_images: int | None = None
     start: Snapshot | None = None
     width: float = 1.0
-    init: Literal["xavier", "msra"] | None = None
+    init: Literal["xavier", "msra", "scaled"] | None = None
     ghost_batch_size: int | None = None
     mirror: bool = False
     metrics: tuple[str, ...] = ()
@@ -286,7 +286,7 @@ def _mistakes_of_the_data(run: Run, dataset: DatasetInfo) -> Iterator[tuple[Any,
 
 def _mistakes_of_the_network(run: Run, network: NetworkInfo) -> Iterator[tuple[Any, str]]:
     network.check_images(run.network, run.image_shape)
-    if run.init not in (known := ("xavier", "msra", None)):
+    if run.init not in (known := ("xavier", "msra", "scaled", None)):
         raise unknown("init", str(run.init), map(str, known))
     if run.precision not in (known := ("float32", "bfloat16")):
         raise unknown("precision", str(run.precision), known)

@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any
+from typing import Any, Literal
 
 from smith import networks
 from smith.data import DATASETS
@@ -55,6 +55,7 @@ class Miniature:
     side: their height and width in pixels; None as they are
     classes: how many classes; None for all
     data: the dataset in its place; None for its own
+    init: how weights are drawn where the run does not say; None for each layer's own (see `smith.networks.Options`)
     """
 
     network: str
@@ -66,6 +67,7 @@ class Miniature:
     rate: float = 1.0
     classes: int | None = None
     data: str | None = None
+    init: Literal["scaled"] | None = None
 
     @property
     def what(self) -> str:
@@ -79,6 +81,7 @@ class Miniature:
             f"{Fraction(self.batch)} of the batch",
             f"{Fraction(self.epochs).limit_denominator(100)} of the epochs",
             f"{self.rate:g} times the learning rate" if self.rate != 1 else "",
+            "initial weights scaled to fewer inputs" if self.init else "",
         ]
         return ", ".join(filter(None, parts))
 
@@ -96,6 +99,7 @@ class Miniature:
             crop=_crop(run, self.side),
             network=self.network,
             width=run.width * self.width,
+            init=run.init or self.init,
             train_images=self.train_images,
             test_images=TEST_IMAGES,
             image_side=self.side or run.image_side,
@@ -121,7 +125,7 @@ STAND_IN, SIDE = "tinyimagenet40", 32  # for ImageNet at small scales: another d
 # By the network and the dataset of the protocol. scripts/choose_miniature.py has the criteria, docs/miniature.md what
 # was tried.
 MINIATURES: dict[tuple[str, str], Miniature] = {
-    ("shallow3", "cifar10"): Miniature("shallow3", 1 / 4, 2_500, epochs=1 / 2, rate=2),
+    ("shallow3", "cifar10"): Miniature("shallow3", 1 / 4, 2_500, epochs=1 / 3, init="scaled"),
     ("resnet-56", "cifar10"): Miniature("resnet-8", 1 / 2, 2_500, epochs=1 / 3, rate=1 / 2),
     ("resnet-56", "cifar100"): Miniature("resnet-8", 1 / 2, 5_000, epochs=1 / 3, classes=20),
     ("resnet-56-relu", "cifar10"): Miniature("resnet-8-relu", 1 / 2, 2_500, epochs=1 / 4),

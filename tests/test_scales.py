@@ -53,8 +53,9 @@ def test_every_run_scales(scale):
         assert cut.network == (run.network if scale is PAPER else shallow)
         assert cut.data == (run.data if scale is PAPER or run.data != "imagenet" else "tinyimagenet40")
         assert cut.crop is None or cut.crop == (230 if scale is PAPER else 28)
-        for name in ("solver", "mirror", "init", "metrics"):
+        for name in ("solver", "mirror", "metrics"):
             assert getattr(cut, name) == getattr(run, name)
+        assert cut.init == ("scaled" if scale.name == "mini" and run.network == "shallow3" else run.init)
         assert (cut.ghost_batch_size is None) == (run.ghost_batch_size is None)
         if scale is not PAPER:
             assert len(cut.when_tested()) <= {SMOKE: 2, MINI: MOST_TESTS}[scale] + bool(run.start)
@@ -116,6 +117,12 @@ def test_a_factor_on_the_rates_changes_nothing_else():
 def test_a_batch_that_does_not_divide_by_its_ghosts_keeps_their_number():
     cut = THIRD.apply(DEEP.replace(batch_size=1030, ghost_batch_size=206))  # 5 of them
     assert (cut.batch_size, cut.ghost_batch_size) == (130, 26)
+
+
+def test_a_miniature_draws_weights_its_own_way_unless_the_run_says_how():
+    scaled = Miniature(**{**vars(THIRD), "init": "scaled"})
+    assert [scaled.apply(DEEP.replace(init=init)).init for init in (None, "xavier")] == ["scaled", "xavier"]
+    assert THIRD.apply(DEEP).init is None and "initial weights scaled" in scaled.what
 
 
 def test_a_run_shorter_than_its_miniature_is_not_made_longer():

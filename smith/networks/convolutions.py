@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
-from smith.networks.cpu import max_pool
+from smith.networks.cpu import max_pool, multiplies_bfloat16
 from smith.networks.windows import HEIGHT, WIDTH, gather
 
 NHWC = ("NHWC", "HWIO", "NHWC")  # the axes of images, kernels and what comes out
@@ -20,6 +20,9 @@ NHWC = ("NHWC", "HWIO", "NHWC")  # the axes of images, kernels and what comes ou
 
 def convolve(x: Array, kernel: Array, *, padding: Any, strides: Sequence[int] = (1, 1)) -> Array:
     """The double of `smith.networks.layers.convolve`."""
+    if x.dtype == jnp.bfloat16 and not multiplies_bfloat16():
+        wide = convolve(x.astype("float32"), kernel.astype("float32"), padding=padding, strides=strides)
+        return wide.astype(x.dtype)
     named = isinstance(padding, str)
     pads = lax.padtype_to_pads(x.shape[1:3], kernel.shape[:2], strides, padding) if named else padding
     pads = tuple(map(tuple, pads))

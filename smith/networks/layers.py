@@ -4,7 +4,7 @@ All images are (batch, height, width, channels). The layers are differentiable i
 on a CPU name it (see `smith.networks.cpu`).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial, reduce
 from typing import Any
 
@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from jax import lax
-from jax.nn.initializers import Initializer
+from jax.nn.initializers import normal
 
 from smith.networks import convolutions, cpu, threefry
 from smith.networks.registry import Options
@@ -47,13 +47,28 @@ def _scaled(drawn: jax.Array, shape: tuple[int, ...], factor: float) -> jax.Arra
     return drawn[: int(np.prod(shape))].reshape(shape) * factor
 
 
-INITIALISERS: dict[str, Any] = {"xavier": xavier, "msra": msra}
+Filler = Callable[..., jax.Array]  # (key, shape, type) -> weights
+INITIALISERS: dict[str, Filler] = {"xavier": xavier, "msra": msra}
 
 
-def initialiser(options: Options, default: str | Initializer) -> Initializer:
+def initialiser(options: Options, default: str | Filler) -> Filler:
     """Returns what draws a layer's weights: what the run's options name, else the network's own."""
-    chosen = options.init or default
+    chosen = default if options.init in (None, "scaled") else options.init
     return INITIALISERS[chosen] if isinstance(chosen, str) else chosen
+
+
+def gaussian(options: Options, deviation: float, inputs: int) -> Filler:
+    """Returns Caffe's Gaussian filler, unless the run's options name another.
+
+    deviation: of the weights, where a unit has so many inputs, as in the network's own file. With the option "scaled"
+      a unit with fewer has larger weights by the root of the ratio, so that what it puts out is as large.
+    """
+
+    def draw(key: jax.Array, shape: Sequence[int], dtype: Any = jnp.float32, **_: Any) -> jax.Array:
+        ratio = inputs / float(np.prod(shape[:-1])) if options.init == "scaled" else 1.0
+        return normal(deviation * ratio**0.5)(key, shape, dtype)
+
+    return initialiser(options, draw)
 
 
 class Conv(nnx.Conv):

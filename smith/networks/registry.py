@@ -18,7 +18,8 @@ class Options:
     """What a run may change in a network.
 
     width: multiplies the number of channels of every layer but the last
-    init: Caffe's filler for all weights; None for each layer's own
+    init: Caffe's filler for all weights; None for each layer's own; "scaled" for each layer's own, but with deviations
+      that fit its number of inputs where the filler has a fixed one (see `smith.networks.layers.gaussian`)
     ghost_batch_size: images that BatchNorm normalises over; None for the whole batch
     memory: how many iterations BatchNorm's averages remember, as a multiple of the author's: 0.1 for a run a tenth as
       long
@@ -27,7 +28,7 @@ class Options:
     """
 
     width: float = 1.0
-    init: Literal["xavier", "msra"] | None = None
+    init: Literal["xavier", "msra", "scaled"] | None = None
     ghost_batch_size: int | None = None
     memory: float = 1.0
     image_shape: tuple[int, ...] | None = None

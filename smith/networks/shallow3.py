@@ -2,9 +2,8 @@
 
 import jax
 from flax import nnx
-from jax.nn.initializers import normal
 
-from smith.networks.layers import Conv, avg_pool, initialiser, lrn_within_channel, max_pool
+from smith.networks.layers import Conv, avg_pool, gaussian, lrn_within_channel, max_pool
 from smith.networks.registry import Options
 
 
@@ -12,17 +11,17 @@ class Shallow3(nnx.Module):
     """Three 5x5 convolutions with pooling and local response normalisation, and one dense layer.
 
     Image sides go 32, 16, 8, 4, or they begin at another multiple of 8. The initial weights are Gaussian with the
-    deviations that Caffe's file gives.
+    deviations that Caffe's file gives, for the inputs that a unit has there.
     """
 
     def __init__(self, classes: int, options: Options, *, rngs: nnx.Rngs) -> None:
         narrow, wide = options.widen(32), options.widen(64)
-        first, other = (initialiser(options, normal(deviation)) for deviation in (1e-4, 1e-2))
+        first, other, last = (gaussian(options, *one) for one in ((1e-4, 75), (1e-2, 800), (1e-2, 1024)))
         self.conv1 = Conv(3, narrow, (5, 5), padding="SAME", kernel_init=first, rngs=rngs)
         self.conv2 = Conv(narrow, narrow, (5, 5), padding="SAME", kernel_init=other, rngs=rngs)
         self.conv3 = Conv(narrow, wide, (5, 5), padding="SAME", kernel_init=other, rngs=rngs)
         height, width, _ = options.image_shape or (32, 32, 3)
-        self.dense = nnx.Linear(height // 8 * (width // 8) * wide, classes, kernel_init=other, rngs=rngs)
+        self.dense = nnx.Linear(height // 8 * (width // 8) * wide, classes, kernel_init=last, rngs=rngs)
 
     def __call__(self, images: jax.Array, *, train: bool = False, key: jax.Array | None = None) -> jax.Array:
         """images: (batch, height, width, 3) float32, mean subtracted. Returns logits: (batch, classes) float32."""

@@ -10,7 +10,7 @@ import pytest
 from caffe import numpy_lrn, numpy_pool, relative
 from jax import lax
 
-from smith.networks import layers, lenet
+from smith.networks import convolutions, cpu, layers, lenet
 from smith.networks.cpu import tricks
 from smith.networks.registry import Options
 from smith.networks.windows import pooled_size
@@ -148,6 +148,32 @@ def test_which_convolutions_are_products():
     assert not any(products(*case) for case in LARGE)
 
 
+@pytest.mark.parametrize("native", [True, False])
+def test_a_convolution_in_bfloat16_is_one_in_float32_where_the_processor_has_no_products_of_it(native, monkeypatch):
+    monkeypatch.setattr(convolutions, "multiplies_bfloat16", lambda: native)
+    images, kernel, strides, padding = LARGE[0]
+    layer = partial(layers.convolve, strides=strides, padding=padding)
+    lowered = [jnp.asarray(draw(seed, shape), jnp.bfloat16) for seed, shape in enumerate((images, kernel))]
+    with tricks(True):
+        lines = str(jax.make_jaxpr(layer)(*lowered)).splitlines()
+        found, pullback = jax.vjp(layer, *lowered)
+    assert [("bf16[" in line) for line in lines if "= conv_general_dilated[" in line] == [native]
+    assert {x.dtype for x in jax.tree.leaves((found, pullback(found)))} == {lowered[0].dtype}
+    whole = layer(*(x.astype(jnp.float32) for x in lowered))  # products of bfloat16 are exact in float32
+    np.testing.assert_allclose(found.astype(jnp.float32), whole, rtol=2**-8, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "flags, has", [("fma avx512_vnni avx512_bf16", True), ("fma avx512_vnni", False), (None, False)]
+)
+def test_what_the_processor_multiplies_is_read_from_linux(flags, has, tmp_path, monkeypatch):
+    told = tmp_path / "cpuinfo"
+    if flags:
+        told.write_text(f"model\t: bf16x\nflags\t: {flags}\n")
+    monkeypatch.setattr(cpu, "Path", lambda _: told)
+    assert cpu.multiplies_bfloat16.__wrapped__() is has
+
+
 @pytest.mark.skipif(version("jax") < "0.12", reason="JAX has no oneDNN for a CPU before 0.12")
 def test_onednn_computes_a_convolution_and_both_its_gradients():
     def pulled(x, kernel, dy):
@@ -176,5 +202,6 @@ def test_the_random_bools_of_a_cpu_are_jax_s(kind, size, probability):
 
 def test_the_option_init_goes_before_a_layer_s_own():
     own = jax.nn.initializers.normal(1e-4)
-    assert layers.initialiser(Options(), own) is own
+    for init in (None, "scaled"):
+        assert layers.initialiser(Options(init=init), own) is own
     assert layers.initialiser(Options(init="msra"), own) is layers.initialiser(Options(init="msra"), "xavier")

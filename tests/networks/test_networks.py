@@ -511,11 +511,24 @@ def test_kernels_start_with_caffe_s_fillers_and_the_rest_with_ones_and_zeros(nam
             assert (x == (1 if path.endswith("scale") else np.float32(0.2 * path.endswith("up/bias")))).all(), path
 
 
-def test_shallow3_starts_gaussian():
-    params = paths(jax.device_get(drawn("shallow3", 1)[0]))
-    for path, deviation in {"conv1": 1e-4, "conv2": 1e-2, "conv3": 1e-2, "dense": 1e-2}.items():
+@pytest.mark.parametrize(
+    "options, deviations",
+    [
+        (Options(), (1e-4, 1e-2, 1e-2, 1e-2)),
+        (Options(init="scaled"), (1e-4, 1e-2, 1e-2, 1e-2)),
+        (Options(width=1 / 2, image_shape=(16, 16, 3)), (1e-4, 1e-2, 1e-2, 1e-2)),
+        (
+            Options(width=1 / 2, image_shape=(16, 16, 3), init="scaled"),
+            (1e-4, 2**0.5 / 100, 2**0.5 / 100, 8**0.5 / 100),
+        ),
+    ],
+)
+def test_shallow3_starts_gaussian(options, deviations):
+    params = paths(jax.device_get(drawn("shallow3", 1, options=options)[0]))
+    for path, deviation in zip(("conv1", "conv2", "conv3", "dense"), deviations, strict=True):
         kernel = params[f"{path}/kernel"] / deviation
-        assert kernel.std() == pytest.approx(1, abs=0.05) and kernel.mean() == pytest.approx(0, abs=0.06)
+        noise = kernel.size**-0.5
+        assert kernel.std() == pytest.approx(1, abs=3 * noise) and kernel.mean() == pytest.approx(0, abs=4 * noise)
         assert np.abs(kernel).max() > 2.5  # not cut off at two deviations
         assert not params[f"{path}/bias"].any()
 

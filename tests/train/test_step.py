@@ -11,7 +11,7 @@ from small import problem_of, slow
 from smith import networks
 from smith.errors import UserError
 from smith.metrics import METRICS, metric, total
-from smith.networks import Options
+from smith.networks import Options, convolutions
 from smith.run import Run, iterations
 from smith.schedules import CyclicalMomentum, Multistep, RangeTest
 from smith.train import step
@@ -117,8 +117,9 @@ def test_only_a_cpu_cuts_a_batch_and_not_one_of_a_network_with_batch_statistics(
 
 
 @pytest.mark.parametrize("network", ["lenet", "resnet-8", *slow("shallow3", "densenet-7")])
-def test_bfloat16_is_for_products_and_activations_alone(network):
+def test_bfloat16_is_for_products_and_activations_alone(network, monkeypatch):
     """Batch statistics, gradients, what the solver remembers and the loss stay float32, and are about the same."""
+    monkeypatch.setattr(convolutions, "multiplies_bfloat16", lambda: True)
     run = Run("mnist" if network == "lenet" else "cifar10", network, 8, iterations(2), 0.1, width=1 / 8)
     images, labels = np.random.default_rng(0).normal(size=(8, *run.image_shape)).astype(np.float32), jnp.arange(8)
     found = []
