@@ -3,7 +3,7 @@
 The paper: 1cycle reaches in 20 epochs what the standard policy needs over a hundred for, with much less weight decay.
 
 Run:     smith run fig16
-Cost:    mini 6 min a seed on 2 CPU cores; paper 252 GB of disk (some 35 as JPEG files) and some 380 hours a seed at
+Cost:    mini 4 min a seed on 2 CPU cores; paper 252 GB of disk (some 35 as JPEG files) and some 380 hours a seed at
          10 TFLOP/s, never run yet
 Expect:  published final accuracies: 0.670 (1cycle, WD=1e-5) and 0.638 (standard) in a, 0.740 (3e-6) and 0.686 in b
 Note:    the legend prints LR=0.1-1 where the author's logs start at 0.05. In his inception-resnet logs the momentum's

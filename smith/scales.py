@@ -132,10 +132,10 @@ MINIATURES: dict[tuple[str, str], Miniature] = {
     ("wide-32", "cifar10"): Miniature("wide-8", 1 / 4, 2_500, epochs=1 / 4, rate=1 / 2),
     ("densenet-40", "cifar10"): Miniature("densenet-10", 1 / 2, 2_500, epochs=1 / 4, rate=1 / 2),
     ("imagenet-resnet-50", "imagenet"): Miniature(
-        "imagenet-resnet-26", 1 / 4, 4_000, epochs=1 / 2, side=SIDE, batch=1 / 4, data=STAND_IN
+        "imagenet-resnet-26", 1 / 4, 20_000, epochs=1 / 8, side=SIDE, batch=1 / 2, data=STAND_IN
     ),
     ("inception-resnet-v2", "imagenet"): Miniature(
-        "inception-resnet-v2-32", 1 / 4, 4_000, epochs=1 / 2, side=SIDE, batch=1 / 4, data=STAND_IN
+        "inception-resnet-v2-32", 1 / 4, 20_000, epochs=1 / 8, side=SIDE, batch=1 / 2, data=STAND_IN
     ),
     ("lenet", "mnist"): Miniature("lenet", 1 / 2, 6_000, epochs=1 / 2, rate=1 / 2, side=None),
 }

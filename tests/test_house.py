@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 FILES = {path.relative_to(ROOT).with_suffix("").as_posix(): path for path in sorted(ROOT.glob("smith/**/*.py"))}
-LONGEST, MOST = 360, {"smith": 14_482, "tests": 13_242}  # lines of a file; of all files
+LONGEST, MOST = 360, {"smith": 14_487, "tests": 13_243}  # lines of a file; of all files
 
 FLOORS = [  # from the ground up: the rooms of a floor, each with the paths of its modules
     {"ground": r"errors|registry|disk"},

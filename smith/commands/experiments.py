@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from smith.train.timing import Past
 
 OnDivergence = Annotated[str, choice("--on-divergence", "record", "stop")]
+Curves = Annotated[tuple[str, ...], tyro.conf.arg(metavar="CURVE [CURVE ...]", help_behavior_hint="(default: all)")]
 Workers = Annotated[int, number("--workers", 4 * (os.cpu_count() or 1))]
 GALLERY = Path("figures")  # what the repository shows; written only where --figures-dir says so
 
@@ -233,7 +234,7 @@ class Calibrate(Training):
 
     names: Annotated[Names, tyro.conf.arg(help="figures with assumed settings, such as fig09")] = ()
     scale: ScaleName = "paper"  # how much of the paper's training is done
-    curves: tuple[str, ...] = ()  # train and score only these curves, such as WD=1e-3
+    curves: Curves = ()  # train and score only these curves, such as WD=1e-3
 
     def __call__(self) -> None:
         from smith.analysis import calibration

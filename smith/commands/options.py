@@ -23,7 +23,11 @@ if TYPE_CHECKING:
     from smith.train.jobs import Job, Summary
 
 WHICH = "figures and tables such as fig07 table1, files such as mine.py, or paper, beyond (it), or all"
-Names = Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="NAME", help=WHICH)]
+Names = Annotated[
+    tuple[str, ...],
+    tyro.conf.Positional,
+    tyro.conf.arg(metavar="NAME", help=WHICH, help_behavior_hint=lambda names: names and f"(default: {names})"),
+]
 Folder = Annotated[Path, tyro.conf.arg(metavar="FOLDER")]
 
 
