@@ -32,14 +32,15 @@ would be better: with 1 two of its ten rows had a seed at guessing, both with ri
 seeds each.
 
 The stand-in for ImageNet had 4,000 images, half of the epochs and a quarter of the batch. All runs of 1cycle ended near
-guessing, which is 0.025, at 0.035 to 0.037. A quarter of the batch leaves BatchNorm ghost batches of 8 images; the
-paper's networks have 32 and 28. Tried with one seed each, at the paper's rates (accuracy of 1cycle at its end, of
-resnet and inception): 4,000 images, 1/2 of the epochs, 1/4 of the batch 0.025, 0.025; with 1/2 of the batch 0.068,
-0.104; 10,000 images, 1/4, 1/2: 0.060, 0.085; 20,000 images, 1/8, 1/4: 0.024, 0.035; with 1/2 of the batch 0.101, 0.134;
-with all of it 0.093, 0.205; 20,000 images, 1/4, 1/2: 0.128, 0.086; of 16 x 16 pixels 1/8, 1/4: 0.050, 0.024 and 1/4,
-1/2: 0.086, 0.068. So it has all 20,000 images, an eighth of the epochs and half of the batch. That costs no more than
-before; the whole batch would leave 1cycle 390 iterations. By the first four criteria it would have twice the rates,
-with which 1cycle stays at guessing. Its seconds come from a faster machine than the others.
+guessing, which is 0.025, at 0.035 to 0.037. With a quarter of the rates they ended at 0.09 to 0.12, with an eighth at
+0.06 to 0.16 (two seeds). A quarter of the batch leaves BatchNorm ghost batches of 8 images; the paper's networks have
+32 and 28. Tried with one seed each, at the paper's rates (accuracy of 1cycle at its end, of resnet and inception):
+4,000 images, 1/2 of the epochs, 1/4 of the batch 0.025, 0.025; with 1/2 of the batch 0.068, 0.104; 10,000 images, 1/4,
+1/2: 0.060, 0.085; 20,000 images, 1/8, 1/4: 0.024, 0.035, and 0.108, 0.077 with a quarter of the rates; with 1/2 of the
+batch 0.101, 0.134; with all of it 0.093, 0.205; 20,000 images, 1/4, 1/2: 0.128, 0.086; of 16 x 16 pixels 1/8, 1/4:
+0.050, 0.024 and 1/4, 1/2: 0.086, 0.068. So it has all 20,000 images, an eighth of the epochs and half of the batch.
+That costs no more than before; the whole batch would leave 1cycle 390 iterations. By the first four criteria it would
+have twice the rates, with which 1cycle stays at guessing. Its seconds come from a faster machine than the others.
 """
 
 import argparse
