@@ -58,7 +58,7 @@ import numpy as np
 from smith import disk, experiments
 from smith.analysis.curves import running_mean
 from smith.analysis.places import Place, curve, published, row, run_at
-from smith.analysis.seeds import guess, mean_of_padded, padded
+from smith.analysis.seeds import guess, mean_of_padded
 from smith.data import default_data_dir
 from smith.figure import Figure, Table
 from smith.figures import tables
@@ -202,7 +202,7 @@ def judge(root: Path, network: str, data: str, shown: list[Figure | Table]) -> l
 
 def _end(store: Store, run: Run) -> float:
     """Returns the mean accuracy of a run at its end."""
-    return float(np.mean([padded(result, "test_accuracy")[1][-1] for result in store.results(run)[:BASELINES]]))
+    return float(mean_of_padded(store.results(run)[:BASELINES], "test_accuracy")[1][-1])
 
 
 def _best(place: np.ndarray, values: np.ndarray, name: str, tests: int = TESTS) -> float:

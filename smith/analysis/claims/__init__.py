@@ -13,7 +13,7 @@ by hand of figures 4, 5, 7, 8 and 9, which showed that a miniature is possible. 
 nothing a second seed at the paper's scale. A first edition of these statistics was mended before there were more. Where
 several measures or places were possible, those were taken by which a dozen seeds would see what the published curves
 show (claims 3, 13, 14 and 15 most of all). C17 is younger. `why` says what was changed or left out, and why. When the
-miniature of shallow3 was changed after twelve seeds (docs/miniature.md), no claim was.
+miniatures of shallow3 and of ImageNet's networks were changed after twelve seeds (docs/miniature.md), no claim was.
 
 Curves to compare are named beforehand: the best of several owes a part to noise, and the best of different grids a part
 to the grids. Places are fractions of the training, which a range test's rates are too: 0.025 to 0.125 of a test up to
